@@ -1,0 +1,166 @@
+"""The one account of compute: every network pass is charged per sample, and refused before it would overspend."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from verifiers.types import Media, Scores, Verifier
+
+if TYPE_CHECKING:
+    from gensearch.types import Model, Noise, State
+
+
+class Cost(NamedTuple):
+    """What has been or would be spent, counted per sample and never per call."""
+
+    nfe: int = 0  # denoiser forwards; guidance counts two
+    backward: int = 0
+    decoded: int = 0
+    scored: int = 0
+    tokens: int = 0  # token row-steps of autoregressive models
+
+    def plus(self, other: Cost) -> Cost:
+        """The sum, column by column."""
+        return Cost(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def times(self, factor: int) -> Cost:
+        """This cost `factor` times."""
+        return Cost(*(factor * a for a in self))
+
+
+class BudgetSpent(RuntimeError):
+    """Raised before work that the ledger cannot pay."""
+
+
+@dataclass
+class Ledger:
+    """Limits on some columns of `Cost`, what was spent, and what only filled fixed-size batches.
+
+    `spent + padding` equals the rows that really went through each network.
+    """
+
+    limit: Mapping[str, int] = field(default_factory=dict)
+    spent: Cost = Cost()
+    padding: Cost = Cost()
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        for name, value in self.limit.items():
+            if name not in Cost._fields:
+                raise ValueError(f"a ledger has no column {name!r}; it counts {', '.join(Cost._fields)}")
+            if value < 0:
+                raise ValueError(f"the limit on {name} is {value}; a limit is 0 or more")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the ledger was opened."""
+        return time.monotonic() - self.started
+
+    def left(self, column: str) -> float:
+        """What may still be spent in a column; infinite without a limit."""
+        return self.limit[column] - getattr(self.spent, column) if column in self.limit else float("inf")
+
+    def affords(self, cost: Cost) -> float:
+        """How many times `cost` still fits; infinite if nothing that it needs is limited."""
+        return min((self.left(c) // v for c, v in cost._asdict().items() if v and c in self.limit), default=float("inf"))
+
+    def require(self, why: str, cost: Cost) -> None:
+        """Refuse up front what would not fit; raises BudgetSpent naming the need, what is left and a way out."""
+        for column, value in cost._asdict().items():
+            if value > self.left(column):
+                raise BudgetSpent(
+                    f"{why} needs {value} {column}; {int(self.left(column))} are left. "
+                    f"Raise the limit on {column} to {getattr(self.spent, column) + value} or ask for less."
+                )
+
+    def rounds(self, at_most: int | None, cost: Cost) -> Iterator[int]:
+        """Count rounds of a given cost: at most so many (None: as many as fit), stopping before the first misfit."""
+        done = 0
+        while (at_most is None or done < at_most) and self.affords(cost) >= 1:
+            yield done
+            done += 1
+
+    def charge(self, cost: Cost, padding: Cost = Cost()) -> None:
+        """Book work that was done."""
+        self.spent = self.spent.plus(cost)
+        self.padding = self.padding.plus(padding)
+
+    def report(self) -> dict[str, Any]:
+        """The account as plain data."""
+        return {
+            "spent": self.spent._asdict(),
+            "padding": self.padding._asdict(),
+            "limit": dict(self.limit),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def padded(rows: int, batch_size: int) -> int:
+    """Rows that fill the last batch of a fixed physical size."""
+    return -rows % batch_size
+
+
+class MeteredModel:
+    """A model whose every network pass goes through a ledger: refused before, booked after."""
+
+    def __init__(self, model: Model, ledger: Ledger) -> None:
+        self._model = model
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def start(self, prompts: Sequence[str], noise: Noise) -> State:
+        """One network step for every row."""
+        return self._step(len(prompts), f"starting {len(prompts)} samples", lambda: self._model.start(prompts, noise))
+
+    def advance(self, state: State, noise: Noise | None = None) -> State:
+        """One more network step for every row."""
+        return self._step(len(state), f"advancing {len(state)} samples", lambda: self._model.advance(state, noise))
+
+    def render(self, state: State) -> Media:
+        """Decode every row."""
+        cost = Cost(decoded=len(state))
+        self._ledger.require(f"decoding {len(state)} samples", cost)
+        media = self._model.render(state)
+        self._ledger.charge(cost, Cost(decoded=padded(len(state), self._model.batch_size)))
+        return media
+
+    def _step(self, rows: int, why: str, work: Any) -> State:
+        cost = Cost(nfe=self._model.nfe_per_step).times(rows)
+        self._ledger.require(why, cost)
+        state = work()
+        self._ledger.charge(cost, Cost(nfe=self._model.nfe_per_step * padded(rows, self._model.batch_size)))
+        return state
+
+
+class MeteredVerifier:
+    """A verifier behind a ledger that also stops NaN: unscored samples are counted and lose every comparison."""
+
+    def __init__(self, verifier: Verifier, ledger: Ledger) -> None:
+        self._verifier = verifier
+        self._ledger = ledger
+        self.name = verifier.name
+        self.differentiable = verifier.differentiable
+        self.unscored = 0
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """Score every row; raises if the verifier could score none of them."""
+        cost = Cost(scored=len(prompts))
+        self._ledger.require(f"scoring {len(prompts)} samples", cost)
+        scores = self._verifier(media, prompts, progress=progress)
+        batch_size = getattr(self._verifier, "batch_size", 1)
+        self._ledger.charge(cost, Cost(scored=padded(len(prompts), batch_size)))
+        missing = torch.isnan(scores.total)
+        self.unscored += int(missing.sum())
+        if bool(missing.all()):
+            raise ValueError(
+                f"{self.name} could score none of {len(prompts)} samples (all NaN); "
+                "look at the pictures or take another verifier"
+            )
+        return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))

@@ -1,0 +1,71 @@
+"""Noise from integer seeds, and the moves that searches make on it: pure, variance-preserving, replayable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gensearch.types import Model, Noise, Recipe
+
+SEED_BITS = 53  # exact in JSON and in JavaScript
+
+
+def derive(*parts: int | str) -> int:
+    """A seed that depends on all parts, the same on every machine and in every process; in [0, 2^53)."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> (64 - SEED_BITS)
+
+
+class Rng:
+    """A stream of seeds. The first is the root itself, so that candidate 0 is the plain picture of that seed."""
+
+    def __init__(self, root: int) -> None:
+        self.root = root
+        self.drawn = 0
+
+    def seeds(self, count: int) -> tuple[int, ...]:
+        """The next `count` seeds; a longer search extends a shorter one."""
+        first, self.drawn = self.drawn, self.drawn + count
+        return tuple(self.root if i == 0 else derive(self.root, i) for i in range(first, first + count))
+
+
+def randn(seeds: Sequence[int], shape: Sequence[int]) -> Noise:
+    """Standard normal noise [len(seeds), *shape], fp32 on the CPU, one generator per sample."""
+    return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+
+def gaussian(model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
+    """The default proposal: plain noise."""
+    return randn(seeds, model.noise_shape)
+
+
+def nearby(pivot: Noise, direction: Noise, cosine: float) -> Noise:
+    """Points on the pivot's sphere at a fixed angle from it (zero-order search, Ma et al. 2025, arXiv:2501.09732).
+
+    `pivot` [1 or b, *shape], `direction` [b, *shape] any noise: only its part orthogonal to the pivot counts.
+    Returns [b, *shape] with the pivot's norm and the given cosine in [-1, 1], computed in float64.
+    """
+    x, w = pivot.double().flatten(1), direction.double().flatten(1)
+    norm = x.norm(dim=1, keepdim=True)
+    u = x / norm
+    w = w - (w * u).sum(1, keepdim=True) * u
+    w = w / w.norm(dim=1, keepdim=True)
+    return (norm * (cosine * u + (1 - cosine**2) ** 0.5 * w)).to(direction.dtype).reshape(direction.shape)
+
+
+def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
+    """The noise [1, *shape] that a recipe describes: ("gaussian", seed) and then any ("nearby", seed, cosine)."""
+    noise = randn([recipe[0][1]], shape)
+    for move, seed, cosine in recipe[1:]:
+        if move != "nearby":
+            raise ValueError(f"unknown move {move!r} in a recipe; this version knows 'gaussian' and 'nearby'")
+        noise = nearby(noise, randn([seed], shape), cosine)
+    return noise
+
+
+def step_noise(recipes: Sequence[Recipe], step: int, shape: Sequence[int]) -> Noise:
+    """Noise for one stochastic step, from each recipe's first seed: neighbours share it, so only x_T differs."""
+    return randn([derive(recipe[0][1], "step", step) for recipe in recipes], shape)

@@ -1,0 +1,137 @@
+"""Run a search: `stream` yields after every round, `run` drains it and says why it stopped."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gensearch.ledger import BudgetSpent, Ledger, MeteredModel, MeteredVerifier
+from gensearch.noise import SEED_BITS, Rng
+from gensearch.sampling import price
+from gensearch.types import Model, Point, Progress, Result, Round, Sample, Search
+from verifiers.types import Verifier
+
+MAX_PROMPT = 2000  # characters; longer text is a mistake or an attack, no text encoder reads it
+
+
+def stream(
+    search: Search,
+    model: Model,
+    verifier: Verifier,
+    prompt: str,
+    *,
+    compute: float | None = None,
+    limit: Mapping[str, int] | None = None,
+    seed: int = 0,
+    select: Verifier | None = None,
+    **knobs: Any,
+) -> Iterator[Progress]:
+    """Start a search and return an iterator over its progress; closing it keeps what was found.
+
+    `compute` is the budget in prices of one ordinary sample of this model; `limit` caps columns of the ledger directly.
+    `verifier` guides; `select`, if given, picks the best among finished samples instead. Raises ValueError at once on
+    a bad prompt, seed, budget or knob, and BudgetSpent if the budget cannot finish one sample.
+    """
+    check(search, prompt, seed, compute, knobs)
+    limits = dict(limit or {})
+    if compute is not None:
+        limits["nfe"] = min(int(compute * price(model).nfe), limits.get("nfe", 2**62))
+    if not limits and not any(knobs.get(k) for k in open_ended(search)):
+        raise ValueError(f"{search.__name__} would never stop: give compute, a limit or {' or '.join(open_ended(search))}")
+    ledger = Ledger(limits)
+    ledger.require(f"one sample of {model.name}", price(model))
+    return _stream(search, model, verifier, prompt, ledger, Rng(seed), select, knobs)
+
+
+def run(*args: Any, **kwargs: Any) -> Result:
+    """Drain `stream` with the same arguments and return its result."""
+    progress = None
+    for progress in stream(*args, **kwargs):
+        pass
+    return result(progress)
+
+
+def result(progress: Progress | None, closed: bool = False) -> Result:
+    """The result of a search that ended, or was closed by the caller, at `progress`."""
+    if progress is None or progress.best is None or progress.base is None:
+        raise BudgetSpent("the search ended before it finished one sample; give it more compute")
+    spent_out = progress.ledger.affords(progress.unit) < 1
+    stopped = "closed" if closed else "budget" if spent_out else "finished"
+    return Result(progress.best, progress.base, progress.curve, progress.ledger, progress.unscored, stopped)
+
+
+def _stream(
+    search: Search,
+    model: Model,
+    verifier: Verifier,
+    prompt: str,
+    ledger: Ledger,
+    rng: Rng,
+    select: Verifier | None,
+    knobs: dict[str, Any],
+) -> Iterator[Progress]:
+    guide = MeteredVerifier(verifier, ledger)
+    judge = MeteredVerifier(select, ledger) if select else None
+    best: Sample | None = None
+    base: Sample | None = None
+    curve: tuple[Point, ...] = ()
+    rounds = search(MeteredModel(model, ledger), guide, prompt, rng=rng, ledger=ledger, **knobs)
+    try:
+        for round in rounds:
+            if round.done:
+                scores = judge(round.media, [prompt] * len(round.ids)) if judge else round.scores
+                found = sample(round, scores, int(scores.total.argmax()))
+                base = base or sample(round, scores, 0)
+                if best is None or found.score > best.score:
+                    best = found
+                curve += (Point(ledger.spent, ledger.seconds, best.score),)
+            unscored = guide.unscored + (judge.unscored if judge else 0)
+            yield Progress(round, best, base, curve, ledger, unscored, price(model))
+    except BudgetSpent:
+        if best is None:
+            raise
+    finally:
+        rounds.close()
+
+
+def sample(round: Round, scores: Any, row: int) -> Sample:
+    """One row of a round as a record of its own, detached from any graph."""
+    parts = {name: float(values[row]) for name, values in scores.parts.items()}
+    media = round.media[row].detach().clone()
+    return Sample(round.ids[row], media, float(scores.total[row]), parts, round.recipes[row], round.parents[row])
+
+
+def knobs_of(search: Search) -> dict[str, inspect.Parameter]:
+    """The knobs of a search: its keyword-only parameters, less those that `stream` fills in."""
+    given = {"rng", "ledger", "propose"}
+    parameters = inspect.signature(search).parameters
+    return {k: p for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY and k not in given}
+
+
+def open_ended(search: Search) -> list[str]:
+    """Knobs that bound the length of a search when they are set: those whose default is None."""
+    return [name for name, p in knobs_of(search).items() if p.default is None]
+
+
+def check(search: Search, prompt: str, seed: int, compute: float | None, knobs: Mapping[str, Any]) -> None:
+    """Refuse bad arguments before anything is spent; raises ValueError naming the value, the rule and the next step."""
+    known = [*knobs_of(search), "propose"]
+    for name in knobs:
+        if name not in known:
+            raise ValueError(f"unknown knob {name!r} for {search.__name__}{nearest(name, known)}")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise ValueError("the prompt is empty; say what the picture should show")
+    if len(prompt) > MAX_PROMPT:
+        raise ValueError(f"the prompt has {len(prompt)} characters; the longest allowed is {MAX_PROMPT}. Shorten it")
+    if not 0 <= seed < 2**SEED_BITS:
+        raise ValueError(f"seed {seed} is out of range; take an integer from 0 to 2^{SEED_BITS} - 1")
+    if compute is not None and compute < 1:
+        raise ValueError(f"compute {compute} cannot finish one sample; the price of one is 1, so give 1 or more")
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The tail of an error about a misspelt name: the nearest known one, and all of them."""
+    close = difflib.get_close_matches(name, known, 1)
+    return (f"; did you mean {close[0]!r}?" if close else ";") + f" Known: {', '.join(known) or 'none'}."

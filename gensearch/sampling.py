@@ -1,0 +1,28 @@
+"""From noise to media: the plain loop over a model, and its price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gensearch.ledger import Cost
+from gensearch.noise import step_noise
+from gensearch.types import Model, Noise, Recipe
+from verifiers.types import Media
+
+
+def generate(model: Model, prompts: Sequence[str], noise: Noise, recipes: Sequence[Recipe]) -> Media:
+    """Take every row from noise [b, *noise_shape] to media [b, ...]; step noise comes from the recipes."""
+    state = model.start(prompts, noise)
+    for step in range(1, model.num_steps):
+        state = model.advance(state, step_noise(recipes, step, model.noise_shape) if model.stochastic else None)
+    return model.render(state)
+
+
+def price(model: Model) -> Cost:
+    """What one ordinary sample costs, scored once: the unit of the compute dial."""
+    return Cost(nfe=model.num_steps * model.nfe_per_step, decoded=1, scored=1)
+
+
+def round_size(model: Model) -> int:
+    """Samples per round: a full physical batch, and never so few that one unscorable sample empties a round."""
+    return max(4, model.batch_size)

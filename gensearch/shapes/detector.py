@@ -1,0 +1,178 @@
+"""A classical detector for the Shapes world: split a picture by colour, compare each outline with the eight shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from gensearch.shapes import world
+from verifiers.geneval import Detection
+
+PALETTE = np.array(list(world.COLORS.values()), np.float32)
+
+# The score is the product of three ramps, each from 0 at the first end to 1 at the second. They were set on renders
+# that went through an autoencoder (all but the most smeared stars keep a score of 1) and on erased, merged, stretched
+# and blended ones (which fall to 0).
+ERROR_RAMP = (0.040, 0.030)  # mean distance between outline and shape, as a share of the object's size
+MARGIN_RAMP = (0.03, 0.07)  # lead in soft IoU over the second-best shape
+COLOR_RAMP = (0.42, 0.32)  # distance to the nearest colour, as a share of nearest plus second nearest
+
+AREA_SHARE = (0.008, 0.35)  # of the picture: smaller blobs have no readable shape, larger ones are scenery
+COLOR_SHARE = 0.2  # of a blob: a colour below it is a fringe, above it a part of its own
+COVERED = 0.6  # cover from which a pixel belongs to a blob; above 0.5, so that faint bridges do not join two objects
+PIXEL_TOLERANCE = 60.0  # RGB distance of a pixel from the mixtures of background and colour
+REACH = 2  # pixels around a blob where soft edges and faint tips still belong to it
+
+EXTENT = 1.4  # half-width of a template, in radii
+GRID = 256  # pixels along one side of a template
+ROUNDING = 0.12  # radii by which corners of the second set of templates are smoothed, as an autoencoder does
+
+
+class Templates(NamedTuple):
+    """All shapes at radius 1, the eight crisp ones first and then the same with rounded corners."""
+
+    distance: np.ndarray  # [16, 256, 256] over [-1.4, 1.4]^2: signed distance to the outline in radii, inside negative
+    area: np.ndarray  # [16] in square radii
+    centre: np.ndarray  # [16, 2] centroid x, y in radii
+    outline: np.ndarray  # [8] length of the outline / square root of the area, of the crisp ones
+
+
+@cache
+def templates() -> Templates:
+    """Draw the shapes once."""
+    unit = GRID / (2 * EXTENT)
+    crisp = [silhouette(shape) for shape in world.SHAPES]
+    rounded = [ndimage.gaussian_filter(inside.astype(np.float32), ROUNDING * unit) > 0.5 for inside in crisp]
+    masks = np.array(crisp + rounded)
+    distance = [ndimage.distance_transform_edt(~m) - ndimage.distance_transform_edt(m) for m in masks]
+    distance = np.array(distance, np.float32) / unit
+    area = masks.sum((1, 2)) / unit**2
+    centre = np.array([ndimage.center_of_mass(m)[::-1] for m in masks])
+    length = (np.abs(distance) < 0.05).sum((1, 2)) / unit**2 / 0.1  # area of a band around the outline / its width
+    return Templates(distance, area, (centre + 0.5) / unit - EXTENT, (length / np.sqrt(area))[: len(crisp)])
+
+
+def silhouette(shape: str) -> np.ndarray:
+    """A shape of radius 1 as a mask, bool [256, 256] over [-1.4, 1.4]^2."""
+    image = Image.new("1", (GRID, GRID))
+    layers = [(shape, 1.0, 1)] + [("circle", world.RING_HOLE, 0)] * (shape == "ring")
+    for name, radius, fill in layers:
+        points = (np.array(world.outline(name)) * radius + EXTENT) * GRID / (2 * EXTENT) - 0.5
+        ImageDraw.Draw(image).polygon([tuple(point) for point in points.tolist()], fill=fill)
+    return np.asarray(image)
+
+
+def ramp(value: float, ends: tuple[float, float]) -> float:
+    """0 at the first end, 1 at the second, linear between and constant beyond."""
+    return float(np.clip((value - ends[0]) / (ends[1] - ends[0]), 0, 1))
+
+
+def border(image: np.ndarray) -> np.ndarray:
+    """The background colour [3]: the median of the two outermost rows and columns."""
+    frame = np.ones(image.shape[:2], bool)
+    frame[2:-2, 2:-2] = False
+    return np.median(image[frame], axis=0)
+
+
+def cover(image: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much of each pixel a colour covers if only that colour and the background mix in it.
+
+    Returns the cover [8, h, w] in [0, 1] and the RGB distance [8, h, w] between the pixel and that mixture.
+    """
+    offset = (image - background).reshape(-1, 3)
+    span = PALETTE - background
+    length = np.square(span).sum(1, keepdims=True).clip(1)  # a colour that equals the background covers nothing
+    along = span @ offset.T
+    share = (along / length).clip(0, 1)
+    misfit = np.square(offset).sum(1) + share * (share * length - 2 * along)
+    shape = (len(PALETTE), *image.shape[:2])
+    return share.reshape(shape), np.sqrt(misfit.clip(0)).reshape(shape)
+
+
+def overlaps(soft: np.ndarray) -> np.ndarray:
+    """Soft IoU [8] of a cover [h, w] with every shape at equal area and centroid, crisp or rounded, whichever fits."""
+    shapes = templates()
+    rows, columns = (np.arange(n, dtype=np.float32) for n in soft.shape)
+    mass = soft.sum()
+    x, y = soft.sum(0) @ columns / mass, soft.sum(1) @ rows / mass
+    radius = np.sqrt(mass / shapes.area)[:, None]
+    unit = GRID / (2 * EXTENT)
+    u = (((columns - x) / radius + shapes.centre[:, :1] + EXTENT) * unit).astype(int).clip(0, GRID - 1)
+    v = (((rows - y) / radius + shapes.centre[:, 1:] + EXTENT) * unit).astype(int).clip(0, GRID - 1)
+    pick = np.arange(len(radius))[:, None, None], v[:, :, None], u[:, None, :]
+    drawn = sharpen(0.5 - shapes.distance[pick] * radius[..., None].astype(np.float32))
+    both = np.minimum(drawn, soft).sum((1, 2))
+    return (both / (mass + drawn.sum((1, 2)) - both)).reshape(2, -1).max(0)
+
+
+def sharpen(share: np.ndarray) -> np.ndarray:
+    """Double the contrast around one half, so that soft and crisp edges compare well."""
+    return (2 * share - 0.5).clip(0, 1)
+
+
+def doubt(color: np.ndarray, background: np.ndarray) -> float:
+    """How torn a colour [3] is between its two nearest among palette and background: 0 certain, 0.5 in the middle."""
+    first, second = np.sort(np.linalg.norm(np.vstack((PALETTE, background)) - color, axis=1))[:2]
+    return float(first / (first + second))
+
+
+class ShapesDetector:
+    """Finds shapes on a light background; scores follow how clearly a person would name shape and colour.
+
+    Clean objects score 1. What is merged, half erased, stretched out of shape, pale or of mixed colour scores near 0.
+    """
+
+    def detect(self, image: np.ndarray) -> dict[str, list[Detection]]:
+        """Objects of every class in a uint8 [h, w, 3] RGB picture, each with box, score, mask and colour name."""
+        pixels = image.astype(np.float32)
+        background = border(pixels)
+        share, misfit = cover(pixels, background)
+        share[misfit > PIXEL_TOLERANCE] = 0
+        blobs = list(split(share, misfit))
+        taken = np.any([mask for _, mask in blobs], axis=0) if blobs else None
+        found: dict[str, list[Detection]] = {shape: [] for shape in world.SHAPES}
+        for index, mask in blobs:
+            shape, likeness = name_shape(share[index], mask, taken & ~mask)
+            core = pixels[mask & (share[index] >= np.median(share[index][mask]))]  # without the soft edge
+            score = likeness * ramp(doubt(np.median(core, axis=0), background), COLOR_RAMP)
+            found[shape].append(Detection(box(mask), score, mask, list(world.COLORS)[index]))
+        return found
+
+
+def split(share: np.ndarray, misfit: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Connected regions of one colour: index of the colour and mask [h, w], from the two results of `cover`."""
+    nearest = misfit.argmin(0)
+    low, high = (bound * nearest.size for bound in AREA_SHARE)
+    labels, count = ndimage.label(share.max(0) > COVERED)
+    for label in range(1, count + 1):
+        blob = labels == label
+        counts = np.bincount(nearest[blob], minlength=len(PALETTE))
+        colors = np.flatnonzero(counts > max(low, COLOR_SHARE * counts.sum()))
+        for rank, index in enumerate(colors):
+            own = blob & (misfit[colors].argmin(0) == rank) & (share[index] > COVERED)
+            parts, number = ndimage.label(own)
+            masks = (parts == part for part in range(1, number + 1))
+            yield from ((int(index), mask) for mask in masks if low < mask.sum() < high)
+
+
+def name_shape(share: np.ndarray, mask: np.ndarray, others: np.ndarray) -> tuple[str, float]:
+    """The shape that a region resembles most and how well, in [0, 1]; pixels of other regions do not count."""
+    left, top, right, bottom = box(mask)
+    rim = REACH + 1
+    window = slice(max(top - rim, 0), bottom + rim), slice(max(left - rim, 0), right + rim)
+    near = ndimage.binary_dilation(mask[window], np.ones((3, 3)), iterations=REACH) & ~others[window]
+    ious = overlaps(np.pad(sharpen(share[window] * near), rim))
+    second, best = np.argsort(ious)[-2:]
+    error = (1 - ious[best]) / templates().outline[best]
+    return world.SHAPES[best], ramp(error, ERROR_RAMP) * ramp(ious[best] - ious[second], MARGIN_RAMP)
+
+
+def box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a mask, the last two exclusive."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

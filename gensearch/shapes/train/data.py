@@ -1,0 +1,79 @@
+"""Training data of the embedded generators: rendered scenes as latents, with their prompts as token ids."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gensearch.shapes import world
+from gensearch.shapes.train.vae import pictures
+
+PROMPT_LENGTH = 16
+
+
+class Latents(NamedTuple):
+    """Encoded scenes: posterior mean and std [n, 16, 8, 8] in fp16 (scaled), token ids [n, 16]."""
+
+    mean: Tensor
+    std: Tensor
+    ids: Tensor
+
+
+def vocabulary() -> list[str]:
+    """Every word of the grammar, special tokens first."""
+    words = ["a", "an", "photo", "of", "and", "left", "right", "above", "below", *world.NUMBERS.values(), *world.COLORS]
+    return ["<pad>", "<unk>", "<bos>", "<eos>", *words, *world.SHAPES, *(world.plural(s) for s in world.SHAPES)]
+
+
+def tokenizer() -> Any:
+    """A word-level tokenizer in the transformers format, padded to `PROMPT_LENGTH`."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocab = {word: i for i, word in enumerate(vocabulary())}
+    words = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", vocab["<bos>"]), ("<eos>", vocab["<eos>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        model_max_length=PROMPT_LENGTH,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+    )
+
+
+def token_ids(prompts: list[str]) -> Tensor:
+    """[n, 16] int64."""
+    return tokenizer()(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+@torch.no_grad()
+def encode(vae: Any, count: int, path: Path, seed: int = 11, size: int = 250) -> Latents:
+    """Render and encode `count` training scenes, or load them if `path` is there already."""
+    if not path.exists():
+        scale = vae.config.scaling_factor
+        means, stds, prompts = [], [], []
+        for start in range(0, count, size):
+            rng = np.random.default_rng((seed, start))
+            lines, scenes = zip(*(world.sample(rng) for _ in range(size)), strict=True)
+            with torch.autocast("cpu", torch.bfloat16):
+                posterior = vae.encode(pictures(list(scenes)).to(memory_format=torch.channels_last)).latent_dist
+            means.append((posterior.mean * scale).half())
+            stds.append((posterior.std * scale).half())
+            prompts += [line["prompt"] for line in lines]
+        tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "ids": token_ids(prompts)}
+        partial = path.with_suffix(".partial")
+        save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
+        os.replace(partial, path)
+    return Latents(**load_file(path))

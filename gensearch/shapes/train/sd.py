@@ -1,0 +1,140 @@
+"""Train `shapes/sd`: a StableDiffusionPipeline with v-prediction, zero terminal SNR and classifier-free guidance."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gensearch.shapes.train.data import PROMPT_LENGTH, encode, token_ids, tokenizer, vocabulary
+from gensearch.shapes.train.loop import fit
+
+SCHEDULE = dict(
+    num_train_timesteps=1000,
+    beta_schedule="squaredcos_cap_v2",
+    prediction_type="v_prediction",
+    rescale_betas_zero_snr=True,
+    timestep_spacing="trailing",
+    clip_sample=False,
+    set_alpha_to_one=True,
+    steps_offset=0,
+)
+
+
+class TextToLatent(nn.Module):
+    """The two networks that train together: text encoder and UNet; called with token ids instead of embeddings."""
+
+    def __init__(self, unet: Any, text_encoder: Any) -> None:
+        super().__init__()
+        self.unet = unet
+        self.text_encoder = text_encoder
+
+    def forward(self, x: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+        """Predicted v [b, 16, 8, 8] in fp32."""
+        words = self.text_encoder(ids)[0]
+        return self.unet(x, t, words).sample.float()
+
+
+def build() -> TextToLatent:
+    """The untrained networks."""
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=16,
+        out_channels=16,
+        block_out_channels=(96, 160),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=128,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+    words = vocabulary()
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(words),
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=PROMPT_LENGTH,
+            projection_dim=128,
+            pad_token_id=words.index("<pad>"),
+            bos_token_id=words.index("<bos>"),
+            eos_token_id=words.index("<eos>"),
+        )
+    )
+    return TextToLatent(unet, text)
+
+
+def scheduler() -> Any:
+    """The DDIM scheduler that the pipeline ships with."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(**SCHEDULE)
+
+
+def train(folder: Path, vae_folder: Path, scenes: int, steps: int, size: int, lr: float, bf16: bool, compiled: bool) -> None:
+    """Fit v-prediction on encoded scenes with 10 % caption dropout, then save the pipeline."""
+    from diffusers import AutoencoderKL
+
+    folder.mkdir(parents=True, exist_ok=True)
+    vae = AutoencoderKL.from_pretrained(vae_folder).eval()
+    data = encode(vae, scenes, folder / f"latents-{scenes}.safetensors")
+    networks = build()
+    print(f"{sum(p.numel() for p in networks.unet.parameters()) / 1e6:.2f}M unet parameters", flush=True)
+    forward = torch.compile(networks) if compiled else networks
+    alphas = scheduler().alphas_cumprod
+    empty = token_ids([""])[0]
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(data.ids), (size,), generator=generator)
+        z = data.mean[rows].float()
+        z = z + data.std[rows].float() * torch.randn(z.shape, generator=generator)
+        ids = torch.where(torch.rand(size, 1, generator=generator) < 0.1, empty, data.ids[rows])
+        t = ((torch.arange(size) + torch.rand(size, generator=generator)) / size * 1000).long()
+        a, s = (v.sqrt().view(-1, 1, 1, 1) for v in (alphas[t], 1 - alphas[t]))
+        eps = torch.randn(z.shape, generator=generator)
+        v = forward(a * z + s * eps, t, ids)
+        return (v - (a * eps - s * z)).square().mean()
+
+    fit(networks, loss, folder=folder, steps=steps, lr=lr, bf16=bf16)
+    save_pipeline(networks, vae, folder / "pipeline")
+
+
+def save_pipeline(networks: TextToLatent, vae: Any, folder: Path) -> None:
+    """Write the StableDiffusionPipeline folder in fp16 safetensors."""
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=networks.text_encoder,
+        tokenizer=tokenizer(),
+        unet=networks.unet,
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--scenes", type=int, default=60000)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--compiled", action="store_true")
+    args = parser.parse_args()
+    train(args.folder, args.vae, args.scenes, args.steps, args.size, args.lr, args.bf16, args.compiled)

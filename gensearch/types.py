@@ -1,0 +1,171 @@
+"""The five nouns of a search: Model, State, Verifier, Round, Result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from gensearch.ledger import Cost, Ledger
+from verifiers.types import Media, Scores, Verifier
+
+Noise = Tensor  # [b, *model.noise_shape], standard normal before a search touches it
+Recipe = tuple[tuple[Any, ...], ...]  # moves that make one sample's noise again, see gensearch.noise
+
+
+@dataclass(frozen=True)
+class State:
+    """A batch of samples on their way from noise to media; rows may stand at different steps.
+
+    Searches treat it as opaque: they index it along the batch, join several with `cat`, and read `step` and `done`.
+    """
+
+    prompts: tuple[str, ...]
+    step: Tensor  # [b] int64, network steps taken: 1 after start, num_steps when done
+    num_steps: int
+    x: Tensor  # [b, *noise_shape], the noisy sample the last network step looked at
+    clean: Tensor  # [b, *], its clean estimate; for finished rows the sample itself
+    extra: dict[str, Tensor]  # [b, *] whatever else the adapter needs, gathered along the batch
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @property
+    def done(self) -> Tensor:
+        """[b] bool: rows that need no further network step."""
+        return self.step >= self.num_steps
+
+    def __getitem__(self, keep: Tensor | Sequence[int]) -> State:
+        """Gather rows; indices may repeat (branching) or be fewer (pruning)."""
+        rows = torch.as_tensor(keep, dtype=torch.long)
+        return replace(
+            self,
+            prompts=tuple(self.prompts[i] for i in rows.tolist()),
+            step=self.step[rows],
+            x=self.x[rows.to(self.x.device)],
+            clean=self.clean[rows.to(self.clean.device)],
+            extra={k: v[rows.to(v.device)] for k, v in self.extra.items()},
+        )
+
+
+def cat(states: Sequence[State]) -> State:
+    """Join states of one model along the batch."""
+    first = states[0]
+    return replace(
+        first,
+        prompts=tuple(p for s in states for p in s.prompts),
+        step=torch.cat([s.step for s in states]),
+        x=torch.cat([s.x for s in states]),
+        clean=torch.cat([s.clean for s in states]),
+        extra={k: torch.cat([s.extra[k] for s in states]) for k in first.extra},
+    )
+
+
+class Model(Protocol):
+    """An adapter to one frozen generator: a deterministic function of prompts and noise.
+
+    `start` takes the first network step and `advance` one more; together `num_steps` of them finish a sample.
+    `render` decodes the clean estimate: a free preview of unfinished rows, the picture of finished ones.
+    Adapters leave gradient mode to the caller. `verbs` names the optional methods that it offers:
+    "rewind" (forward kernel to a noisier step) and "transition" (mean and std of the next reverse step).
+    """
+
+    name: str
+    noise_shape: tuple[int, ...]  # one sample, without the batch
+    num_steps: int
+    nfe_per_step: int  # denoiser forwards per sample and step; 2 with guidance
+    batch_size: int  # fixed physical batch of every network call; short batches are padded
+    stochastic: bool  # whether `advance` reads its noise
+    verbs: frozenset[str]
+
+    def start(self, prompts: Sequence[str], noise: Noise) -> State: ...
+
+    def advance(self, state: State, noise: Noise | None = None) -> State: ...
+
+    def render(self, state: State) -> Media: ...
+
+    def fingerprint(self) -> dict[str, Any]: ...  # JSON-able: what the bits of a sample depend on
+
+
+class Rewindable(Model, Protocol):
+    """A model that can take rows back to a noisier step: x_j given x_i, step j < i (path search, DFS, EvoSearch)."""
+
+    def rewind(self, state: State, step: Tensor, noise: Noise) -> State: ...
+
+
+class Transition(NamedTuple):
+    """The Gaussian reverse kernel of the next step, both [b, *noise_shape]; std is zero for ODE steps."""
+
+    mean: Tensor
+    std: Tensor
+
+
+Proposal = Callable[[Model, Sequence[str], Sequence[int]], Noise]
+
+
+class Round(NamedTuple):
+    """What a search yields each time it has scored something."""
+
+    media: Media  # [b, ...]
+    scores: Scores
+    recipes: tuple[Recipe, ...]  # how to make each sample's noise again
+    ids: tuple[int, ...]  # unique within a search
+    parents: tuple[int | None, ...]  # the sample each one was derived from
+    done: bool = True  # False: previews, which are never returned as best
+
+
+class Point(NamedTuple):
+    """One point of the anytime curve: what had been spent when the best score was reached."""
+
+    spent: Cost
+    seconds: float
+    best: float
+
+
+class Sample(NamedTuple):
+    """One finished, scored sample."""
+
+    id: int
+    media: Media  # [3, h, w]
+    score: float
+    parts: dict[str, float]
+    recipe: Recipe
+    parent: int | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state of a search after one round: the round itself, the best finished sample so far, the account."""
+
+    round: Round
+    best: Sample | None
+    base: Sample | None  # the first finished sample
+    curve: tuple[Point, ...]
+    ledger: Ledger
+    unscored: int  # samples with a NaN score so far
+    unit: Cost  # the price of one ordinary sample
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a search."""
+
+    best: Sample
+    base: Sample  # the first finished sample: what one ordinary call would have returned
+    curve: tuple[Point, ...]
+    ledger: Ledger
+    unscored: int
+    stopped: str  # why: "finished", "budget", "closed"
+
+
+class Search(Protocol):
+    """One algorithm as a generator function that owns its loop and yields a Round per scoring."""
+
+    __name__: str
+
+    def __call__(
+        self, model: Any, verifier: Verifier, prompt: str, *, rng: Any, ledger: Ledger, **knobs: Any
+    ) -> Iterator[Round]: ...

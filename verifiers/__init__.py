@@ -1,0 +1,46 @@
+"""Judges of pictures and clips: media and prompts in, one score per sample out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from verifiers.clip import CLIPScore
+    from verifiers.ensemble import Panel, Term, WeightedSum, rank_vote
+    from verifiers.random import RandomScore
+    from verifiers.types import Media, Scores, Verifier
+
+GENSEARCH_VERIFIERS = True  # the marker by which gensearch tells this package from others of the same name
+
+_HOME = {  # loaded on first use, so that the rule engine works without torch
+    "CLIPScore": "clip",
+    "Media": "types",
+    "Panel": "ensemble",
+    "RandomScore": "random",
+    "Scores": "types",
+    "Term": "ensemble",
+    "Verifier": "types",
+    "WeightedSum": "ensemble",
+    "rank_vote": "ensemble",
+}
+
+__all__ = [
+    "GENSEARCH_VERIFIERS",
+    "CLIPScore",
+    "Media",
+    "Panel",
+    "RandomScore",
+    "Scores",
+    "Term",
+    "Verifier",
+    "WeightedSum",
+    "rank_vote",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'verifiers' has no attribute {name!r}")
+    return getattr(import_module(f"verifiers.{_HOME[name]}"), name)
