@@ -67,7 +67,9 @@ class Ledger:
 
     def affords(self, cost: Cost) -> float:
         """How many times `cost` still fits; infinite if nothing that it needs is limited."""
-        return min((self.left(c) // v for c, v in cost._asdict().items() if v and c in self.limit), default=float("inf"))
+        return min(
+            (self.left(c) // v for c, v in cost._asdict().items() if v and c in self.limit), default=float("inf")
+        )
 
     def require(self, why: str, cost: Cost) -> None:
         """Refuse up front what would not fit; raises BudgetSpent naming the need, what is left and a way out."""

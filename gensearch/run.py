@@ -39,7 +39,9 @@ def stream(
     if compute is not None:
         limits["nfe"] = min(int(compute * price(model).nfe), limits.get("nfe", 2**62))
     if not limits and not any(knobs.get(k) for k in open_ended(search)):
-        raise ValueError(f"{search.__name__} would never stop: give compute, a limit or {' or '.join(open_ended(search))}")
+        raise ValueError(
+            f"{search.__name__} would never stop: give compute, a limit or {' or '.join(open_ended(search))}"
+        )
     ledger = Ledger(limits)
     ledger.require(f"one sample of {model.name}", price(model))
     return _stream(search, model, verifier, prompt, ledger, Rng(seed), select, knobs)

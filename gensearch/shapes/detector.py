@@ -20,17 +20,18 @@ PALETTE = np.array(list(world.COLORS.values()), np.float32)
 # and blended ones (which fall to 0).
 ERROR_RAMP = (0.040, 0.030)  # mean distance between outline and shape, as a share of the object's size
 MARGIN_RAMP = (0.03, 0.07)  # lead in soft IoU over the second-best shape
-COLOR_RAMP = (0.42, 0.32)  # distance to the nearest colour, as a share of nearest plus second nearest
+PALE_RAMP = (0.38, 0.28)  # distance to the nearest colour, as a share of that plus the distance to the background
+DOUBT = 0.38  # distance to the nearest colour, as a share of nearest plus second nearest: from here on it has no name
 
 AREA_SHARE = (0.008, 0.35)  # of the picture: smaller blobs have no readable shape, larger ones are scenery
 COLOR_SHARE = 0.2  # of a blob: a colour below it is a fringe, above it a part of its own
 COVERED = 0.6  # cover from which a pixel belongs to a blob; above 0.5, so that faint bridges do not join two objects
-PIXEL_TOLERANCE = 60.0  # RGB distance of a pixel from the mixtures of background and colour
+PIXEL_TOLERANCE = 75.0  # RGB distance of a pixel from the mixtures of background and colour
 REACH = 2  # pixels around a blob where soft edges and faint tips still belong to it
 
 EXTENT = 1.4  # half-width of a template, in radii
 GRID = 256  # pixels along one side of a template
-ROUNDING = 0.12  # radii by which corners of the second set of templates are smoothed, as an autoencoder does
+ROUNDING = 0.16  # radii by which corners of the second set of templates are smoothed, as an autoencoder does
 
 
 class Templates(NamedTuple):
@@ -79,18 +80,18 @@ def border(image: np.ndarray) -> np.ndarray:
     return np.median(image[frame], axis=0)
 
 
-def cover(image: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cover(image: np.ndarray, background: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How much of each pixel a colour covers if only that colour and the background mix in it.
 
-    Returns the cover [8, h, w] in [0, 1] and the RGB distance [8, h, w] between the pixel and that mixture.
+    For `colors` [n, 3], returns the cover [n, h, w] in [0, 1] and the RGB distance [n, h, w] of pixel and mixture.
     """
     offset = (image - background).reshape(-1, 3)
-    span = PALETTE - background
+    span = colors - background
     length = np.square(span).sum(1, keepdims=True).clip(1)  # a colour that equals the background covers nothing
     along = span @ offset.T
     share = (along / length).clip(0, 1)
     misfit = np.square(offset).sum(1) + share * (share * length - 2 * along)
-    shape = (len(PALETTE), *image.shape[:2])
+    shape = (len(colors), *image.shape[:2])
     return share.reshape(shape), np.sqrt(misfit.clip(0)).reshape(shape)
 
 
@@ -115,61 +116,78 @@ def sharpen(share: np.ndarray) -> np.ndarray:
     return (2 * share - 0.5).clip(0, 1)
 
 
-def doubt(color: np.ndarray, background: np.ndarray) -> float:
-    """How torn a colour [3] is between its two nearest among palette and background: 0 certain, 0.5 in the middle."""
-    first, second = np.sort(np.linalg.norm(np.vstack((PALETTE, background)) - color, axis=1))[:2]
-    return float(first / (first + second))
+def name_color(color: np.ndarray) -> str | None:
+    """The palette's name for a colour [3]; None if it is torn between two."""
+    distance = np.linalg.norm(PALETTE - color, axis=1)
+    first, second = np.argsort(distance)[:2]
+    certain = distance[first] < DOUBT * (distance[first] + distance[second])
+    return list(world.COLORS)[first] if certain else None
 
 
 class ShapesDetector:
-    """Finds shapes on a light background; scores follow how clearly a person would name shape and colour.
+    """Finds shapes on a light background; scores follow how clearly a person would name the shape.
 
-    Clean objects score 1. What is merged, half erased, stretched out of shape, pale or of mixed colour scores near 0.
+    Clean objects score 1. What is merged, half erased, stretched out of shape, pale or of several colours scores
+    near 0. A well-formed object whose one colour is between those of the palette has `color` None.
     """
 
     def detect(self, image: np.ndarray) -> dict[str, list[Detection]]:
         """Objects of every class in a uint8 [h, w, 3] RGB picture, each with box, score, mask and colour name."""
         pixels = image.astype(np.float32)
         background = border(pixels)
-        share, misfit = cover(pixels, background)
-        share[misfit > PIXEL_TOLERANCE] = 0
-        blobs = list(split(share, misfit))
-        taken = np.any([mask for _, mask in blobs], axis=0) if blobs else None
+        share, misfit = cover(pixels, background, PALETTE)
+        solid = np.take_along_axis(share, misfit.argmin(0)[None], 0)[0] > COVERED
         found: dict[str, list[Detection]] = {shape: [] for shape in world.SHAPES}
-        for index, mask in blobs:
-            shape, likeness = name_shape(share[index], mask, taken & ~mask)
-            core = pixels[mask & (share[index] >= np.median(share[index][mask]))]  # without the soft edge
-            score = likeness * ramp(doubt(np.median(core, axis=0), background), COLOR_RAMP)
-            found[shape].append(Detection(box(mask), score, mask, list(world.COLORS)[index]))
+        labels, count = ndimage.label(solid)
+        for blob in (labels == label for label in range(1, count + 1)):
+            if not sized(blob):
+                continue
+            whole = [describe(pixels, background, blob, solid)]
+            objects = whole
+            if whole[0][1].score < 1:  # no clear shape of one colour: perhaps several objects that touch
+                parts = [describe(pixels, background, mask, solid) for mask in split(blob, share, misfit)]
+                objects = max(whole, parts, key=lambda group: max((d.score for _, d in group), default=-1.0))
+            for shape, detection in objects:
+                found[shape].append(detection)
         return found
 
 
-def split(share: np.ndarray, misfit: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Connected regions of one colour: index of the colour and mask [h, w], from the two results of `cover`."""
-    nearest = misfit.argmin(0)
-    low, high = (bound * nearest.size for bound in AREA_SHARE)
-    labels, count = ndimage.label(share.max(0) > COVERED)
-    for label in range(1, count + 1):
-        blob = labels == label
-        counts = np.bincount(nearest[blob], minlength=len(PALETTE))
-        colors = np.flatnonzero(counts > max(low, COLOR_SHARE * counts.sum()))
-        for rank, index in enumerate(colors):
-            own = blob & (misfit[colors].argmin(0) == rank) & (share[index] > COVERED)
-            parts, number = ndimage.label(own)
-            masks = (parts == part for part in range(1, number + 1))
-            yield from ((int(index), mask) for mask in masks if low < mask.sum() < high)
+def sized(mask: np.ndarray) -> bool:
+    """Whether a region is large enough to have a shape and small enough to be an object."""
+    return bool(AREA_SHARE[0] < mask.mean() < AREA_SHARE[1])
 
 
-def name_shape(share: np.ndarray, mask: np.ndarray, others: np.ndarray) -> tuple[str, float]:
-    """The shape that a region resembles most and how well, in [0, 1]; pixels of other regions do not count."""
+def split(blob: np.ndarray, share: np.ndarray, misfit: np.ndarray) -> Iterator[np.ndarray]:
+    """The parts of a region that each have one palette colour, from the two results of `cover`; fringes are dropped."""
+    counts = np.bincount(misfit.argmin(0)[blob], minlength=len(PALETTE))
+    colors = np.flatnonzero(counts > COLOR_SHARE * counts.sum())
+    owner = colors[misfit[colors].argmin(0)]
+    for index in colors:
+        own = blob & (owner == index) & (share[index] > COVERED) & (misfit[index] < PIXEL_TOLERANCE)
+        parts, count = ndimage.label(own)
+        yield from filter(sized, (parts == part for part in range(1, count + 1)))
+
+
+def describe(pixels: np.ndarray, background: np.ndarray, mask: np.ndarray, solid: np.ndarray) -> tuple[str, Detection]:
+    """Name the shape and colour of the region `mask`; `solid` holds it and all others, which do not count."""
     left, top, right, bottom = box(mask)
     rim = REACH + 1
     window = slice(max(top - rim, 0), bottom + rim), slice(max(left - rim, 0), right + rim)
-    near = ndimage.binary_dilation(mask[window], np.ones((3, 3)), iterations=REACH) & ~others[window]
-    ious = overlaps(np.pad(sharpen(share[window] * near), rim))
+    inside = pixels[mask]
+    contrast = np.linalg.norm(inside - background, axis=1)
+    color = np.median(inside[contrast >= np.median(contrast)], axis=0)  # without the soft edge
+    share, misfit = cover(pixels[window], background, color[None])
+    near = ndimage.binary_dilation(mask[window], np.ones((3, 3)), iterations=REACH) & (mask | ~solid)[window]
+    ious = overlaps(np.pad(sharpen(share[0] * near * (misfit[0] < PIXEL_TOLERANCE)), rim))
     second, best = np.argsort(ious)[-2:]
-    error = (1 - ious[best]) / templates().outline[best]
-    return world.SHAPES[best], ramp(error, ERROR_RAMP) * ramp(ious[best] - ious[second], MARGIN_RAMP)
+    distance = np.linalg.norm(PALETTE - color, axis=1).min()
+    score = (
+        ramp((1 - ious[best]) / templates().outline[best], ERROR_RAMP)
+        * ramp(ious[best] - ious[second], MARGIN_RAMP)
+        * ramp(distance / (distance + np.linalg.norm(background - color)), PALE_RAMP)
+    )
+    name = world.SHAPES[best]
+    return name, Detection((left, top, right, bottom), score, mask, name_color(color))
 
 
 def box(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -39,6 +39,7 @@ class ShapesJudge:
     differentiable = False
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """Judge pictures [b, 3, h, w]; NaN if not finite, ValueError for a prompt outside the grammar."""
         return grade(media, prompts, lambda line, verdict: float(verdict.correct))
 
 
@@ -49,6 +50,7 @@ class ShapesPartial:
     differentiable = False
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """Grade pictures [b, 3, h, w]; NaN if not finite, ValueError for a prompt outside the grammar."""
         return grade(media, prompts, fulfilled)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -74,6 +75,11 @@ def is_held_out(things: tuple[tuple[str, str], ...]) -> bool:
     )
 
 
+def asks_held_out(line: Spec) -> bool:
+    """True if the words of a prompt name a held-out colour-shape or class pair."""
+    return is_held_out(tuple((c["class"], c.get("color", "")) for c in line["include"]))
+
+
 # --- pictures
 
 
@@ -107,13 +113,19 @@ def outline(shape: str) -> list[tuple[float, float]]:
 RING_HOLE = 0.52  # inner radius of a ring as a share of the outer one
 
 
-def render(scene: Scene, size: int = SIZE, antialias: int = 4) -> Image.Image:
-    """Draw a scene as an RGB picture of `size` x `size` pixels."""
+Polygon = tuple[list[tuple[float, float]], tuple[int, int, int]]  # corners in pixels of the 64x64 picture, colour
+
+
+def render(scene: Scene, size: int = SIZE, antialias: int = 4, extra: Sequence[Polygon] = ()) -> Image.Image:
+    """Draw a scene, then any extra polygons, as an RGB picture of `size` x `size` pixels."""
     scale = size * antialias / SIZE
     image = Image.new("RGB", (size * antialias,) * 2, scene.background)
     draw = ImageDraw.Draw(image)
     for thing in scene.things:
-        points = [((thing.x + thing.radius * x) * scale, (thing.y + thing.radius * y) * scale) for x, y in outline(thing.shape)]
+        points = [
+            ((thing.x + thing.radius * x) * scale, (thing.y + thing.radius * y) * scale)
+            for x, y in outline(thing.shape)
+        ]
         draw.polygon(points, fill=COLORS[thing.color])
         if thing.shape == "ring":
             hole = [
@@ -121,6 +133,8 @@ def render(scene: Scene, size: int = SIZE, antialias: int = 4) -> Image.Image:
                 for x, y in outline("circle")
             ]
             draw.polygon(hole, fill=scene.background)
+    for corners, color in extra:
+        draw.polygon([(x * scale, y * scale) for x, y in corners], fill=color)
     return image.reduce(antialias)
 
 
@@ -294,9 +308,7 @@ def _held_out_lines() -> dict[str, list[Spec]]:
     pairs = sorted(HELD_OUT_PAIRS)
     classes = [p for p in permutations(SHAPES, 2) if frozenset(p) in HELD_OUT_CLASSES]
     attributed = [
-        spec("color_attr", [clause(*a), clause(*b)])
-        for a, b in product(pairs, pairs)
-        if a[0] != b[0] and a[1] != b[1]
+        spec("color_attr", [clause(*a), clause(*b)]) for a, b in product(pairs, pairs) if a[0] != b[0] and a[1] != b[1]
     ]
     return {
         "single_object": [spec("single_object", [clause(s)]) for s in SHAPES],

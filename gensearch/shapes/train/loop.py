@@ -47,7 +47,9 @@ def fit(
     for step in range(start, steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
-            group["lr"] = lr * min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+            group["lr"] = (
+                lr * min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+            )
         with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
             value = loss(step, generator)
         optimizer.zero_grad(set_to_none=True)
@@ -69,7 +71,9 @@ def fit(
     model.eval()
 
 
-def save(folder: Path, step: int, params: list[nn.Parameter], ema: list[Tensor], optimizer: torch.optim.Optimizer) -> None:
+def save(
+    folder: Path, step: int, params: list[nn.Parameter], ema: list[Tensor], optimizer: torch.optim.Optimizer
+) -> None:
     """Write one checkpoint file atomically."""
     tensors = {f"param.{i}": p.detach() for i, p in enumerate(params)} | {f"ema.{i}": e for i, e in enumerate(ema)}
     for i, p in enumerate(params):
@@ -77,7 +81,9 @@ def save(folder: Path, step: int, params: list[nn.Parameter], ema: list[Tensor],
         tensors |= {f"m.{i}": state["exp_avg"], f"v.{i}": state["exp_avg_sq"]}
     path = folder / "checkpoint.safetensors"
     partial = path.with_suffix(".partial")
-    save_file({k: t.contiguous() for k, t in tensors.items()}, partial, metadata={"progress": json.dumps({"step": step})})
+    save_file(
+        {k: t.contiguous() for k, t in tensors.items()}, partial, metadata={"progress": json.dumps({"step": step})}
+    )
     os.replace(partial, path)
 
 

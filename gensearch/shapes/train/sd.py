@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +81,14 @@ def scheduler() -> Any:
     return DDIMScheduler(**SCHEDULE)
 
 
-def train(folder: Path, vae_folder: Path, scenes: int, steps: int, size: int, lr: float, bf16: bool, compiled: bool) -> None:
-    """Fit v-prediction on encoded scenes with 10 % caption dropout, then save the pipeline."""
+def train(out: Path, *, name: str, scenes: int, steps: int, size: int, lr: float) -> None:
+    """Fit v-prediction on encoded scenes with 10 % caption dropout; reads out/vae/model, writes out/sd/model."""
     from diffusers import AutoencoderKL
 
-    folder.mkdir(parents=True, exist_ok=True)
-    vae = AutoencoderKL.from_pretrained(vae_folder).eval()
-    data = encode(vae, scenes, folder / f"latents-{scenes}.safetensors")
+    (out / name).mkdir(parents=True, exist_ok=True)
+    vae = AutoencoderKL.from_pretrained(out / "vae" / "model", use_safetensors=True).eval()
+    data = encode(vae, scenes, out / name / f"latents-{scenes}.safetensors")
     networks = build()
-    print(f"{sum(p.numel() for p in networks.unet.parameters()) / 1e6:.2f}M unet parameters", flush=True)
-    forward = torch.compile(networks) if compiled else networks
     alphas = scheduler().alphas_cumprod
     empty = token_ids([""])[0]
 
@@ -102,15 +100,15 @@ def train(folder: Path, vae_folder: Path, scenes: int, steps: int, size: int, lr
         t = ((torch.arange(size) + torch.rand(size, generator=generator)) / size * 1000).long()
         a, s = (v.sqrt().view(-1, 1, 1, 1) for v in (alphas[t], 1 - alphas[t]))
         eps = torch.randn(z.shape, generator=generator)
-        v = forward(a * z + s * eps, t, ids)
+        v = networks(a * z + s * eps, t, ids)
         return (v - (a * eps - s * z)).square().mean()
 
-    fit(networks, loss, folder=folder, steps=steps, lr=lr, bf16=bf16)
-    save_pipeline(networks, vae, folder / "pipeline")
+    fit(networks, loss, folder=out / name, steps=steps, lr=lr, bf16=True)
+    save_pipeline(networks, vae, out / name / "model", settings={"steps": 12, "guidance_scale": 3.0, "batch_size": 16})
 
 
-def save_pipeline(networks: TextToLatent, vae: Any, folder: Path) -> None:
-    """Write the StableDiffusionPipeline folder in fp16 safetensors."""
+def save_pipeline(networks: TextToLatent, vae: Any, folder: Path, settings: dict[str, Any]) -> None:
+    """Write the StableDiffusionPipeline folder in fp16 safetensors, with the call settings it was made for."""
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline(
@@ -124,17 +122,4 @@ def save_pipeline(networks: TextToLatent, vae: Any, folder: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--vae", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, default=60000)
-    parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--compiled", action="store_true")
-    args = parser.parse_args()
-    train(args.folder, args.vae, args.scenes, args.steps, args.size, args.lr, args.bf16, args.compiled)
+    (folder / "gensearch.json").write_text(json.dumps(settings, indent=2) + "\n")

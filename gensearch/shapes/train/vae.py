@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,8 @@ def batch(size: int, seed: int, step: int) -> Tensor:
     return pictures([world.sample(rng)[1] for _ in range(size)])
 
 
-def train(folder: Path, steps: int = 1600, size: int = 32, lr: float = 2e-3, beta: float = 5e-4, bf16: bool = False) -> None:
-    """Fit reconstruction plus a small KL (in nats per pixel value), then record the latent scale."""
+def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float) -> None:
+    """Fit reconstruction plus `beta` times the KL (nats per pixel value), then standardise; writes out/vae/model."""
     from diffusers import AutoencoderKL
 
     torch.manual_seed(0)
@@ -53,7 +52,7 @@ def train(folder: Path, steps: int = 1600, size: int = 32, lr: float = 2e-3, bet
         rec = (y - x).abs().mean() + 2 * (y - x).square().mean()
         return rec + beta * posterior.kl().float().mean() / x[0].numel()
 
-    fit(vae, loss, folder=folder, steps=steps, lr=lr, save_every=200, bf16=bf16)
+    fit(vae, loss, folder=out / name, steps=steps, lr=lr, save_every=200, bf16=True)
     with torch.no_grad():
         x = batch(256, 2, 0)
         posterior = vae.encode(x).latent_dist
@@ -61,7 +60,7 @@ def train(folder: Path, steps: int = 1600, size: int = 32, lr: float = 2e-3, bet
         psnr = -10 * torch.log10(((y - x) / 2).square().mean((1, 2, 3))).mean()
         standardise(vae, posterior.mean)
     print(f"psnr {psnr:.2f} dB, posterior std {posterior.std.mean() / posterior.mean.std():.4f} of the latents'")
-    vae.save_pretrained(folder / "vae")
+    vae.save_pretrained(out / name / "model")
 
 
 @torch.no_grad()
@@ -79,12 +78,3 @@ def standardise(vae: Any, latents: Tensor) -> None:
     vae.post_quant_conv.bias += vae.post_quant_conv.weight[:, :, 0, 0] @ mean
     vae.post_quant_conv.weight *= std[None, :, None, None]
     vae.register_to_config(scaling_factor=1.0)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--bf16", action="store_true")
-    args = parser.parse_args()
-    train(args.folder, args.steps, bf16=args.bf16)

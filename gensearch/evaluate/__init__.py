@@ -1,0 +1,1 @@
+"""Measuring methods on benchmarks: plans, the resumable runner, paired intervals and tables."""

@@ -1,0 +1,254 @@
+"""The resumable runner: one job is one method on one prompt with one seed, one finished job is one line of a journal."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gensearch.evaluate.plan import Method, Plan
+from gensearch.files import append_line, read_lines, write_atomic
+from gensearch.noise import derive
+from gensearch.run import run, stream
+from gensearch.types import Model, Result, Sample, Search
+from verifiers.ensemble import Panel, judges
+from verifiers.types import Verifier
+
+JOURNAL = "results.jsonl"
+Record = dict[str, Any]
+
+
+class Benchmark(NamedTuple):
+    """What an evaluation runs on; only functions of modules, so that it can be sent to other processes."""
+
+    name: str
+    lines: Callable[[int], Sequence[Mapping[str, Any]]]  # at most so many prompts per tag: `tag` and `prompt`
+    judge: Callable[[], Verifier]  # the exact judge, whose verdict is the metric
+    oracles: frozenset[str]  # names of verifiers that know the judge's verdict
+    model: Callable[..., Model]  # source and options -> model
+    verifier: Callable[[str], Verifier]  # name -> verifier
+    search: Callable[[str], Search]  # name -> search
+
+
+class Job(NamedTuple):
+    """One method on one prompt with one seed; prompt and seed by index."""
+
+    method: str
+    prompt: int
+    seed: int
+
+
+def jobs(plan: Plan, prompts: int) -> list[Job]:
+    """All jobs of a plan, pair by pair, so that an unfinished run is still paired."""
+    return [Job(m.name, p, s) for p in range(prompts) for s in range(plan.seeds) for m in plan.methods]
+
+
+def run_plan(plan: Plan, benchmark: Benchmark, folder: Path, *, workers: int = 1) -> Iterator[Record]:
+    """Do the jobs that the folder does not hold yet and yield each record once it is safely written.
+
+    Whatever ends it, the same call goes on where it stopped, and the results do not depend on `workers`.
+    Raises ValueError at once if the folder belongs to another plan, or for names and knobs that do not exist.
+    """
+    claim(plan, benchmark, folder)
+    done = {key(record) for record in read_lines(folder / JOURNAL)}
+    todo = [job for job in jobs(plan, len(benchmark.lines(plan.prompts))) if job not in done]
+    work = in_processes if workers > 1 else in_this_process
+    for record, picture in work(plan, benchmark, todo, workers):
+        write_atomic(folder / record["picture"], picture)
+        append_line(folder / JOURNAL, record)
+        yield record
+
+
+def records(folder: Path) -> list[Record]:
+    """What a folder holds, in order of prompt, seed and method name, each job once."""
+    found = {key(record): record for record in read_lines(folder / JOURNAL)}
+    return sorted(found.values(), key=lambda record: (record["prompt"], record["seed"], record["method"]))
+
+
+def key(record: Record) -> Job:
+    """The job that made a record."""
+    return Job(record["method"], record["prompt"], record["seed"])
+
+
+def claim(plan: Plan, benchmark: Benchmark, folder: Path) -> None:
+    """Mark a new folder as this plan's; raises ValueError if it is another's."""
+    mine = {"benchmark": benchmark.name, "torch": torch.__version__, **plan.model_dump(mode="json")}
+    path = folder / "plan.json"
+    if not path.exists():
+        write_atomic(path, json.dumps(mine, indent=1).encode())
+        return
+    theirs = json.loads(path.read_bytes())
+    changed = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
+    if changed:
+        raise ValueError(
+            f"{folder} holds another evaluation: {', '.join(changed)} differ. Take a new folder with --out"
+        )
+
+
+# --- one process
+
+
+class Bench:
+    """The loaded models and verifiers of one process: each once, whatever the number of methods that share it."""
+
+    def __init__(self, plan: Plan, benchmark: Benchmark) -> None:
+        """Load everything and refuse, before anything is spent, what some method could not run."""
+        self.plan = plan
+        self.lines = benchmark.lines(plan.prompts)
+        self.judge = benchmark.judge()
+        self.oracles = benchmark.oracles
+        verifier = cache(benchmark.verifier)
+        model = cache(lambda source, options: benchmark.model(source, **json.loads(options)))
+        holdout = {name: verifier(name) for name in plan.holdout}
+        self.methods = {method.name: method for method in plan.methods}
+        self.models = {m.name: model(m.model, json.dumps(m.options, sort_keys=True)) for m in plan.methods}
+        self.searches = {m.name: benchmark.search(m.search) for m in plan.methods}
+        self.panels = {
+            m.name: Panel(verifier(m.verifier), verifier(m.select) if m.select else None, holdout)  # type: ignore[arg-type]
+            for m in plan.methods
+        }
+        for name in self.methods:
+            stream(**self.arguments(Job(name, 0, 0)))  # checks its arguments; nothing runs until it is iterated
+
+    def arguments(self, job: Job) -> dict[str, Any]:
+        """What `stream` and `run` take for one job; the seed depends on prompt and seed index, never on the method."""
+        method, panel, prompt = self.methods[job.method], self.panels[job.method], self.lines[job.prompt]["prompt"]
+        return {
+            "search": self.searches[job.method],
+            "model": self.models[job.method],
+            "verifier": panel.guide,
+            "prompt": prompt,
+            "compute": method.compute,
+            "seed": derive(self.plan.seed, prompt, job.seed),
+            "select": None if panel.select is panel.guide else panel.select,
+            **method.knobs,
+        }
+
+    def do(self, job: Job) -> tuple[Record, bytes]:
+        """Search, judge the winner and the plain sample, and return the record with the winner's PNG."""
+        started = time.perf_counter()
+        arguments = self.arguments(job)
+        result = run(**arguments)
+        seconds = time.perf_counter() - started
+        record = {
+            **job._asdict(),
+            "tag": self.lines[job.prompt]["tag"],
+            "text": arguments["prompt"],
+            "root": arguments["seed"],
+            "oracle": self.sees_the_verdict(self.panels[job.method]),
+            **self.opinions(job, result),
+            "score": number(result.best.score),
+            "recipe": result.best.recipe,
+            "spent": result.ledger.spent._asdict(),
+            "padding": result.ledger.padding._asdict(),
+            "unscored": result.unscored,
+            "stopped": result.stopped,
+            "seconds": round(seconds, 4),
+            "picture": f"pictures/{job.method}/{job.prompt:04}-{job.seed}.png",
+        }
+        return record, png(result.best)
+
+    def opinions(self, job: Job, result: Result) -> dict[str, Any]:
+        """The judge's and the hold-outs' totals for the winner and for the plain sample; None where unscored."""
+        media = torch.stack([result.best.media, result.base.media])
+        prompts = [self.lines[job.prompt]["prompt"]] * 2
+        with torch.no_grad():
+            verdict = self.judge(media, prompts).total
+            report = self.panels[job.method].report(media, prompts)
+        rows = [
+            {"judge": number(verdict[row]), "holdout": {name: number(total[row]) for name, total in report.items()}}
+            for row in (0, 1)
+        ]
+        return {**rows[0], "base": rows[1]}
+
+    def sees_the_verdict(self, panel: Panel) -> bool:
+        """Whether the guide or the selection is the metric itself, alone or within a sum."""
+        return any(judge.name in self.oracles for chief in (panel.guide, panel.select) for judge in judges(chief))
+
+
+def number(value: float | Tensor) -> float | None:
+    """A score as JSON can hold it; None for NaN and for the -inf of an unscored sample."""
+    return float(value) if float("-inf") < float(value) else None
+
+
+def png(sample: Sample) -> bytes:
+    """A picture [3, h, w] in [0, 1] as the bytes of a PNG file."""
+    pixels = (sample.media.detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def in_this_process(
+    plan: Plan, benchmark: Benchmark, todo: Sequence[Job], workers: int
+) -> Iterator[tuple[Record, bytes]]:
+    """Do the jobs one after the other; the caller's thread count holds again whenever it has control."""
+    with threads(plan.threads):
+        bench = Bench(plan, benchmark)
+    for job in todo:
+        with threads(plan.threads):
+            done = bench.do(job)
+        yield done
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Give torch so many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# --- several processes
+
+
+def in_processes(plan: Plan, benchmark: Benchmark, todo: Sequence[Job], workers: int) -> Iterator[tuple[Record, bytes]]:
+    """Do the jobs in spawned processes, each with its own copy of the models; results come in the order of the jobs."""
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initialise, (plan, benchmark))
+    try:
+        yield from pool.map(do, todo)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_bench: list[Callable[[], Bench]] = []  # of a worker process
+
+
+def initialise(plan: Plan, benchmark: Benchmark) -> None:
+    """Prepare a worker process: one that ends with its parent and loads everything at its first job.
+
+    Loading here instead would hide its errors: an executor reports a failed initialiser without saying why.
+    """
+    Thread(target=end_with_parent, daemon=True).start()
+    torch.set_num_threads(plan.threads)
+    _bench[:] = [cache(lambda: Bench(plan, benchmark))]
+
+
+def end_with_parent() -> None:
+    """Wait for the parent process to end, however it ends, and leave at once."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def do(job: Job) -> tuple[Record, bytes]:
+    """One job in a worker process."""
+    return _bench[0]().do(job)

@@ -1,0 +1,135 @@
+"""From records to numbers with intervals, and from numbers to tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gensearch.evaluate.bootstrap import LEVEL, RESAMPLES, interval, mean_of_tags
+from gensearch.evaluate.plan import Plan
+
+Record = dict[str, Any]
+Summary = dict[str, Any]
+
+
+def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int = RESAMPLES) -> Summary:
+    """Everything a report needs as plain data, from the (prompt, seed) pairs on which all methods are finished.
+
+    Raises ValueError if there is no such pair.
+    """
+    names = [method.name for method in plan.methods]
+    by_job = {(r["method"], r["prompt"], r["seed"]): r for r in records}
+    pairs = sorted({(p, s) for _, p, s in by_job if all((name, p, s) in by_job for name in names)})
+    if not pairs:
+        raise ValueError("no prompt is finished with all methods yet; run the same command again to go on")
+    rows = {name: [by_job[name, p, s] for p, s in pairs] for name in names}
+    scores: dict[str, Callable[[Record], float]] = {judge: verdict}
+    scores |= {name: lambda record, name=name: nan(record["holdout"][name]) for name in plan.holdout}
+    return {
+        "judge": judge,
+        "baseline": plan.baseline,
+        "prompts": len({p for p, _ in pairs}),
+        "pairs": len(pairs),
+        "resamples": resamples,
+        "level": LEVEL,
+        "methods": {
+            name: account(rows[name])
+            | {"scores": {s: compare(rows[name], rows[plan.baseline], value, resamples) for s, value in scores.items()}}
+            for name in names
+        },
+    }
+
+
+def verdict(record: Record) -> float:
+    """The judge's score of the winner; a picture that cannot be judged is wrong."""
+    return record["judge"] or 0.0
+
+
+def nan(value: float | None) -> float:
+    """A score that may be missing."""
+    return float("nan") if value is None else value
+
+
+def account(rows: Sequence[Record]) -> dict[str, Any]:
+    """What a method is and what it spent on all pairs together."""
+    spent = {column: sum(row["spent"][column] for row in rows) for column in rows[0]["spent"]}
+    padding = {column: sum(row["padding"][column] for row in rows) for column in rows[0]["padding"]}
+    return {
+        "oracle": any(row["oracle"] for row in rows),
+        "spent": spent,
+        "padding": padding,
+        "unscored": sum(row["unscored"] for row in rows),
+        "seconds": round(sum(row["seconds"] for row in rows), 3),
+    }
+
+
+def compare(
+    mine: Sequence[Record], base: Sequence[Record], value: Callable[[Record], float], resamples: int
+) -> dict[str, Any]:
+    """One score of one method: its tags, their mean, and the gain over the baseline with its interval.
+
+    Seeds are averaged within each prompt first; pairs that one side could not score are left out of the gain.
+    """
+    tags, overall = mean_of_tags(*per_prompt(mine, [value(row) for row in mine]))
+    gains = [value(a) - value(b) for a, b in zip(mine, base, strict=True)]
+    gain = interval(*per_prompt(mine, gains), resamples=resamples)
+    return {"tags": tags, "overall": overall, "gain": {k: v if v == v else None for k, v in gain._asdict().items()}}
+
+
+def per_prompt(rows: Sequence[Record], values: Sequence[float]) -> tuple[np.ndarray, list[str]]:
+    """Mean and tag of each prompt, over its seeds that have a value; prompts without any are left out."""
+    by_prompt: dict[tuple[str, int], list[float]] = {}
+    for row, value in zip(rows, values, strict=True):
+        if value == value:
+            by_prompt.setdefault((row["tag"], row["prompt"]), []).append(value)
+    return np.array([np.mean(v) for v in by_prompt.values()]), [tag for tag, _ in by_prompt]
+
+
+# --- text
+
+
+def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table: one row per method."""
+    judge, *holdout = next(iter(summary["methods"].values()))["scores"]
+    tags = list(next(iter(summary["methods"].values()))["scores"][judge]["tags"])
+    header = ["method", *tags, "overall", "gain", *(f"{name} (hold-out)" for name in holdout)]
+    header += ["nfe", "scored", "seconds"]
+    rows = []
+    for name, method in summary["methods"].items():
+        scores, base = method["scores"], name == summary["baseline"]
+        row = [f"{name} (oracle)" if method["oracle"] else name]
+        row += [f"{scores[judge]['tags'][tag]:.2f}" for tag in tags] + [f"{scores[judge]['overall']:.3f}"]
+        row.append("baseline" if base else limits(scores[judge]["gain"]))
+        row += [f"{scores[h]['overall']:.3f}" + ("" if base else f", {limits(scores[h]['gain'])}") for h in holdout]
+        row += [f"{method['spent'][column] / summary['pairs']:.1f}" for column in ("nfe", "scored")]
+        rows.append([*row, f"{method['seconds'] / summary['pairs']:.2f}"])
+    return header, rows
+
+
+def limits(gain: dict[str, float | None]) -> str:
+    """A gain with its interval; without one where a tag has too few prompts."""
+    if gain["low"] is None:
+        return f"{gain['mean']:+.3f}"
+    return f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+
+
+def caption(summary: Summary) -> str:
+    """What the numbers are."""
+    text = (
+        f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, judged by {summary['judge']}. "
+        f"Overall is the unweighted mean of the tags; gain is over {summary['baseline']}, with a paired "
+        f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
+        "Costs are per picture."
+    )
+    if any(method["oracle"] for method in summary["methods"].values()):
+        text += " An oracle searched with the judge itself: a ceiling, not evidence."
+    return text
+
+
+def markdown(summary: Summary) -> str:
+    """The table in Markdown, with a caption."""
+    header, rows = cells(summary)
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption(summary)}\n"

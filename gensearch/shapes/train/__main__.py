@@ -1,0 +1,37 @@
+"""Train an embedded model from its recipe: python -m gensearch.shapes.train configs/shapes/sd.yaml --out runs/shapes.
+
+Recipes read each other's results from the same --out folder, in the order vae, sd, turbo; the CLIP models stand alone.
+A run that was killed goes on from its last checkpoint when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from pathlib import Path
+
+import yaml
+
+from gensearch.shapes.train import clip, sd, turbo, vae
+
+TRAINERS = {"vae": vae.train, "sd": sd.train, "turbo": turbo.train, "clip": clip.train, "clip-holdout": clip.train}
+
+
+def main() -> None:
+    """Read the recipe, refuse unknown keys, train."""
+    parser = argparse.ArgumentParser(prog="python -m gensearch.shapes.train", description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and results")
+    args = parser.parse_args()
+    recipe = yaml.safe_load(args.recipe.read_text())
+    name = recipe.pop("model", None)
+    if name not in TRAINERS:
+        parser.error(f"{args.recipe}: model is {name!r}; it must be one of {', '.join(TRAINERS)}")
+    known = set(inspect.signature(TRAINERS[name]).parameters) - {"out", "name"}
+    if unknown := set(recipe) - known:
+        parser.error(f"{args.recipe}: unknown keys {sorted(unknown)}; {name} knows {', '.join(sorted(known))}")
+    TRAINERS[name](args.out, name=name, **recipe)
+
+
+if __name__ == "__main__":
+    main()

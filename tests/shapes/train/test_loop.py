@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gensearch.shapes.train.loop import fit
+
+
+def task(model: torch.nn.Module, stop_at: int | None = None):
+    def loss(step: int, generator: torch.Generator) -> torch.Tensor:
+        if step == stop_at:
+            raise KeyboardInterrupt
+        x = torch.randn(8, 3, generator=generator)
+        return (model(x) - x.sum(1, keepdim=True)).square().mean()
+
+    return loss
+
+
+def model() -> torch.nn.Module:
+    layer = torch.nn.Linear(3, 1)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    return layer
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path):
+    whole, cut = model(), model()
+    options = dict(steps=40, lr=0.05, warmup=5, save_every=10)
+    fit(whole, task(whole), folder=tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        fit(cut, task(cut, stop_at=27), folder=tmp_path / "cut", **options)
+    cut = model()  # what a new process starts from
+    fit(cut, task(cut), folder=tmp_path / "cut", **options)
+    assert torch.equal(whole.weight, cut.weight)
+    assert torch.equal(whole.bias, cut.bias)
+    assert not torch.equal(whole.weight, model().weight)
+
+
+def test_training_reaches_the_solution_and_leaves_the_average_in_the_model(tmp_path):
+    layer = model()
+    fit(layer, task(layer), folder=tmp_path, steps=400, lr=0.05, ema_decay=0.95)
+    assert torch.allclose(layer.weight, torch.ones(1, 3), atol=0.02)
+    assert not (tmp_path / "checkpoint.partial").exists()
