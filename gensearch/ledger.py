@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import torch
-
-from verifiers.types import Media, Scores, Verifier
-
-if TYPE_CHECKING:
-    from gensearch.types import Model, Noise, State
+from typing import Any, NamedTuple
 
 
 class Cost(NamedTuple):
@@ -101,68 +94,3 @@ class Ledger:
             "seconds": round(self.seconds, 3),
         }
 
-
-def padded(rows: int, batch_size: int) -> int:
-    """Rows that fill the last batch of a fixed physical size."""
-    return -rows % batch_size
-
-
-class MeteredModel:
-    """A model whose every network pass goes through a ledger: refused before, booked after."""
-
-    def __init__(self, model: Model, ledger: Ledger) -> None:
-        self._model = model
-        self._ledger = ledger
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def start(self, prompts: Sequence[str], noise: Noise) -> State:
-        """One network step for every row."""
-        return self._step(len(prompts), f"starting {len(prompts)} samples", lambda: self._model.start(prompts, noise))
-
-    def advance(self, state: State, noise: Noise | None = None) -> State:
-        """One more network step for every row."""
-        return self._step(len(state), f"advancing {len(state)} samples", lambda: self._model.advance(state, noise))
-
-    def render(self, state: State) -> Media:
-        """Decode every row."""
-        cost = Cost(decoded=len(state))
-        self._ledger.require(f"decoding {len(state)} samples", cost)
-        media = self._model.render(state)
-        self._ledger.charge(cost, Cost(decoded=padded(len(state), self._model.batch_size)))
-        return media
-
-    def _step(self, rows: int, why: str, work: Any) -> State:
-        cost = Cost(nfe=self._model.nfe_per_step).times(rows)
-        self._ledger.require(why, cost)
-        state = work()
-        self._ledger.charge(cost, Cost(nfe=self._model.nfe_per_step * padded(rows, self._model.batch_size)))
-        return state
-
-
-class MeteredVerifier:
-    """A verifier behind a ledger that also stops NaN: unscored samples are counted and lose every comparison."""
-
-    def __init__(self, verifier: Verifier, ledger: Ledger) -> None:
-        self._verifier = verifier
-        self._ledger = ledger
-        self.name = verifier.name
-        self.differentiable = verifier.differentiable
-        self.unscored = 0
-
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score every row; raises if the verifier could score none of them."""
-        cost = Cost(scored=len(prompts))
-        self._ledger.require(f"scoring {len(prompts)} samples", cost)
-        scores = self._verifier(media, prompts, progress=progress)
-        batch_size = getattr(self._verifier, "batch_size", 1)
-        self._ledger.charge(cost, Cost(scored=padded(len(prompts), batch_size)))
-        missing = torch.isnan(scores.total)
-        self.unscored += int(missing.sum())
-        if bool(missing.all()):
-            raise ValueError(
-                f"{self.name} could score none of {len(prompts)} samples (all NaN); "
-                "look at the pictures or take another verifier"
-            )
-        return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))

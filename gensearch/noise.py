@@ -48,12 +48,16 @@ def nearby(pivot: Noise, direction: Noise, cosine: float) -> Noise:
     `pivot` [1 or b, *shape], `direction` [b, *shape] any noise: only its part orthogonal to the pivot counts.
     Returns [b, *shape] with the pivot's norm and the given cosine in [-1, 1], computed in float64.
     """
-    x, w = pivot.double().flatten(1), direction.double().flatten(1)
-    norm = x.norm(dim=1, keepdim=True)
-    u = x / norm
-    w = w - (w * u).sum(1, keepdim=True) * u
-    w = w / w.norm(dim=1, keepdim=True)
-    return (norm * (cosine * u + (1 - cosine**2) ** 0.5 * w)).to(direction.dtype).reshape(direction.shape)
+    pairs = zip(pivot.expand_as(direction), direction, strict=True)
+    return torch.stack([_rotate(x, w, cosine) for x, w in pairs])  # one by one: a sum's last bits depend on its batch
+
+
+def _rotate(pivot: Tensor, direction: Tensor, cosine: float) -> Tensor:
+    norm = pivot.double().norm()
+    u = pivot.double() / norm
+    w = direction.double()
+    w = w - (w * u).sum() * u
+    return (norm * (cosine * u + (1 - cosine**2) ** 0.5 * w / w.norm())).to(direction.dtype)
 
 
 def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any, cast, get_type_hints
 
-from gensearch.ledger import BudgetSpent, Ledger, MeteredModel, MeteredVerifier
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from gensearch.ledger import BudgetSpent, Cost, Ledger
+from gensearch.metered import MeteredModel, MeteredVerifier
 from gensearch.noise import SEED_BITS, Rng
 from gensearch.sampling import price
 from gensearch.types import Model, Point, Progress, Result, Round, Sample, Search
-from verifiers.types import Verifier
+from verifiers.types import Scores, Verifier
 
 MAX_PROMPT = 2000  # characters; longer text is a mistake or an attack, no text encoder reads it
 
@@ -34,25 +39,24 @@ def stream(
     `verifier` guides; `select`, if given, picks the best among finished samples instead. Raises ValueError at once on
     a bad prompt, seed, budget or knob, and BudgetSpent if the budget cannot finish one sample.
     """
-    check(search, prompt, seed, compute, knobs)
+    check(prompt, seed, compute)
+    knobs = checked_knobs(search, knobs)
     limits = dict(limit or {})
     if compute is not None:
         limits["nfe"] = min(int(compute * price(model).nfe), limits.get("nfe", 2**62))
-    if not limits and not any(knobs.get(k) for k in open_ended(search)):
-        raise ValueError(
-            f"{search.__name__} would never stop: give compute, a limit or {' or '.join(open_ended(search))}"
-        )
     ledger = Ledger(limits)
-    ledger.require(f"one sample of {model.name}", price(model))
-    return _stream(search, model, verifier, prompt, ledger, Rng(seed), select, knobs)
+    unit = price(model)._replace(scored=2 if select else 1)
+    endless = open_ended(search)
+    if endless and all(knobs.get(name) is None for name in endless) and ledger.affords(unit) == float("inf"):
+        raise ValueError(f"{search.__name__} would never stop: give compute, a limit or {' or '.join(endless)}")
+    ledger.require(f"one sample of {model.name}", unit)
+    return _stream(search, model, verifier, prompt, ledger, Rng(seed), select, unit, knobs)
 
 
 def run(*args: Any, **kwargs: Any) -> Result:
     """Drain `stream` with the same arguments and return its result."""
-    progress = None
-    for progress in stream(*args, **kwargs):
-        pass
-    return result(progress)
+    last = deque(stream(*args, **kwargs), maxlen=1)
+    return result(last[0] if last else None)
 
 
 def result(progress: Progress | None, closed: bool = False) -> Result:
@@ -72,6 +76,7 @@ def _stream(
     ledger: Ledger,
     rng: Rng,
     select: Verifier | None,
+    unit: Cost,
     knobs: dict[str, Any],
 ) -> Iterator[Progress]:
     guide = MeteredVerifier(verifier, ledger)
@@ -79,18 +84,19 @@ def _stream(
     best: Sample | None = None
     base: Sample | None = None
     curve: tuple[Point, ...] = ()
-    rounds = search(MeteredModel(model, ledger), guide, prompt, rng=rng, ledger=ledger, **knobs)
+    metered = MeteredModel(model, ledger)
+    rounds = cast(Generator[Round], search(metered, guide, prompt, rng=rng, ledger=ledger, **knobs))
     try:
         for round in rounds:
             if round.done:
-                scores = judge(round.media, [prompt] * len(round.ids)) if judge else round.scores
+                scores = pick(judge, round, prompt) if judge else round.scores
                 found = sample(round, scores, int(scores.total.argmax()))
                 base = base or sample(round, scores, 0)
                 if best is None or found.score > best.score:
                     best = found
                 curve += (Point(ledger.spent, ledger.seconds, best.score),)
             unscored = guide.unscored + (judge.unscored if judge else 0)
-            yield Progress(round, best, base, curve, ledger, unscored, price(model))
+            yield Progress(round, best, base, curve, ledger, unscored, unit)
     except BudgetSpent:
         if best is None:
             raise
@@ -98,7 +104,13 @@ def _stream(
         rounds.close()
 
 
-def sample(round: Round, scores: Any, row: int) -> Sample:
+@torch.no_grad()
+def pick(judge: Verifier, round: Round, prompt: str) -> Scores:
+    """What the judge that selects says about a round."""
+    return judge(round.media, [prompt] * len(round.ids))
+
+
+def sample(round: Round, scores: Scores, row: int) -> Sample:
     """One row of a round as a record of its own, detached from any graph."""
     parts = {name: float(values[row]) for name, values in scores.parts.items()}
     media = round.media[row].detach().clone()
@@ -117,20 +129,36 @@ def open_ended(search: Search) -> list[str]:
     return [name for name, p in knobs_of(search).items() if p.default is None]
 
 
-def check(search: Search, prompt: str, seed: int, compute: float | None, knobs: Mapping[str, Any]) -> None:
+def check(prompt: str, seed: int, compute: float | None) -> None:
     """Refuse bad arguments before anything is spent; raises ValueError naming the value, the rule and the next step."""
-    known = [*knobs_of(search), "propose"]
-    for name in knobs:
-        if name not in known:
-            raise ValueError(f"unknown knob {name!r} for {search.__name__}{nearest(name, known)}")
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError("the prompt is empty; say what the picture should show")
     if len(prompt) > MAX_PROMPT:
         raise ValueError(f"the prompt has {len(prompt)} characters; the longest allowed is {MAX_PROMPT}. Shorten it")
-    if not 0 <= seed < 2**SEED_BITS:
+    if not isinstance(seed, int) or not 0 <= seed < 2**SEED_BITS:
         raise ValueError(f"seed {seed} is out of range; take an integer from 0 to 2^{SEED_BITS} - 1")
-    if compute is not None and compute < 1:
-        raise ValueError(f"compute {compute} cannot finish one sample; the price of one is 1, so give 1 or more")
+    if compute is not None and not 1 <= compute < float("inf"):
+        raise ValueError(f"compute {compute} cannot be: one sample costs 1, so give a finite number from 1 up")
+
+
+def checked_knobs(search: Search, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Knobs as the search's annotations want them ("3" becomes 3); raises ValueError for an unknown or unfit one.
+
+    Ranges are part of an annotation: `n: PositiveInt`, `cosine: Annotated[float, Field(gt=-1, lt=1)]`.
+    """
+    known = [*knobs_of(search), "propose"]
+    hints = get_type_hints(search, include_extras=True)
+    fit = {}
+    for name, value in knobs.items():
+        if name not in known:
+            raise ValueError(f"unknown knob {name!r} for {search.__name__}{nearest(name, known)}")
+        try:
+            adapter = TypeAdapter(hints.get(name, Any), config=ConfigDict(arbitrary_types_allowed=True))
+            fit[name] = adapter.validate_python(value)
+        except ValidationError as error:
+            rule = error.errors()[0]["msg"]
+            raise ValueError(f"knob {name} of {search.__name__} is {value!r}: {rule.lower()}") from None
+    return fit
 
 
 def nearest(name: str, known: list[str]) -> str:

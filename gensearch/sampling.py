@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from gensearch.ledger import Cost
 from gensearch.noise import step_noise
-from gensearch.types import Model, Noise, Recipe
-from verifiers.types import Media
+from gensearch.types import Model, Noise, Recipe, Round
+from verifiers.types import Media, Verifier
 
 
 def generate(model: Model, prompts: Sequence[str], noise: Noise, recipes: Sequence[Recipe]) -> Media:
@@ -16,6 +18,22 @@ def generate(model: Model, prompts: Sequence[str], noise: Noise, recipes: Sequen
     for step in range(1, model.num_steps):
         state = model.advance(state, step_noise(recipes, step, model.noise_shape) if model.stochastic else None)
     return model.render(state)
+
+
+@torch.no_grad()
+def attempt(
+    model: Model,
+    verifier: Verifier,
+    prompt: str,
+    noise: Noise,
+    recipes: Sequence[Recipe],
+    ids: Sequence[int],
+    parents: Sequence[int | None],
+) -> Round:
+    """Generate a picture from every row of noise [b, *noise_shape] and score it, without gradients."""
+    prompts = [prompt] * len(noise)
+    media = generate(model, prompts, noise, recipes)
+    return Round(media, verifier(media, prompts), tuple(recipes), tuple(ids), tuple(parents))
 
 
 def price(model: Model) -> Cost:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gensearch.ledger import Cost, Ledger
-from verifiers.types import Media, Scores, Verifier
+from verifiers.types import Media, Scores
 
 Noise = Tensor  # [b, *model.noise_shape], standard normal before a search touches it
 Recipe = tuple[tuple[Any, ...], ...]  # moves that make one sample's noise again, see gensearch.noise
@@ -91,7 +91,11 @@ class Model(Protocol):
 
 
 class Rewindable(Model, Protocol):
-    """A model that can take rows back to a noisier step: x_j given x_i, step j < i (path search, DFS, EvoSearch)."""
+    """A model that can take rows back to a noisier step: x_j given x_i, step j < i (path search, DFS, EvoSearch).
+
+    `step` [b] int64 counts as in State: 1 is pure noise. Noising is free but the clean estimate there is new, so
+    `rewind` takes one network step, at `nfe_per_step` like any other; the state it returns has `step` as given.
+    """
 
     def rewind(self, state: State, step: Tensor, noise: Noise) -> State: ...
 
@@ -162,10 +166,12 @@ class Result:
 
 
 class Search(Protocol):
-    """One algorithm as a generator function that owns its loop and yields a Round per scoring."""
+    """One algorithm as a generator function that owns its loop and yields a Round per scoring.
+
+    Called as (model, verifier, prompt, *, rng, ledger, **knobs). Knobs are keyword-only and annotated with their
+    ranges; those whose default is None bound the length of a search that would otherwise go on as long as it can pay.
+    """
 
     __name__: str
 
-    def __call__(
-        self, model: Any, verifier: Verifier, prompt: str, *, rng: Any, ledger: Ledger, **knobs: Any
-    ) -> Iterator[Round]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Iterator[Round]: ...

@@ -59,7 +59,7 @@ class Plan(BaseModel):
         for method in self.methods:
             for name in {method.verifier, method.select} & set(self.holdout):
                 raise ValueError(
-                    f"the hold-out {name!r} also guides or selects in {method.name!r}; hold out a judge that does neither"
+                    f"the hold-out {name!r} also guides or selects in {method.name!r}; take one that does neither"
                 )
         return self
 

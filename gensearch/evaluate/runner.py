@@ -1,4 +1,4 @@
-"""The resumable runner: one job is one method on one prompt with one seed, one finished job is one line of a journal."""
+"""The resumable runner: a job is one method on one prompt with one seed, a finished job is one line of a journal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gensearch.evaluate.plan import Method, Plan
+from gensearch.evaluate.plan import Plan
 from gensearch.files import append_line, read_lines, write_atomic
 from gensearch.noise import derive
 from gensearch.run import run, stream

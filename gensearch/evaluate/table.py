@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,7 @@ def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int 
     if not pairs:
         raise ValueError("no prompt is finished with all methods yet; run the same command again to go on")
     rows = {name: [by_job[name, p, s] for p, s in pairs] for name in names}
-    scores: dict[str, Callable[[Record], float]] = {judge: verdict}
-    scores |= {name: lambda record, name=name: nan(record["holdout"][name]) for name in plan.holdout}
+    scores = {judge: verdict} | {name: partial(opinion, name) for name in plan.holdout}
     return {
         "judge": judge,
         "baseline": plan.baseline,
@@ -47,8 +47,9 @@ def verdict(record: Record) -> float:
     return record["judge"] or 0.0
 
 
-def nan(value: float | None) -> float:
-    """A score that may be missing."""
+def opinion(holdout: str, record: Record) -> float:
+    """A hold-out's score of the winner, NaN where it has none."""
+    value = record["holdout"][holdout]
     return float("nan") if value is None else value
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from gensearch.shapes import world
+from gensearch.shapes import drawing
 from verifiers.geneval import Detection
 
-PALETTE = np.array(list(world.COLORS.values()), np.float32)
+PALETTE = np.array(list(drawing.COLORS.values()), np.float32)
 
 # The score is the product of three ramps, each from 0 at the first end to 1 at the second. They were set on renders
 # that went through an autoencoder (all but the most smeared stars keep a score of 1) and on erased, merged, stretched
@@ -47,11 +47,11 @@ class Templates(NamedTuple):
 def templates() -> Templates:
     """Draw the shapes once."""
     unit = GRID / (2 * EXTENT)
-    crisp = [silhouette(shape) for shape in world.SHAPES]
+    crisp = [silhouette(shape) for shape in drawing.SHAPES]
     rounded = [ndimage.gaussian_filter(inside.astype(np.float32), ROUNDING * unit) > 0.5 for inside in crisp]
     masks = np.array(crisp + rounded)
-    distance = [ndimage.distance_transform_edt(~m) - ndimage.distance_transform_edt(m) for m in masks]
-    distance = np.array(distance, np.float32) / unit
+    signed = [ndimage.distance_transform_edt(~m) - ndimage.distance_transform_edt(m) for m in masks]
+    distance = np.array(signed, np.float32) / np.float32(unit)
     area = masks.sum((1, 2)) / unit**2
     centre = np.array([ndimage.center_of_mass(m)[::-1] for m in masks])
     length = (np.abs(distance) < 0.05).sum((1, 2)) / unit**2 / 0.1  # area of a band around the outline / its width
@@ -61,9 +61,9 @@ def templates() -> Templates:
 def silhouette(shape: str) -> np.ndarray:
     """A shape of radius 1 as a mask, bool [256, 256] over [-1.4, 1.4]^2."""
     image = Image.new("1", (GRID, GRID))
-    layers = [(shape, 1.0, 1)] + [("circle", world.RING_HOLE, 0)] * (shape == "ring")
+    layers = [(shape, 1.0, 1)] + [("circle", drawing.RING_HOLE, 0)] * (shape == "ring")
     for name, radius, fill in layers:
-        points = (np.array(world.outline(name)) * radius + EXTENT) * GRID / (2 * EXTENT) - 0.5
+        points = (np.array(drawing.outline(name)) * radius + EXTENT) * GRID / (2 * EXTENT) - 0.5
         ImageDraw.Draw(image).polygon([tuple(point) for point in points.tolist()], fill=fill)
     return np.asarray(image)
 
@@ -121,7 +121,7 @@ def name_color(color: np.ndarray) -> str | None:
     distance = np.linalg.norm(PALETTE - color, axis=1)
     first, second = np.argsort(distance)[:2]
     certain = distance[first] < DOUBT * (distance[first] + distance[second])
-    return list(world.COLORS)[first] if certain else None
+    return list(drawing.COLORS)[first] if certain else None
 
 
 class ShapesDetector:
@@ -137,7 +137,7 @@ class ShapesDetector:
         background = border(pixels)
         share, misfit = cover(pixels, background, PALETTE)
         solid = np.take_along_axis(share, misfit.argmin(0)[None], 0)[0] > COVERED
-        found: dict[str, list[Detection]] = {shape: [] for shape in world.SHAPES}
+        found: dict[str, list[Detection]] = {shape: [] for shape in drawing.SHAPES}
         labels, count = ndimage.label(solid)
         for blob in (labels == label for label in range(1, count + 1)):
             if not sized(blob):
@@ -186,7 +186,7 @@ def describe(pixels: np.ndarray, background: np.ndarray, mask: np.ndarray, solid
         * ramp(ious[best] - ious[second], MARGIN_RAMP)
         * ramp(distance / (distance + np.linalg.norm(background - color)), PALE_RAMP)
     )
-    name = world.SHAPES[best]
+    name = drawing.SHAPES[best]
     return name, Detection((left, top, right, bottom), score, mask, name_color(color))
 
 

@@ -65,7 +65,9 @@ def test_scenes_hold_what_the_prompt_asks_for_and_things_keep_apart():
 
 
 def test_a_render_shows_colour_inside_and_background_outside():
-    scene = world.Scene((world.Thing("ring", "blue", 20, 30, 10), world.Thing("square", "red", 48, 40, 9)), (240, 236, 238))
+    scene = world.Scene(
+        (world.Thing("ring", "blue", 20, 30, 10), world.Thing("square", "red", 48, 40, 9)), (240, 236, 238)
+    )
     pixels = np.asarray(world.render(scene))
     assert pixels.shape == (64, 64, 3)
     assert tuple(pixels[40, 48]) == world.COLORS["red"]

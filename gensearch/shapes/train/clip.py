@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from gensearch.shapes import world
+from gensearch.shapes import drawing, world
 from gensearch.shapes.train.data import PROMPT_LENGTH, token_ids, tokenizer, vocabulary
 from gensearch.shapes.train.loop import fit
 from gensearch.shapes.train.matches import facts, matches, near_misses
@@ -47,10 +47,10 @@ def config(name: str) -> dict[str, Any]:
     }
 
 
-def blob(rng: np.random.Generator, thing: world.Thing) -> list[world.Polygon]:
+def blob(rng: np.random.Generator, thing: world.Thing) -> list[drawing.Polygon]:
     """A malformed thing that counts as nothing: half one shape and half another, in outline or in colour."""
     other = str(rng.choice([s for s in world.SHAPES if s != thing.shape]))
-    a, b = (ring_points(world.outline(s)) for s in (thing.shape, other))
+    a, b = (ring_points(drawing.outline(s)) for s in (thing.shape, other))
     mixed = (1 - (w := rng.uniform(0.4, 0.6))) * a + w * b
     corners = mixed * thing.radius + np.array([thing.x, thing.y])
     color = world.COLORS[thing.color]

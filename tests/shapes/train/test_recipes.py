@@ -63,7 +63,7 @@ def test_clip_batches_label_their_own_prompts_and_depend_on_the_step_only():
     x, prompts, labels, weights = clip.batch(16, 3, seed=2, step=5)
     again = clip.batch(16, 3, seed=2, step=5)
     assert x.shape == (16, 3, 64, 64)
-    assert 0 <= x.min()
+    assert x.min() >= 0
     assert x.max() <= 1
     assert torch.equal(x, again[0])
     assert prompts == again[1]

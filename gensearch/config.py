@@ -1,0 +1,162 @@
+"""The one schema of a run: it validates the command line, presets, records and what a PNG claims about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gensearch.errors import nearest
+from gensearch.packages import configs
+
+MAX_PROMPT = 2000  # characters, as in gensearch.run
+MAX_CONFIG_BYTES = 100_000
+MAX_COMPUTE = 1_000_000
+MAX_SEED = 2**53 - 1  # exact in JSON and in JavaScript
+
+Name = Annotated[str, Field(min_length=1, max_length=300)]
+Value = bool | int | float | str | None
+Mapped = Annotated[dict[str, Value | list[Value]], Field(max_length=50)]
+
+
+class RunConfig(BaseModel):
+    """One search on one prompt. Everything that decides the outcome is here; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
+    model: Name = "shapes/turbo"
+    options: Mapped = {}  # how to load the model: steps, guidance, batch_size, device, dtype
+    verifier: Name = "shapes/clip"  # guides the search
+    select: Name | None = None  # picks among finished samples instead of the guide
+    holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report
+    search: Name = "best_of_n"
+    compute: float | None = Field(None, ge=1, le=MAX_COMPUTE)  # prices of one ordinary sample; None: see pipeline
+    knobs: Mapped = {}  # of the search
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+
+    @field_validator("prompt")
+    @classmethod
+    def check_prompt(cls, prompt: str) -> str:
+        """Something to draw, in printable characters."""
+        if not prompt.strip():
+            raise ValueError("it is empty; say what the picture should show")
+        for place, character in enumerate(prompt):
+            if not character.isprintable():
+                raise ValueError(f"it holds the control character {character!r} at position {place}; remove it")
+        return prompt
+
+    @field_validator("options")
+    @classmethod
+    def check_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Whatever a config says, no code from a model's repository is run."""
+        if "trust_remote_code" in options:
+            raise ValueError("trust_remote_code is never passed on; models run with the code that is installed")
+        return options
+
+    @model_validator(mode="after")
+    def check_roles(self) -> RunConfig:
+        """A hold-out neither guides nor selects."""
+        for name in self.holdout:
+            if name in {self.verifier, self.select}:
+                raise ValueError(f"the hold-out {name!r} also guides or selects; hold out a judge that does neither")
+        return self
+
+
+def make_config(config: str | None = None, sets: Sequence[str] = (), **given: Any) -> RunConfig:
+    """A config from a preset or YAML file, then what is not None in `given`, then `a.b=c` texts.
+
+    Mappings (`knobs`, `options`) are merged key by key. Raises ValueError with one line that names the field, the
+    rule and the nearest known name.
+    """
+    data = read_preset(config) if config else {}
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            data[name] = {**(data.get(name) or {}), **{k: v for k, v in value.items() if v is not None}}
+        elif value is not None:
+            data[name] = value
+    for text in sets:
+        assign(data, *split(text, "--set", "compute=8 or knobs.n=4"))
+    if "prompt" not in data:
+        raise ValueError("there is no prompt; give it as the first argument or as `prompt:` in the config")
+    return validate(data)
+
+
+def validate(data: Any) -> RunConfig:
+    """A config from plain data; raises ValueError with the first problem in one line."""
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise ValueError(explain(error, RunConfig)) from None
+
+
+def split(text: str, option: str, example: str) -> tuple[str, Any]:
+    """`key=value` with the value read as YAML; raises ValueError for any other form."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise ValueError(f"cannot read {option} {text!r}; write it as {example}")
+    return key.strip(), parse_yaml(value, f"{option} {text!r}")
+
+
+def assign(data: dict[str, Any], key: str, value: Any) -> None:
+    """Set a field, or with a dot one entry of a mapping."""
+    field, dot, entry = key.partition(".")
+    if not dot:
+        data[field] = value
+        return
+    inside = data.get(field) or {}
+    if not isinstance(inside, Mapping) or field not in {"knobs", "options"}:
+        raise ValueError(f"cannot set {key!r}: only knobs and options have entries of their own")
+    data[field] = {**inside, entry: value}
+
+
+def read_preset(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """A YAML file by path, or a preset of the folder (default: `configs/`) by name, as a mapping.
+
+    Raises ValueError if there is none, or if it is not a small YAML mapping.
+    """
+    folder = folder or configs()
+    path = Path(name) if Path(name).is_file() else folder / f"{Path(name).name}.yaml"
+    if not path.is_file():
+        raise ValueError(f"no file and no preset is called {name!r}{nearest(name, presets(folder))}")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes; a config has at most {MAX_CONFIG_BYTES}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file; a config is YAML in UTF-8") from None
+    data = parse_yaml(text, str(path))
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise ValueError(f"{path} holds no mapping; write lines such as `compute: 16`")
+    return data
+
+
+def presets(folder: Path | None = None) -> list[str]:
+    """Names of the presets in a folder (default: `configs/`)."""
+    return sorted(path.stem for path in (folder or configs()).glob("*.yaml"))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """YAML as plain data; raises ValueError naming the place of a syntax error."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        raise ValueError(f"bad YAML in {where}{place}: {problem}") from None
+
+
+def explain(error: ValidationError, schema: type[BaseModel]) -> str:
+    """The first problem that pydantic found, in one line."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{nearest(where, schema.model_fields)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    value = repr(problem["input"])
+    shown = value if len(value) <= 80 else f"{value[:60]}... ({len(value)} characters)"
+    return f"{where}: {message} (got {shown})" if where else message

@@ -1,0 +1,99 @@
+"""Models and verifiers behind a ledger: refused before they would overspend, booked as soon as they have worked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+
+from gensearch.ledger import Cost, Ledger
+from gensearch.types import Model, Noise, State, cat
+from verifiers.types import Media, Scores, Verifier
+
+T = TypeVar("T")
+
+
+class MeteredModel:
+    """A model whose every network pass goes through a ledger, one physical batch at a time.
+
+    A call that does not fit raises BudgetSpent and does nothing. Each batch is booked when it is done, so the account
+    is right wherever an exception strikes.
+    """
+
+    def __init__(self, model: Model, ledger: Ledger) -> None:
+        self._model = model
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def start(self, prompts: Sequence[str], noise: Noise) -> State:
+        """One network step for every row."""
+        return self._step("starting", len(prompts), lambda rows: self._model.start(prompts[rows], noise[rows]))
+
+    def advance(self, state: State, noise: Noise | None = None) -> State:
+        """One more network step for every row."""
+        part = _part(state)
+        return self._step(
+            "advancing",
+            len(state),
+            lambda rows: self._model.advance(part(rows), None if noise is None else noise[rows]),
+        )
+
+    def rewind(self, state: State, step: torch.Tensor, noise: Noise) -> State:
+        """One network step at an earlier, noisier point for every row."""
+        part = _part(state)
+        model: Any = self._model  # that it is Rewindable is for the search to know
+        return self._step("rewinding", len(state), lambda rows: model.rewind(part(rows), step[rows], noise[rows]))
+
+    def render(self, state: State) -> Media:
+        """Decode every row."""
+        part = _part(state)
+        return torch.cat(
+            self._batches("decoding", len(state), Cost(decoded=1), lambda rows: self._model.render(part(rows)))
+        )
+
+    def _step(self, verb: str, rows: int, work: Callable[[slice], State]) -> State:
+        return cat(self._batches(verb, rows, Cost(nfe=self._model.nfe_per_step), work))
+
+    def _batches(self, verb: str, rows: int, unit: Cost, work: Callable[[slice], T]) -> list[T]:
+        self._ledger.require(f"{verb} {rows} samples", unit.times(rows))
+        size = self._model.batch_size
+        done = []
+        for first in range(0, rows, size):
+            count = min(size, rows - first)
+            done.append(work(slice(first, first + count)))
+            self._ledger.charge(unit.times(count), unit.times(size - count))
+        return done
+
+
+def _part(state: State) -> Callable[[slice], State]:
+    return lambda rows: state[range(len(state))[rows]]
+
+
+class MeteredVerifier:
+    """A verifier behind a ledger that also stops NaN: unscored samples are counted and lose every comparison."""
+
+    def __init__(self, verifier: Verifier, ledger: Ledger) -> None:
+        self._verifier = verifier
+        self._ledger = ledger
+        self.name = verifier.name
+        self.differentiable = verifier.differentiable
+        self.unscored = 0
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """Score every row; raises ValueError if the verifier could score none of them."""
+        cost = Cost(scored=len(prompts))
+        self._ledger.require(f"scoring {len(prompts)} samples", cost)
+        scores = self._verifier(media, prompts, progress=progress)
+        batch_size = getattr(self._verifier, "batch_size", 1)
+        self._ledger.charge(cost, Cost(scored=-len(prompts) % batch_size))
+        missing = torch.isnan(scores.total)
+        self.unscored += int(missing.sum())
+        if bool(missing.all()):
+            raise ValueError(
+                f"{self.name} could score none of {len(prompts)} samples (all NaN); "
+                "look at the pictures or take another verifier"
+            )
+        return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))

@@ -1,0 +1,1 @@
+"""Adapters from generators to the Model contract."""

@@ -1,0 +1,123 @@
+"""The clean estimate x0 behind one scheduler step, for every scheduler whose algebra is known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def clean_estimate(scheduler: Any, model_output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
+    """The x0 that a model output implies, before the scheduler takes the step; fp32, shaped like `sample`.
+
+    `model_output`, `timestep` and `sample` are what `scheduler.step` was given. Knows a scheduler by its class or a
+    parent of it; raises ValueError for others and for a prediction type that the scheduler itself does not take.
+    """
+    for kind in type(scheduler).__mro__:
+        if kind.__name__ in FORMULAS:
+            x0 = FORMULAS[kind.__name__](scheduler, model_output.float(), timestep, sample.float())
+            return scheduler._threshold_sample(x0) if scheduler.config.get("thresholding") else x0
+    name = type(scheduler).__name__
+    close = difflib.get_close_matches(name, FORMULAS, 1)
+    raise ValueError(
+        f"no clean estimate is known for {name}; set a scheduler from "
+        f"{close[0] if close else 'FlowMatchEulerDiscreteScheduler or DDIMScheduler'} on, or use BlackBox"
+    )
+
+
+def sigma_now(scheduler: Any, timestep: Any) -> Tensor:
+    """The scheduler's sigma at the step it is about to take."""
+    if scheduler.step_index is None:
+        scheduler._init_step_index(timestep)
+    return scheduler.sigmas[scheduler.step_index]
+
+
+def gaussian_path(kind: str, output: Tensor, sample: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """x0 for x_t = a x0 + b eps, by what the network predicts; flow has a = 1 - b."""
+    if kind == "epsilon":
+        return (sample - b * output) / a
+    if kind == "v_prediction":
+        return a * sample - b * output
+    if kind == "flow_prediction":
+        return sample - b * output
+    if kind in ("sample", "original_sample"):
+        return output
+    raise ValueError(f"unknown prediction type {kind!r}; known are epsilon, v_prediction, flow_prediction and sample")
+
+
+def flow(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
+    """Rectified flow: x_t = (1 - s) x0 + s eps, v = eps - x0."""
+    return sample - sigma_now(scheduler, timestep) * output
+
+
+def solver(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
+    """Exponential-integrator solvers, which convert sigma to (a, b) themselves."""
+    a, b = scheduler._sigma_to_alpha_sigma_t(sigma_now(scheduler, timestep))
+    return gaussian_path(scheduler.config.prediction_type, output, sample, a, b)
+
+
+def k_diffusion(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
+    """Karras et al. 2022 scaling: x_t = x0 + s eps, while v is defined on the variance-preserving path."""
+    sigma = sigma_now(scheduler, timestep)
+    if scheduler.config.prediction_type == "v_prediction":
+        return sample / (sigma**2 + 1) - output * sigma / (sigma**2 + 1) ** 0.5
+    return gaussian_path(scheduler.config.prediction_type, output, sample, torch.ones_like(sigma), sigma)
+
+
+def discrete(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
+    """Discrete variance-preserving diffusion, indexed by the timestep itself."""
+    abar = scheduler.alphas_cumprod[int(timestep)]
+    x0 = gaussian_path(scheduler.config.prediction_type, output, sample, abar.sqrt(), (1 - abar).sqrt())
+    reach = scheduler.config.get("clip_sample_range")
+    return x0.clamp(-reach, reach) if scheduler.config.get("clip_sample") and reach else x0
+
+
+def consistency(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
+    """Latent consistency models: `discrete` between boundary scalings, which is what their pipelines decode."""
+    c_skip, c_out = scheduler.get_scalings_for_boundary_condition_discrete(timestep)
+    return c_out * discrete(scheduler, output, timestep, sample) + c_skip * sample
+
+
+def trigflow(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
+    """TrigFlow: x_t = cos(t) x0 + sin(t) eps, v = cos(t) eps - sin(t) x0 (Lu & Song 2024, arXiv:2410.11081)."""
+    if scheduler.step_index is None:
+        scheduler._init_step_index(timestep)
+    t = scheduler.timesteps[scheduler.step_index]
+    return torch.cos(t) * sample - torch.sin(t) * output
+
+
+def dataward(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
+    """Flow with the opposite sign and time: t = 1 - s and v = x0 - eps."""
+    return sample + (1 - timestep) * output
+
+
+Formula = Callable[[Any, Tensor, Any, Tensor], Tensor]
+
+FORMULAS: dict[str, Formula] = {
+    "FlowMatchEulerDiscreteScheduler": flow,
+    "FlowMatchHeunDiscreteScheduler": flow,
+    "FlowMatchLCMScheduler": flow,
+    "LTXEulerAncestralRFScheduler": flow,
+    "MiniMaxH3Scheduler": dataward,
+    "SCMScheduler": trigflow,
+    "DPMSolverMultistepScheduler": solver,
+    "DPMSolverSinglestepScheduler": solver,
+    "DEISMultistepScheduler": solver,
+    "SASolverScheduler": solver,
+    "UniPCMultistepScheduler": solver,
+    "EulerDiscreteScheduler": k_diffusion,
+    "EulerAncestralDiscreteScheduler": k_diffusion,
+    "HeunDiscreteScheduler": k_diffusion,
+    "LMSDiscreteScheduler": k_diffusion,
+    "DDIMScheduler": discrete,
+    "DDIMParallelScheduler": discrete,
+    "CogVideoXDDIMScheduler": discrete,
+    "DDPMScheduler": discrete,
+    "DDPMParallelScheduler": discrete,
+    "PNDMScheduler": discrete,
+    "TCDScheduler": discrete,
+    "LCMScheduler": consistency,
+}

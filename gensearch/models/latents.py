@@ -1,0 +1,135 @@
+"""What each pipeline family makes of `latents=`, of a clean estimate, and how it decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from verifiers.types import Media
+
+Settings = Mapping[str, Any]  # the keyword arguments of the pipeline call
+
+
+def as_it_is(pipeline: Any, x0: Tensor) -> Tensor:
+    """Most pipelines decode in the scheduler's own units."""
+    return x0
+
+
+def by_sigma_data(pipeline: Any, x0: Tensor) -> Tensor:
+    """TrigFlow schedulers work on data scaled by `sigma_data`."""
+    return x0 / pipeline.scheduler.config.sigma_data
+
+
+def decode_scaled(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+    """Stable Diffusion: divide by the scaling factor."""
+    return images(pipeline, pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0])
+
+
+def decode_normalised(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+    """SDXL: the scaling factor, or a mean and deviation per channel; fp16 weights that overflow decode in fp32."""
+    vae = pipeline.vae
+    upcast = vae.dtype == torch.float16 and vae.config.force_upcast
+    if upcast:
+        pipeline.upcast_vae()
+        latents = latents.to(next(iter(vae.post_quant_conv.parameters())).dtype)
+    mean, std = vae.config.get("latents_mean"), vae.config.get("latents_std")
+    if mean is not None and std is not None:
+        mean, std = (torch.tensor(v).view(1, 4, 1, 1).to(latents.device, latents.dtype) for v in (mean, std))
+        latents = latents * std / vae.config.scaling_factor + mean
+    else:
+        latents = latents / vae.config.scaling_factor
+    image = vae.decode(latents, return_dict=False)[0]
+    if upcast:
+        vae.to(dtype=torch.float16)
+    if pipeline.watermark is not None:
+        image = pipeline.watermark.apply_watermark(image)
+    return images(pipeline, image)
+
+
+def decode_packed(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+    """FLUX: unpack 2x2 patches, then scale and shift."""
+    side = pipeline.default_sample_size * pipeline.vae_scale_factor
+    height, width = settings.get("height") or side, settings.get("width") or side
+    latents = pipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
+    return decode_shifted(pipeline, latents, settings)
+
+
+def decode_shifted(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+    """Stable Diffusion 3 and Z-Image: divide by the scaling factor, add the shift."""
+    config = pipeline.vae.config
+    latents = (latents.to(pipeline.vae.dtype) / config.scaling_factor) + config.shift_factor
+    return images(pipeline, pipeline.vae.decode(latents, return_dict=False)[0])
+
+
+def decode_binned(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+    """SANA: scaled, and resized back when the pipeline moved the size to the nearest bin."""
+    latents = latents.to(pipeline.vae.dtype)
+    image = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+    if settings.get("use_resolution_binning", True):
+        height, width = settings.get("height", 1024), settings.get("width", 1024)
+        image = pipeline.image_processor.resize_and_crop_tensor(image, width, height)
+    return images(pipeline, image)
+
+
+def decode_clip(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+    """Wan: a mean and deviation per channel, then the video autoencoder; [b, t, 3, h, w]."""
+    vae = pipeline.vae
+    latents = latents.to(vae.dtype)
+    mean, std = (
+        torch.tensor(v).view(1, vae.config.z_dim, 1, 1, 1).to(latents.device, latents.dtype)
+        for v in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    video = vae.decode(latents / (1.0 / std) + mean, return_dict=False)[0]
+    return pipeline.video_processor.postprocess_video(video, output_type="pt")
+
+
+def images(pipeline: Any, decoded: Tensor) -> Media:
+    """From the decoder's range to [0, 1]."""
+    return pipeline.image_processor.postprocess(decoded, output_type="pt")
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family of pipelines decodes.
+
+    `decode` takes what `output_type="latent"` returns and gives the pipeline's own media, bit for bit. `unscaled`
+    takes a clean estimate in the scheduler's units to the same place.
+    """
+
+    decode: Callable[[Any, Tensor, Settings], Media]
+    unscaled: Callable[[Any, Tensor], Tensor] = as_it_is
+
+
+FAMILIES: dict[str, Family] = {
+    "StableDiffusionPipeline": Family(decode_scaled),
+    "LatentConsistencyModelPipeline": Family(decode_scaled),
+    "StableDiffusionXLPipeline": Family(decode_normalised),
+    "StableDiffusion3Pipeline": Family(decode_shifted),
+    "ZImagePipeline": Family(decode_shifted),
+    "FluxPipeline": Family(decode_packed),
+    "SanaPipeline": Family(decode_binned),
+    "SanaSprintPipeline": Family(decode_binned, by_sigma_data),
+    "WanPipeline": Family(decode_clip),
+}
+
+
+def family(pipeline: Any) -> Family | None:
+    """The family of a pipeline; None where only the pipeline itself can decode, as when it has a safety checker."""
+    return None if getattr(pipeline, "safety_checker", None) is not None else FAMILIES.get(type(pipeline).__name__)
+
+
+def rearranged(sample: Tensor, noise: Tensor, tolerance: float = 1e-2) -> bool:
+    """Whether a first sample [b, *] is the noise handed over, up to one scale and the order of its numbers.
+
+    Pipelines pack `latents=` into tokens and many multiply it (by `init_noise_sigma` or `sigma_data`), so callers
+    always hand over N(0, 1) and compare here. `tolerance` is relative: half precision rounds to about 1e-3.
+    """
+    if sample[0].numel() != noise[0].numel():
+        return False
+    s, n = (x.flatten(1).float().cpu().sort(dim=1).values for x in (sample, noise))
+    scale = (s * n).sum() / n.square().sum()
+    return bool((s - scale * n).norm() <= tolerance * s.norm())

@@ -1,0 +1,250 @@
+"""The runner on a world with known odds: exact counts, resuming after any crash, hold-outs, controls."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gensearch.evaluate.runner import JOURNAL, jobs, records, run_plan
+from gensearch.ledger import Cost
+from gensearch.noise import derive, remake
+from tests.evaluate import dice
+from tests.evaluate.dice import DICE, ODDS, plan
+
+ROOT = Path(__file__).parents[2]
+
+
+def evaluate(folder: Path, workers: int = 1, benchmark=DICE, **changes) -> list[dict]:
+    for _ in run_plan(plan(**changes), benchmark, folder, workers=workers):
+        pass
+    return records(folder)
+
+
+def untimed(found: list[dict]) -> list[dict]:
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in found]
+
+
+def method(name: str, **fields) -> dict:
+    return {"name": name, "model": "dice", **fields}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
+    """An evaluation that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, evaluate(folder)
+
+
+# --- what is recorded
+
+
+def test_every_job_is_recorded_once(whole):
+    folder, found = whole
+    keys = [(r["method"], r["prompt"], r["seed"]) for r in found]
+    assert len(keys) == 6 * 2 * 3
+    assert set(keys) == set(jobs(plan(), 6))
+    assert len((folder / JOURNAL).read_text().splitlines()) == len(keys)
+
+
+def test_the_ledger_is_exact(whole):
+    cost = {"base": Cost(2, 0, 1, 1), "best4": Cost(8, 0, 4, 4), "best6": Cost(36, 0, 6, 6)}
+    filled = {"base": Cost(nfe=6, decoded=3), "best4": Cost(), "best6": Cost(nfe=12, decoded=2)}
+    for record in whole[1]:
+        assert record["spent"] == cost[record["method"]]._asdict()
+        assert record["padding"] == filled[record["method"]]._asdict()
+
+
+def test_methods_share_seeds_so_that_candidates_are_nested(whole):
+    scores = {(r["method"], r["prompt"], r["seed"]): r["score"] for r in whole[1]}
+    roots = {
+        (r["prompt"], r["seed"]): {q["root"] for q in whole[1] if (q["prompt"], q["seed"]) == (r["prompt"], r["seed"])}
+        for r in whole[1]
+    }
+    assert all(len(shared) == 1 for shared in roots.values())
+    assert len(set.union(*roots.values())) == len(roots)
+    for record in whole[1]:
+        pair = record["prompt"], record["seed"]
+        assert record["root"] == derive(0, record["text"], record["seed"])
+        noise = [
+            remake((("gaussian", record["root"] if i == 0 else derive(record["root"], i)),), (3, 2, 2))
+            for i in range(6)
+        ]
+        firsts = torch.special.ndtr(torch.cat(noise))[:, 0, 0, 0]
+        for name, n in (("base", 1), ("best4", 4), ("best6", 6)):
+            assert scores[(name, *pair)] == float(firsts[:n].max())
+
+
+def test_winner_and_plain_sample_are_judged(whole):
+    base = {(r["prompt"], r["seed"]): r for r in whole[1] if r["method"] == "base"}
+    for record in whole[1]:
+        plain, bar = base[record["prompt"], record["seed"]], 1 - ODDS[record["tag"]]
+        assert record["judge"] == float(record["score"] > bar)
+        assert record["base"] == {"judge": plain["judge"], "holdout": plain["holdout"]}
+        picture = torch.special.ndtr(remake(record["recipe"], (3, 2, 2)))[0]
+        assert record["holdout"] == {"second": float(picture[1, 0, 0])}
+    assert {r["judge"] for r in whole[1]} == {0.0, 1.0}
+
+
+def test_the_winners_picture_is_stored(whole):
+    folder, found = whole
+    for record in found:
+        pixels = np.asarray(Image.open(io.BytesIO((folder / record["picture"]).read_bytes())))
+        expected = torch.special.ndtr(remake(record["recipe"], (3, 2, 2)))[0].permute(1, 2, 0).numpy() * 255
+        assert pixels.shape == (2, 2, 3)
+        assert np.abs(pixels - expected).max() <= 0.5001
+    assert len(list(folder.glob("pictures/*/*.png"))) == len(found)
+    assert len(list(folder.glob("pictures/*/*"))) == len(list(folder.glob("pictures/*/.*"))) + len(found)
+
+
+def test_every_model_and_verifier_is_loaded_once(tmp_path):
+    dice.LOADED.clear()
+    evaluate(tmp_path)
+    assert sorted(dice.LOADED) == ["dice", "dice", "first", "second"]  # the model with two sets of options
+
+
+def test_the_thread_count_of_the_caller_holds_between_records(tmp_path):
+    before = torch.get_num_threads()
+    seen = {torch.get_num_threads() for _ in run_plan(plan(threads=before + 1), DICE, tmp_path)}
+    assert seen == {before}
+
+
+# --- resuming
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_journal_cut_at_any_byte_is_completed_to_the_same_results(whole, tmp_path, seed):
+    folder, found = whole
+    content = (folder / JOURNAL).read_bytes()
+    cut = int(np.random.default_rng(seed).integers(len(content)))
+    (tmp_path / "plan.json").write_bytes((folder / "plan.json").read_bytes())
+    (tmp_path / JOURNAL).write_bytes(content[:cut])
+    kept = content[:cut].count(b"\n")
+    assert sum(1 for _ in run_plan(plan(), DICE, tmp_path)) == len(found) - kept
+    assert untimed(records(tmp_path)) == untimed(found)
+    assert (tmp_path / JOURNAL).read_bytes()[: content[:cut].rfind(b"\n") + 1] == content[
+        : content[:cut].rfind(b"\n") + 1
+    ]
+
+
+def test_a_finished_run_does_nothing_again(whole):
+    folder, found = whole
+    before = (folder / JOURNAL).read_bytes()
+    assert evaluate(folder) == found
+    assert (folder / JOURNAL).read_bytes() == before
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kill_and_the_same_call_again(whole, tmp_path, workers):
+    """The killed process leaves no workers behind: they would hold its pipe open and `run` would time out."""
+    command = [sys.executable, "-m", "tests.evaluate.dice", str(tmp_path), "17", str(workers)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert killed.returncode == -9, killed.stderr
+    assert len(records(tmp_path)) == 17
+    assert untimed(evaluate(tmp_path)) == untimed(whole[1])
+
+
+def test_results_do_not_depend_on_workers(whole, tmp_path):
+    assert untimed(evaluate(tmp_path, workers=2)) == untimed(whole[1])
+
+
+@pytest.mark.parametrize(
+    "change", [{"seeds": 3}, {"prompts": 2}, {"holdout": []}, {"methods": [method("base", compute=1)]}]
+)
+def test_another_plan_in_the_same_folder_is_refused(whole, change):
+    folder, found = whole
+    with pytest.raises(ValueError, match=f"another evaluation: .*{next(iter(change))}"):
+        evaluate(folder, **change)
+    assert records(folder) == found
+
+
+# --- what is refused before anything is spent
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"knobs": {"m": 3}}, "unknown knob 'm'"),
+        ({"verifier": "first"}, "would never stop"),
+        ({"verifier": "sum", "compute": 2}, "hold-out 'second' also guides"),
+    ],
+)
+def test_methods_that_cannot_run_are_refused_before_the_first_search(tmp_path, fields, message):
+    from verifiers import Term, WeightedSum
+
+    shared = dice.verifier("second")
+    named = {"sum": WeightedSum(Term(shared)), "second": shared, "first": dice.verifier("first")}
+    benchmark = DICE._replace(verifier=named.__getitem__)
+    good = method("good", verifier="first", compute=1)
+    with pytest.raises(ValueError, match=message):
+        evaluate(tmp_path, benchmark=benchmark, methods=[good, method("bad", **{"verifier": "first", **fields})])
+    assert records(tmp_path) == []
+
+
+def test_errors_in_worker_processes_come_through(tmp_path):
+    with pytest.raises(ValueError, match="nothing could score none"):
+        evaluate(tmp_path, workers=2, methods=[method("blind", verifier="nothing", compute=2)])
+    assert records(tmp_path) == []
+
+
+# --- roles and controls
+
+
+def test_replacing_the_holdout_by_noise_changes_no_pick(whole, tmp_path):
+    found = evaluate(tmp_path, holdout=["noise", "nothing"])
+    assert [r["recipe"] for r in found] == [r["recipe"] for r in whole[1]]
+    assert all(r["holdout"]["nothing"] is None for r in found)
+    assert len({r["holdout"]["noise"] for r in found}) > 10
+
+
+def test_oracles_are_marked(tmp_path):
+    methods = [
+        method("guided", verifier="judge", compute=1),
+        method("selected", verifier="first", select="judge", compute=1),
+        method("honest", verifier="first", select="random", compute=1),
+    ]
+    found = evaluate(tmp_path, prompts=1, seeds=1, methods=methods)
+    assert {r["method"]: r["oracle"] for r in found} == {"guided": True, "selected": True, "honest": False}
+
+
+def test_an_oracle_inside_a_sum_is_marked(tmp_path):
+    from verifiers import Term, WeightedSum
+
+    blend = WeightedSum(Term(dice.verifier("first")), Term(dice.verifier("judge"), 0.1))
+    benchmark = DICE._replace(verifier=lambda name: blend)
+    found = evaluate(tmp_path, benchmark=benchmark, holdout=[], prompts=1, methods=[method("blend", compute=1)])
+    assert all(r["oracle"] for r in found)
+
+
+def test_select_picks_and_is_charged(tmp_path):
+    methods = [method("a", verifier="random", select="first", compute=4), method("b", verifier="first", compute=4)]
+    found = evaluate(tmp_path, methods=methods)
+    a, b = ([r for r in found if r["method"] == name] for name in "ab")
+    assert [r["recipe"] for r in a] == [r["recipe"] for r in b]
+    assert {r["spent"]["scored"] for r in a} == {8}
+
+
+def test_an_oracle_gains_what_order_statistics_say_and_random_scores_gain_nothing(tmp_path):
+    """500 pairs; success of best-of-4 is 1 - (1 - p)^4; standard errors below 2.2 % per tag."""
+    methods = [method("oracle", verifier="judge", compute=4), method("random", verifier="random", compute=4)]
+    found = evaluate(tmp_path, prompts=50, seeds=5, holdout=[], methods=methods)
+    for tag, p in ODDS.items():
+        share = {
+            n: np.mean([r["judge"] for r in found if (r["method"], r["tag"]) == (n, tag)]) for n in ("oracle", "random")
+        }
+        best = 1 - (1 - p) ** 4
+        assert abs(share["oracle"] - best) < 3 * (best * (1 - best) / 250) ** 0.5
+        assert abs(share["random"] - p) < 3 * (p * (1 - p) / 250) ** 0.5
+
+
+def test_a_record_is_strict_json(whole):
+    for line in (whole[0] / JOURNAL).read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} in {line}"))
+    assert json.loads((whole[0] / "plan.json").read_text())["benchmark"] == "dice"
