@@ -22,9 +22,10 @@ def write_atomic(path: Path, content: bytes) -> None:
 def append_line(path: Path, data: Any) -> None:
     """Append one JSON line to a journal, first cutting off a line that a crash left unfinished."""
     with path.open("a+b") as file:
-        file.seek(0)
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
+        file.seek(-min(1, file.tell()), os.SEEK_END)
+        if file.read() not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
         file.write(json.dumps(data, allow_nan=False, ensure_ascii=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -93,4 +93,3 @@ class Ledger:
             "limit": dict(self.limit),
             "seconds": round(self.seconds, 3),
         }
-

@@ -11,6 +11,8 @@ import typer
 
 from gensearch.evaluate.plan import Plan, make_plan
 
+DEFAULT_COMPUTE = 16.0  # as in gensearch.pipeline
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -46,8 +48,8 @@ def evaluate(
 
     Example: gensearch evaluate shapes --method base=compute:1 --method best16=compute:16 --prompts 8 --out runs/first
 
-    Keys of a method: model, options.*, verifier, select, search, knobs.*, compute. The verifiers `random` and
-    `unguided` are controls; a method that searches with the judge itself is marked as an oracle. The folder gets
+    Keys of a method: model, options.*, verifier, select, search, knobs.*, compute. The verifier `random` and the
+    search `unguided` are controls; a method that searches with the judge itself is marked as an oracle. The folder gets
     results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
@@ -70,7 +72,8 @@ def show_plan(plan: Plan, benchmark: Name) -> None:
     pairs = len(world.benchmark(plan.prompts)) * plan.seeds
     table = Table("method", "model", "search", "guide", "select", "samples' worth of compute")
     for method in plan.methods:
-        cost = f"{method.compute:g} x {pairs} = {method.compute * pairs:g}" if method.compute else "set by its knobs"
+        each = method.compute or (None if method.knobs else DEFAULT_COMPUTE)
+        cost = f"{each:g} x {pairs} = {each * pairs:g}" if each else "set by its knobs"
         table.add_row(method.name, method.model, method.search, method.verifier, method.select or "guide", cost)
     console = Console()
     console.print(table)
@@ -114,9 +117,9 @@ def show_summary(plan: Plan, benchmark: Benchmark, out: Path, console: Console) 
     write_atomic(out / "summary.json", json.dumps(summary, indent=1).encode())
     write_atomic(out / "table.md", markdown(summary).encode())
     header, rows = cells(summary)
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*row)
+    table = Table(header[0], *(row[0] for row in rows))  # on its side: many scores, few methods
+    for name, *values in list(zip(header, *rows, strict=True))[1:]:
+        table.add_row(name, *values)
     console.print(table)
     console.print(caption(summary))
     console.print(f"written to {out}: summary.json, table.md, results.jsonl, pictures", soft_wrap=True)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gensearch.config import MAX_SEED, RunConfig, assign, explain, parse_yaml, read_preset
+from gensearch.errors import nearest
 from gensearch.packages import configs
+
+Schema = TypeVar("Schema", bound=BaseModel)
+PRESETS = "evaluate"  # the folder of presets within `configs`
 
 
 class Method(BaseModel):
-    """One way to turn a prompt and a seed into a picture."""
+    """One way to turn a prompt and a seed into a picture: a run's config, less what all methods share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=60)  # also a folder of pictures
     model: str = "shapes/turbo"
-    options: dict[str, Any] = {}  # how to load the model: steps, guidance, device
+    options: dict[str, Any] = {}  # how to load the model
     verifier: str = "shapes/clip"  # guides the search
     select: str | None = None  # picks among finished samples instead of the guide
     search: str = "best_of_n"
     knobs: dict[str, Any] = {}  # of the search
-    compute: float | None = Field(None, ge=1)  # in prices of one ordinary sample
+    compute: float | None = None  # in prices of one ordinary sample; None: the knobs decide, or 16
 
 
 class Plan(BaseModel):
@@ -35,33 +37,32 @@ class Plan(BaseModel):
 
     prompts: int = Field(48, ge=1)  # per tag, at most
     seeds: int = Field(1, ge=1)  # per prompt
-    seed: int = Field(0, ge=0)  # the root that all seeds come from
+    seed: int = Field(0, ge=0, le=MAX_SEED)  # the root that all seeds come from
     threads: int = Field(1, ge=1)  # per process: part of the plan because it changes the last bits
-    baseline: str = ""  # what the others are compared with; the first method unless given
-    holdout: tuple[str, ...] = ()  # verifiers that only report
+    holdout: Annotated[tuple[str, ...], Field(max_length=8)] = ()  # verifiers that only report
     methods: tuple[Method, ...] = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def name_the_baseline(cls, data: Any) -> Any:
-        """Write down the default baseline, so that a recorded plan says it."""
-        methods = data.get("methods") or [{}]
-        return {**data, "baseline": data.get("baseline") or dict(methods[0]).get("name", "")}
+    baseline: str = ""  # what the others are compared with; the first method unless given
 
     @model_validator(mode="after")
-    def check_names(self) -> Plan:
-        """Names are unique, the baseline is one of them, and a hold-out neither guides nor selects."""
+    def check_methods(self) -> Plan:
+        """Each method is a valid run, names are unique, the baseline is one of them."""
         names = [method.name for method in self.methods]
         if len(set(names)) < len(names):
             raise ValueError(f"two methods have one name among {', '.join(names)}; rename one")
-        if self.baseline not in names:
+        if self.baseline not in {"", *names}:
             raise ValueError(f"the baseline {self.baseline!r} is not a method{nearest(self.baseline, names)}")
         for method in self.methods:
-            for name in {method.verifier, method.select} & set(self.holdout):
-                raise ValueError(
-                    f"the hold-out {name!r} also guides or selects in {method.name!r}; take one that does neither"
-                )
+            shared = {"prompt": "any", "holdout": list(self.holdout)}
+            try:
+                RunConfig.model_validate({**method.model_dump(exclude={"name"}), **shared})
+            except ValidationError as error:
+                raise ValueError(f"method {method.name!r}: {explain(error, RunConfig)}") from None
         return self
+
+    @property
+    def reference(self) -> str:
+        """The name of the baseline."""
+        return self.baseline or self.methods[0].name
 
 
 def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> Plan:
@@ -69,14 +70,20 @@ def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> P
 
     Raises ValueError with one line that names the field, the rule and the nearest known name.
     """
-    data = read_config(config) if config else {}
-    listed = {entry.get("name"): entry for entry in data.get("methods", ())}
-    listed |= {entry["name"]: entry for entry in map(parse_method, methods)}
-    given = {key: value for key, value in overrides.items() if value is not None}
+    data = read_preset(config, configs() / PRESETS) if config else {}
+    listed = [validate(Method, entry) for entry in data.get("methods") or ()]
+    given = [validate(Method, parse_method(text)) for text in methods]
+    replaced = {method.name for method in given}
+    data["methods"] = [method for method in listed if method.name not in replaced] + given
+    return validate(Plan, data | {key: value for key, value in overrides.items() if value is not None})
+
+
+def validate(schema: type[Schema], data: Any) -> Schema:
+    """An instance from plain data; raises ValueError with the first problem in one line."""
     try:
-        return Plan.model_validate({**data, "methods": list(listed.values()), **given})
+        return schema.model_validate(data)
     except ValidationError as error:
-        raise ValueError(explain(error)) from None
+        raise ValueError(explain(error, schema)) from None
 
 
 def parse_method(text: str) -> dict[str, Any]:
@@ -86,44 +93,9 @@ def parse_method(text: str) -> dict[str, Any]:
     """
     name, equals, rest = text.partition("=")
     pairs = [pair.partition(":") for pair in rest.split(",") if pair.strip()]
-    if not equals or not all(colon and value for _, colon, value in pairs):
-        raise ValueError(f"cannot read the method {text!r}; write NAME=KEY:VALUE,KEY:VALUE as in 'best16=compute:16'")
+    if not equals or not all(value.strip() for _, _, value in pairs):
+        raise ValueError(f"cannot read --method {text!r}; write NAME=KEY:VALUE,KEY:VALUE as in 'best16=compute:16'")
     data: dict[str, Any] = {"name": name.strip()}
     for key, _, value in pairs:
-        field, dot, entry = key.strip().partition(".")
-        if dot:
-            data.setdefault(field, {})[entry] = yaml.safe_load(value)
-        else:
-            data[field] = yaml.safe_load(value)
+        assign(data, key.strip(), parse_yaml(value, f"--method {text!r}"))
     return data
-
-
-def read_config(name: str) -> dict[str, Any]:
-    """A YAML file by path, or a preset of `configs/evaluate` by name; raises ValueError if there is none."""
-    folder = configs() / "evaluate"
-    path = Path(name) if Path(name).is_file() else folder / f"{name}.yaml"
-    if not path.is_file():
-        raise ValueError(
-            f"no file and no preset is called {name!r}{nearest(name, [p.stem for p in folder.glob('*.yaml')])}"
-        )
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{path} holds no mapping; write fields of a plan such as `methods:`")
-    return dict(data)
-
-
-def explain(error: ValidationError) -> str:
-    """The first problem that pydantic found, in one line."""
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        known = list((Plan if len(problem["loc"]) == 1 else Method).model_fields)
-        return f"unknown field {where!r} in the plan{nearest(str(problem['loc'][-1]), known)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message} (got {problem['input']!r})" if where else message
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The tail of an error about an unknown name."""
-    close = get_close_matches(name, known, 1)
-    return (f"; did you mean {close[0]!r}?" if close else ";") + f" Known: {', '.join(known) or 'none'}."

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -17,14 +17,16 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from gensearch import registry
 from gensearch.evaluate.plan import Plan
 from gensearch.files import append_line, read_lines, write_atomic
+from gensearch.images import encode, to_pixels
 from gensearch.noise import derive
-from gensearch.run import run, stream
-from gensearch.types import Model, Result, Sample, Search
+from gensearch.pipeline import SearchPipeline
+from gensearch.run import result
+from gensearch.types import Model, Result, Search
 from verifiers.ensemble import Panel, judges
 from verifiers.types import Verifier
 
@@ -39,9 +41,9 @@ class Benchmark(NamedTuple):
     lines: Callable[[int], Sequence[Mapping[str, Any]]]  # at most so many prompts per tag: `tag` and `prompt`
     judge: Callable[[], Verifier]  # the exact judge, whose verdict is the metric
     oracles: frozenset[str]  # names of verifiers that know the judge's verdict
-    model: Callable[..., Model]  # source and options -> model
-    verifier: Callable[[str], Verifier]  # name -> verifier
-    search: Callable[[str], Search]  # name -> search
+    model: Callable[..., Model] = registry.load_model  # source and options -> model
+    verifier: Callable[[str], Verifier] = registry.verifier  # name -> verifier
+    search: Callable[[str], Search] = registry.search  # name -> search
 
 
 class Job(NamedTuple):
@@ -107,90 +109,77 @@ class Bench:
 
     def __init__(self, plan: Plan, benchmark: Benchmark) -> None:
         """Load everything and refuse, before anything is spent, what some method could not run."""
-        self.plan = plan
+        self.seed = plan.seed
         self.lines = benchmark.lines(plan.prompts)
         self.judge = benchmark.judge()
-        self.oracles = benchmark.oracles
         verifier = cache(benchmark.verifier)
         model = cache(lambda source, options: benchmark.model(source, **json.loads(options)))
-        holdout = {name: verifier(name) for name in plan.holdout}
-        self.methods = {method.name: method for method in plan.methods}
-        self.models = {m.name: model(m.model, json.dumps(m.options, sort_keys=True)) for m in plan.methods}
-        self.searches = {m.name: benchmark.search(m.search) for m in plan.methods}
-        self.panels = {
-            m.name: Panel(verifier(m.verifier), verifier(m.select) if m.select else None, holdout)  # type: ignore[arg-type]
-            for m in plan.methods
+        self.pipelines = {
+            method.name: SearchPipeline(
+                model(method.model, json.dumps(method.options, sort_keys=True)),
+                verifier(method.verifier),
+                benchmark.search(method.search),
+                compute=method.compute,
+                select=verifier(method.select) if method.select else None,
+                holdout=[verifier(name) for name in plan.holdout],
+                **method.knobs,
+            )
+            for method in plan.methods
         }
-        for name in self.methods:
-            stream(**self.arguments(Job(name, 0, 0)))  # checks its arguments; nothing runs until it is iterated
-
-    def arguments(self, job: Job) -> dict[str, Any]:
-        """What `stream` and `run` take for one job; the seed depends on prompt and seed index, never on the method."""
-        method, panel, prompt = self.methods[job.method], self.panels[job.method], self.lines[job.prompt]["prompt"]
-        return {
-            "search": self.searches[job.method],
-            "model": self.models[job.method],
-            "verifier": panel.guide,
-            "prompt": prompt,
-            "compute": method.compute,
-            "seed": derive(self.plan.seed, prompt, job.seed),
-            "select": None if panel.select is panel.guide else panel.select,
-            **method.knobs,
-        }
+        self.seen = {name: seen_by(pipeline.panel) for name, pipeline in self.pipelines.items()}
+        for name, seen in self.seen.items():
+            if seen & set(plan.holdout):
+                raise ValueError(f"{name!r} searches with the hold-out {seen & set(plan.holdout)}; hold out another")
+        self.oracles = {name for name, seen in self.seen.items() if seen & benchmark.oracles}
 
     def do(self, job: Job) -> tuple[Record, bytes]:
         """Search, judge the winner and the plain sample, and return the record with the winner's PNG."""
         started = time.perf_counter()
-        arguments = self.arguments(job)
-        result = run(**arguments)
+        line, pipeline = self.lines[job.prompt], self.pipelines[job.method]
+        prompt = line["prompt"]
+        root = derive(self.seed, prompt, job.seed)  # never depends on the method
+        last = deque(pipeline.stream(prompt, root), maxlen=1)
+        found = result(last[0] if last else None)
         seconds = time.perf_counter() - started
         record = {
             **job._asdict(),
-            "tag": self.lines[job.prompt]["tag"],
-            "text": arguments["prompt"],
-            "root": arguments["seed"],
-            "oracle": self.sees_the_verdict(self.panels[job.method]),
-            **self.opinions(job, result),
-            "score": number(result.best.score),
-            "recipe": result.best.recipe,
-            "spent": result.ledger.spent._asdict(),
-            "padding": result.ledger.padding._asdict(),
-            "unscored": result.unscored,
-            "stopped": result.stopped,
+            "tag": line["tag"],
+            "text": prompt,
+            "root": root,
+            "oracle": job.method in self.oracles,
+            **self.opinions(pipeline, prompt, found),
+            "score": number(found.best.score),
+            "recipe": found.best.recipe,
+            "spent": found.ledger.spent._asdict(),
+            "padding": found.ledger.padding._asdict(),
+            "unscored": found.unscored,
+            "stopped": found.stopped,
             "seconds": round(seconds, 4),
             "picture": f"pictures/{job.method}/{job.prompt:04}-{job.seed}.png",
         }
-        return record, png(result.best)
+        return record, encode(to_pixels(found.best.media))
 
-    def opinions(self, job: Job, result: Result) -> dict[str, Any]:
-        """The judge's and the hold-outs' totals for the winner and for the plain sample; None where unscored."""
-        media = torch.stack([result.best.media, result.base.media])
-        prompts = [self.lines[job.prompt]["prompt"]] * 2
+    def opinions(self, pipeline: SearchPipeline, prompt: str, found: Result) -> dict[str, Any]:
+        """The judge's and the hold-outs' totals for the winner and, as `base`, for the plain sample."""
+        media = torch.stack([found.best.media, found.base.media])
         with torch.no_grad():
-            verdict = self.judge(media, prompts).total
-            report = self.panels[job.method].report(media, prompts)
-        rows = [
+            verdict = self.judge(media, [prompt] * 2).total
+            report = pipeline.panel.report(media, [prompt] * 2)
+        winner, base = (
             {"judge": number(verdict[row]), "holdout": {name: number(total[row]) for name, total in report.items()}}
             for row in (0, 1)
-        ]
-        return {**rows[0], "base": rows[1]}
-
-    def sees_the_verdict(self, panel: Panel) -> bool:
-        """Whether the guide or the selection is the metric itself, alone or within a sum."""
-        return any(judge.name in self.oracles for chief in (panel.guide, panel.select) for judge in judges(chief))
+        )
+        return {**winner, "base": base}
 
 
-def number(value: float | Tensor) -> float | None:
-    """A score as JSON can hold it; None for NaN and for the -inf of an unscored sample."""
-    return float(value) if float("-inf") < float(value) else None
+def seen_by(panel: Panel) -> set[str]:
+    """Names of all judges that guide or select, those inside sums included."""
+    return {judge.name for chief in (panel.guide, panel.select) for judge in judges(chief)}
 
 
-def png(sample: Sample) -> bytes:
-    """A picture [3, h, w] in [0, 1] as the bytes of a PNG file."""
-    pixels = (sample.media.detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+def number(score: float | Tensor) -> float | None:
+    """A score as JSON can hold it; None for one that is missing."""
+    return float(score) if float("-inf") < float(score) < float("inf") else None
 
 
 def in_this_process(

@@ -29,14 +29,18 @@ def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int 
     scores = {judge: verdict} | {name: partial(opinion, name) for name in plan.holdout}
     return {
         "judge": judge,
-        "baseline": plan.baseline,
+        "baseline": plan.reference,
         "prompts": len({p for p, _ in pairs}),
         "pairs": len(pairs),
         "resamples": resamples,
         "level": LEVEL,
         "methods": {
             name: account(rows[name])
-            | {"scores": {s: compare(rows[name], rows[plan.baseline], value, resamples) for s, value in scores.items()}}
+            | {
+                "scores": {
+                    s: compare(rows[name], rows[plan.reference], value, resamples) for s, value in scores.items()
+                }
+            }
             for name in names
         },
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,33 +14,247 @@ from gensearch.types import Noise, State, Transition
 from verifiers.types import Media
 
 
-class _Toy:
-    """What both toys share: a linear path x_t = (1 - t) x_0 + t e, guidance, physical batches, a picture.
+class Toy(ABC):
+    """What the toys share: the path x_t = (1 - t) x_0 + t e from t = 1 down, guidance, fixed batches, a picture.
 
-    Samples [c, h, w] with c = 1 or 3 are shown through a sigmoid. `churn` in [0, 1] is the share of fresh noise per
-    step; 0 makes the model an ODE.
+    Samples are [c, h, w] with c = 1 or 3 and are shown through a sigmoid. `churn` in [0, 1] is how much of the noise
+    each step renews; at 0 the model is an ODE. `guidance` None takes one network pass per step, a number takes two.
     """
 
+    name: str
     verbs = frozenset({"rewind", "transition"})
-    nfe_per_step = 2
 
     def __init__(
         self,
-        noise_shape: tuple[int, int, int] = (1, 8, 8),
+        network: nn.Module,
+        noise_shape: tuple[int, ...],
+        num_steps: int,
+        churn: float,
+        guidance: float | None,
+        batch_size: int,
+    ) -> None:
+        self.network = network
+        self.decoder = nn.Sigmoid()
+        self.noise_shape = noise_shape
+        self.num_steps = num_steps
+        self.nfe_per_step = 1 if guidance is None else 2
+        self.batch_size = batch_size
+        self.stochastic = churn > 0
+        self.churn = churn
+        self.guidance = guidance
+        self.times = torch.linspace(1, 0, num_steps + 1)[:-1]  # what network step 1, 2, ... looks at
+
+    @abstractmethod
+    def condition(self, prompt: str) -> Tensor:
+        """What the network is told about a prompt; the empty prompt stands for no condition."""
+
+    @abstractmethod
+    def transition(self, state: State) -> Transition:
+        """The Gaussian kernel of the next step; rows must not be done."""
+
+    def start(self, prompts: Sequence[str], noise: Noise) -> State:
+        """The first network step."""
+        conditions = torch.stack([self.condition(prompt) for prompt in prompts])
+        step = torch.ones(len(prompts), dtype=torch.long)
+        return self._look(tuple(prompts), step, noise, conditions)
+
+    def advance(self, state: State, noise: Noise | None = None) -> State:
+        """One more network step."""
+        mean, std = self.transition(state)
+        x = mean if noise is None or not self.stochastic else mean + std * noise
+        return self._look(state.prompts, state.step + 1, x, state.extra["condition"])
+
+    def rewind(self, state: State, step: Tensor, noise: Noise) -> State:
+        """Noise rows to an earlier step by the forward kernel of the path, and look at them there."""
+        t, earlier = wide(self.times[state.step - 1]), wide(self.times[step - 1])
+        ratio = (1 - earlier) / (1 - t)
+        x = ratio * state.x + (earlier**2 - (ratio * t) ** 2).sqrt() * noise
+        return self._look(state.prompts, step, x, state.extra["condition"])
+
+    def render(self, state: State) -> Media:
+        """Pictures [b, 3, h, w] of the clean estimates."""
+        pictures = self._in_batches(self.decoder, state.clean)
+        return pictures.expand(-1, 3, -1, -1).contiguous()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything the bits of a sample depend on, less the machine."""
+        names = ("name", "noise_shape", "num_steps", "churn", "guidance", "batch_size")
+        weights = {name: value.tolist() for name, value in self.network.named_parameters()}
+        return {name: getattr(self, name) for name in names} | {"weights": weights}
+
+    def _look(self, prompts: tuple[str, ...], step: Tensor, x: Tensor, conditions: Tensor) -> State:
+        clean = self._in_batches(self._denoise, x, self.times[step - 1], conditions)
+        return State(prompts, step, self.num_steps, x, clean, {"condition": conditions})
+
+    def _denoise(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        if self.guidance is None:
+            return self.network(x, t, condition)
+        nothing = self.condition("").expand_as(condition)
+        both = self.network(torch.cat([x, x]), torch.cat([t, t]), torch.cat([condition, nothing]))
+        with_prompt, without = both.chunk(2)
+        return without + self.guidance * (with_prompt - without)
+
+    def _in_batches(self, work: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        rows, size = len(inputs[0]), self.batch_size
+        padded = [torch.cat([x, x[-1:].expand(-rows % size, *x.shape[1:])]) for x in inputs]
+        batches = zip(*(x.split(size) for x in padded), strict=True)
+        return torch.cat([work(*batch) for batch in batches])[:rows]
+
+
+def wide(values: Tensor) -> Tensor:
+    """Per-sample numbers [b] as [b, 1, 1, 1]."""
+    return values[:, None, None, None]
+
+
+class PosteriorMean(nn.Module):
+    """E[x_0 | x_t] for x_0 ~ N(mean, std^2): the perfect denoiser of a Gaussian."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = nn.Parameter(torch.tensor(std))
+
+    def spread(self, t: Tensor) -> Tensor:
+        """The standard deviation of x_t."""
+        return ((1 - t) ** 2 * self.std**2 + t**2).sqrt()
+
+    def forward(self, x: Tensor, t: Tensor, mean: Tensor) -> Tensor:
+        """Clean estimates of x [b, c, h, w] at times t [b]."""
+        t = wide(t)
+        return mean + (1 - t) * self.std**2 / self.spread(t) ** 2 * (x - (1 - t) * mean)
+
+
+class EndPoint(PosteriorMean):
+    """Where the exact ODE takes x_t: the perfect flow map, or consistency model, of a Gaussian."""
+
+    def forward(self, x: Tensor, t: Tensor, mean: Tensor) -> Tensor:
+        """End points for x [b, c, h, w] at times t [b]."""
+        t = wide(t)
+        return mean + self.std / self.spread(t) * (x - (1 - t) * mean)
+
+
+class GaussianFlow(Toy):
+    """A perfect flow model of x_0 ~ N(mean(prompt), std^2), independent pixels.
+
+    Its steps keep every marginal exact, x_t ~ N((1 - t) mean, (1 - t)^2 std^2 + t^2), at any churn and number of
+    steps. The last clean estimate is a posterior mean, so finished samples are a little less spread than the data;
+    `marginal` says how much.
+    """
+
+    name = "toy/flow"
+    network: PosteriorMean
+
+    def __init__(
+        self,
+        noise_shape: tuple[int, ...] = (1, 8, 8),
         *,
         num_steps: int = 4,
         churn: float = 0.0,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         batch_size: int = 4,
+        std: float = 0.8,
     ) -> None:
-        self.noise_shape = noise_shape
-        self.num_steps = num_steps
-        self.churn = churn
-        self.guidance = guidance
-        self.batch_size = batch_size
-        self.decoder: nn.Module = nn.Sigmoid()
+        super().__init__(self.make_network(std), noise_shape, num_steps, churn, guidance, batch_size)
 
-    @property
-    def stochastic(self) -> bool:
-        """Whether steps read their noise."""
-        return self.churn > 0
+    @staticmethod
+    def make_network(std: float) -> PosteriorMean:
+        """The denoiser."""
+        return PosteriorMean(std)
+
+    def condition(self, prompt: str) -> Tensor:
+        """The mean picture of a prompt: smooth nowhere, fixed for ever; zero for the empty prompt."""
+        return 0.5 * randn([derive("toy", prompt)], self.noise_shape)[0] if prompt else torch.zeros(self.noise_shape)
+
+    def transition(self, state: State) -> Transition:
+        """An exact step: keep the standardised sample, but for a share of fresh noise."""
+        t, later = wide(self.times[state.step - 1]), wide(self.times[state.step])
+        mean = state.extra["condition"] * (1.0 if self.guidance is None else self.guidance)
+        spread = self.network.spread(later)
+        kept = (1 - self.churn**2) ** 0.5 * spread / self.network.spread(t) * (state.x - (1 - t) * mean)
+        return Transition((1 - later) * mean + kept, (self.churn * spread).expand_as(kept))
+
+    def marginal(self, prompt: str) -> tuple[Tensor, float]:
+        """Mean [c, h, w] and standard deviation of finished samples, in closed form."""
+        mean = self.condition(prompt) * (1.0 if self.guidance is None else self.guidance)
+        unit = self.network(torch.ones(1, 1, 1, 1), self.times[-1:], torch.zeros(1, 1, 1, 1)).item()
+        return mean, unit * self.network.spread(self.times[-1]).item()
+
+
+class GaussianTurbo(GaussianFlow):
+    """The same flow distilled: every clean estimate is the end of its ODE, so samples are exact even in one step."""
+
+    name = "toy/turbo"
+
+    def __init__(self, noise_shape: tuple[int, ...] = (1, 8, 8), *, num_steps: int = 1, **options: Any) -> None:
+        super().__init__(noise_shape, num_steps=num_steps, **options)
+
+    @staticmethod
+    def make_network(std: float) -> PosteriorMean:
+        """The flow map."""
+        return EndPoint(std)
+
+
+class MixturePosterior(nn.Module):
+    """E[x_0 | x_t] for a mixture of Gaussians with common standard deviation."""
+
+    def __init__(self, means: Tensor, std: float) -> None:
+        super().__init__()
+        self.means = nn.Parameter(means)  # [k, c, h, w]
+        self.std = nn.Parameter(torch.tensor(std))
+
+    def responsibilities(self, x: Tensor, t: Tensor, log_weights: Tensor) -> Tensor:
+        """p(component | x_t) [b, k] from x [b, c, h, w], t [b] and prior log-weights [b, k]."""
+        variance = (1 - t) ** 2 * self.std**2 + t**2
+        gap = x[:, None] - (1 - t)[:, None, None, None, None] * self.means
+        return (log_weights - gap.square().flatten(2).sum(2) / (2 * variance[:, None])).softmax(1)
+
+    def forward(self, x: Tensor, t: Tensor, log_weights: Tensor) -> Tensor:
+        """Clean estimates of x [b, c, h, w] at times t [b]."""
+        s = wide(t)
+        gain = (1 - s) * self.std**2 / ((1 - s) ** 2 * self.std**2 + s**2)
+        belief = self.responsibilities(x, t, log_weights)
+        mean = (belief[:, :, None, None, None] * self.means).sum(1)
+        return mean + gain * (x - (1 - s) * mean)
+
+
+class GaussianMixture(Toy):
+    """A perfect denoiser of a mixture with one component per word it knows; sampled by DDIM steps.
+
+    Words in the prompt have weight 1 and all others `leak`, so that a share of the samples ignores the prompt, as
+    with real models. `shows` tells exactly which word a finished sample shows.
+    """
+
+    name = "toy/mixture"
+    network: MixturePosterior
+
+    def __init__(
+        self,
+        noise_shape: tuple[int, ...] = (1, 8, 8),
+        *,
+        words: tuple[str, ...] = ("red", "green", "blue", "star", "ring"),
+        leak: float = 0.2,
+        num_steps: int = 8,
+        churn: float = 0.0,
+        guidance: float | None = None,
+        batch_size: int = 4,
+        std: float = 0.3,
+    ) -> None:
+        self.words = words
+        self.leak = leak
+        means = randn([derive("toy", word) for word in words], noise_shape)
+        super().__init__(MixturePosterior(means, std), noise_shape, num_steps, churn, guidance, batch_size)
+
+    def condition(self, prompt: str) -> Tensor:
+        """Log-weights [k] of the components."""
+        said = prompt.lower().split()
+        return torch.tensor([1.0 if word in said else self.leak for word in self.words]).log().log_softmax(0)
+
+    def transition(self, state: State) -> Transition:
+        """A DDIM step: the clean estimate and its noise, part of it renewed, at the next noise level."""
+        t, later = wide(self.times[state.step - 1]), wide(self.times[state.step])
+        noise = (state.x - (1 - t) * state.clean) / t
+        kept = later * (1 - self.churn**2) ** 0.5 * noise
+        return Transition((1 - later) * state.clean + kept, (self.churn * later).expand_as(kept))
+
+    def shows(self, sample: Tensor, prompt: str) -> Tensor:
+        """p(word | sample) [b, k] for finished samples [b, c, h, w]."""
+        return self.network.responsibilities(sample, torch.zeros(len(sample)), self.condition(prompt))

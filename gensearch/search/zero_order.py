@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from gensearch.ledger import Ledger
 from gensearch.noise import Rng, gaussian, nearby, randn
 from gensearch.sampling import attempt, price
-from gensearch.types import Model, Proposal, Round
+from gensearch.types import Model, Proposal, Recipe, Round
 from verifiers.types import Verifier
 
 

@@ -17,6 +17,7 @@ from gensearch.evaluate.plan import Plan
 from gensearch.evaluate.runner import Benchmark, run_plan
 from gensearch.search.best_of_n import best_of_n
 from gensearch.types import State
+from verifiers.ensemble import Term, WeightedSum
 from verifiers.random import RandomScore
 from verifiers.types import Scores
 
@@ -99,6 +100,8 @@ def verifier(name: str) -> Any:
         "random": lambda: RandomScore(5),
         "noise": lambda: RandomScore(77, name="noise"),
         "nothing": Nothing,
+        "sum": lambda: WeightedSum(Term(Number("first", 0)), Term(Number("second", 1))),
+        "blend": lambda: WeightedSum(Term(Number("first", 0)), Term(Judge(), 0.1)),
     }
     return makers[name]()
 

@@ -22,8 +22,8 @@ from tests.evaluate.dice import DICE, ODDS, plan
 ROOT = Path(__file__).parents[2]
 
 
-def evaluate(folder: Path, workers: int = 1, benchmark=DICE, **changes) -> list[dict]:
-    for _ in run_plan(plan(**changes), benchmark, folder, workers=workers):
+def evaluate(folder: Path, workers: int = 1, **changes) -> list[dict]:
+    for _ in run_plan(plan(**changes), DICE, folder, workers=workers):
         pass
     return records(folder)
 
@@ -141,18 +141,13 @@ def test_a_finished_run_does_nothing_again(whole):
     assert (folder / JOURNAL).read_bytes() == before
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_kill_and_the_same_call_again(whole, tmp_path, workers):
+def test_kill_two_workers_and_go_on_with_one(whole, tmp_path):
     """The killed process leaves no workers behind: they would hold its pipe open and `run` would time out."""
-    command = [sys.executable, "-m", "tests.evaluate.dice", str(tmp_path), "17", str(workers)]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    command = [sys.executable, "-m", "tests.evaluate.dice", str(tmp_path), "17", "2"]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=100, check=False)
     assert killed.returncode == -9, killed.stderr
     assert len(records(tmp_path)) == 17
     assert untimed(evaluate(tmp_path)) == untimed(whole[1])
-
-
-def test_results_do_not_depend_on_workers(whole, tmp_path):
-    assert untimed(evaluate(tmp_path, workers=2)) == untimed(whole[1])
 
 
 @pytest.mark.parametrize(
@@ -172,19 +167,14 @@ def test_another_plan_in_the_same_folder_is_refused(whole, change):
     ("fields", "message"),
     [
         ({"knobs": {"m": 3}}, "unknown knob 'm'"),
-        ({"verifier": "first"}, "would never stop"),
-        ({"verifier": "sum", "compute": 2}, "hold-out 'second' also guides"),
+        ({"verifier": "sum"}, "'bad' searches with the hold-out {'second'}"),
+        ({"select": "sum"}, "'bad' searches with the hold-out {'second'}"),
     ],
 )
 def test_methods_that_cannot_run_are_refused_before_the_first_search(tmp_path, fields, message):
-    from verifiers import Term, WeightedSum
-
-    shared = dice.verifier("second")
-    named = {"sum": WeightedSum(Term(shared)), "second": shared, "first": dice.verifier("first")}
-    benchmark = DICE._replace(verifier=named.__getitem__)
     good = method("good", verifier="first", compute=1)
     with pytest.raises(ValueError, match=message):
-        evaluate(tmp_path, benchmark=benchmark, methods=[good, method("bad", **{"verifier": "first", **fields})])
+        evaluate(tmp_path, methods=[good, method("bad", **{"verifier": "first", "compute": 2, **fields})])
     assert records(tmp_path) == []
 
 
@@ -208,19 +198,16 @@ def test_oracles_are_marked(tmp_path):
     methods = [
         method("guided", verifier="judge", compute=1),
         method("selected", verifier="first", select="judge", compute=1),
+        method("blend", verifier="blend", compute=1),
         method("honest", verifier="first", select="random", compute=1),
     ]
     found = evaluate(tmp_path, prompts=1, seeds=1, methods=methods)
-    assert {r["method"]: r["oracle"] for r in found} == {"guided": True, "selected": True, "honest": False}
-
-
-def test_an_oracle_inside_a_sum_is_marked(tmp_path):
-    from verifiers import Term, WeightedSum
-
-    blend = WeightedSum(Term(dice.verifier("first")), Term(dice.verifier("judge"), 0.1))
-    benchmark = DICE._replace(verifier=lambda name: blend)
-    found = evaluate(tmp_path, benchmark=benchmark, holdout=[], prompts=1, methods=[method("blend", compute=1)])
-    assert all(r["oracle"] for r in found)
+    assert {r["method"]: r["oracle"] for r in found} == {
+        "guided": True,
+        "selected": True,
+        "blend": True,
+        "honest": False,
+    }
 
 
 def test_select_picks_and_is_charged(tmp_path):
@@ -232,19 +219,19 @@ def test_select_picks_and_is_charged(tmp_path):
 
 
 def test_an_oracle_gains_what_order_statistics_say_and_random_scores_gain_nothing(tmp_path):
-    """500 pairs; success of best-of-4 is 1 - (1 - p)^4; standard errors below 2.2 % per tag."""
+    """100 pairs per tag; success of best-of-4 is 1 - (1 - p)^4; standard errors are 3 to 5 %."""
     methods = [method("oracle", verifier="judge", compute=4), method("random", verifier="random", compute=4)]
-    found = evaluate(tmp_path, prompts=50, seeds=5, holdout=[], methods=methods)
+    found = evaluate(tmp_path, prompts=20, seeds=5, holdout=[], methods=methods)
     for tag, p in ODDS.items():
         share = {
             n: np.mean([r["judge"] for r in found if (r["method"], r["tag"]) == (n, tag)]) for n in ("oracle", "random")
         }
         best = 1 - (1 - p) ** 4
-        assert abs(share["oracle"] - best) < 3 * (best * (1 - best) / 250) ** 0.5
-        assert abs(share["random"] - p) < 3 * (p * (1 - p) / 250) ** 0.5
+        assert abs(share["oracle"] - best) < 3 * (best * (1 - best) / 100) ** 0.5
+        assert abs(share["random"] - p) < 3 * (p * (1 - p) / 100) ** 0.5
 
 
 def test_a_record_is_strict_json(whole):
     for line in (whole[0] / JOURNAL).read_text().splitlines():
-        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} in {line}"))
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert json.loads((whole[0] / "plan.json").read_text())["benchmark"] == "dice"

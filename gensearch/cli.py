@@ -1,0 +1,82 @@
+"""The command line: `gensearch generate | evaluate | list | replay`.
+
+Exit codes: 0 done, 1 failed (or a replay gave other pixels), 2 a wrong request, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from gensearch import __version__
+from gensearch.commands.generate import generate
+from gensearch.commands.listing import list_names
+from gensearch.commands.replay import replay
+from gensearch.errors import one_line
+from gensearch.evaluate.command import evaluate
+
+EXITS = "Exit codes: 0 done, 1 failed, 2 wrong request, 130 interrupted."
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("generate", epilog=EXITS)(generate)
+app.command("evaluate", epilog=EXITS)(evaluate)
+app.command("list")(list_names)
+app.command("replay", epilog=EXITS)(replay)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"gensearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=EXITS)
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Test-time scaling for image and video generators: spend more compute, get a better picture.
+
+    Example: gensearch generate "a photo of two red stars" --compute 16
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit; every error is one line on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(given, prog_name="gensearch", standalone_mode=False)
+    except KeyboardInterrupt:
+        code = complain("interrupted", 130)
+    except Exception as error:
+        if given[:1] == ["--debug"]:
+            raise
+        code = complain(*explain(error))
+    sys.exit(code or 0)
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """An error as one line and an exit code."""
+    if hasattr(error, "format_message"):  # click's own, from whichever package typer takes it
+        return error.format_message(), 2
+    if type(error).__name__ == "Abort":
+        return "interrupted", 130
+    expected = isinstance(error, ValueError | OSError | ImportError) or type(error).__module__.startswith("gensearch")
+    hint = "" if expected else " (`gensearch --debug ...` shows where)"
+    return one_line(error) + hint, 2 if isinstance(error, ValueError) else 1
+
+
+def complain(message: str, code: int) -> int:
+    """Say what went wrong on stderr and pass the exit code on."""
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

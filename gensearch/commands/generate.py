@@ -1,0 +1,142 @@
+"""`gensearch generate`: search on one prompt, into one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gensearch.config import RunConfig, make_config, split
+from gensearch.record import RunFolder, default_folder, read_json
+
+if TYPE_CHECKING:
+    from gensearch.pipeline import SearchPipeline
+    from gensearch.types import Progress
+
+
+def generate(
+    prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
+    model: Annotated[str | None, typer.Option(help="A name or a folder [default: shapes/turbo].")] = None,
+    verifier: Annotated[str | None, typer.Option(help="Guides the search [default: shapes/clip].")] = None,
+    search: Annotated[str | None, typer.Option(help="See `gensearch list` [default: best_of_n].")] = None,
+    compute: Annotated[
+        float | None,
+        typer.Option(help="Budget in prices of one ordinary sample [default: 16, unless a knob bounds the search]."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random comes from it [default: 0].")] = None,
+    knob: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the search; may be repeated.")] = None,
+    select: Annotated[str | None, typer.Option(help="A verifier that picks the winner instead of the guide.")] = None,
+    holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Network steps of one sample [default: the model's own].")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale [default: the model's own].")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Physical batch of the networks.")] = None,
+    config: Annotated[str | None, typer.Option(help="A preset or a YAML file; options win over it.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="FIELD=VALUE or options.NAME=VALUE; wins over everything.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/<time>-<hash>].")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, make nothing.")] = False,
+    no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Keep the recipe out of the PNG files.")] = False,
+) -> None:
+    """Search for the best picture of a prompt.
+
+    Example: gensearch generate "a photo of two red stars" --search best_of_n --knob n=8 --holdout shapes/clip-holdout
+
+    Ctrl-C keeps the best so far. The same command goes on with an unfinished folder (from the start, checking that
+    the recorded rounds repeat bit for bit) and reuses a finished one.
+    """
+    wanted = make_config(
+        config,
+        sets or (),
+        **{"prompt": prompt, "model": model, "verifier": verifier, "search": search, "compute": compute, "seed": seed},
+        select=select,
+        holdout=holdout or None,
+        knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
+        options={"steps": steps, "guidance": guidance, "batch_size": batch_size},
+    )
+    folder = RunFolder(out or default_folder(wanted), wanted)
+    if folder.done and not dry_run:
+        typer.echo("this run is finished already; its files are reused")
+        show_files(folder)
+        return
+    pipe = build(wanted)
+    if dry_run:
+        from gensearch.commands.plan import show_plan
+
+        show_plan(pipe, folder)
+        return
+    go(pipe, folder, metadata=not no_metadata)
+
+
+def build(config: RunConfig) -> SearchPipeline:
+    """Load what the config names, cheap mistakes first."""
+    from gensearch import registry
+    from gensearch.run import checked_knobs
+
+    checked_knobs(registry.search(config.search), config.knobs)
+    for name in filter(None, [config.verifier, config.select, *config.holdout]):
+        registry.parse_verifier(name)
+    from gensearch.pipeline import SearchPipeline
+
+    return SearchPipeline.from_config(config)
+
+
+def go(pipe: SearchPipeline, folder: RunFolder, *, metadata: bool) -> None:
+    """Search, record every round, publish the result; Ctrl-C publishes the best so far and exits 130."""
+    from gensearch.run import result
+
+    config = folder.config
+    rounds = pipe.stream(config.prompt, config.seed)  # refuses a bad budget before the folder is made
+    folder.claim()
+    progress, closed = None, False
+    with live(config) as show:
+        try:
+            for step in rounds:
+                folder.add(step)
+                progress = step
+                show(step)
+        except KeyboardInterrupt:
+            closed = True
+    if closed and (progress is None or progress.best is None):
+        raise KeyboardInterrupt
+    output = pipe.output(config.prompt, result(progress, closed))
+    folder.finish(output, pipe.model, metadata=metadata)
+    if closed:
+        typer.echo("interrupted: this is the best so far; the same command with this --out finishes it", err=True)
+    show_files(folder)
+    if closed:
+        raise typer.Exit(130)
+
+
+@contextmanager
+def live(config: RunConfig) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar on stderr, and the function that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(config.search, total=None)
+
+        def show(step: Progress) -> None:
+            best = f"{step.best.score:.4g}" if step.best else "none yet"
+            spent = step.ledger.spent.nfe
+            bar.update(task, completed=spent, total=step.ledger.limit.get("nfe"))
+            bar.update(task, description=f"{config.search}: best {best}, {spent} nfe")
+
+        yield show
+
+
+def show_files(folder: RunFolder) -> None:
+    """The last lines of a command: what came of it, and where it is."""
+    result = read_json(folder.path / "result.json")
+    best, base = result["best"]["score"], result["base"]["score"]
+    typer.echo(f"score {best} (one ordinary sample: {base}), {result['ledger']['spent']['nfe']} nfe")
+    for name, (winner, plain) in result["holdout"].items():
+        typer.echo(f"hold-out {name}: {winner} (one ordinary sample: {plain})")
+    typer.echo(f"picture: {folder.path / 'best.png'}")
+    typer.echo(f"report:  {folder.path / 'report.html'}")

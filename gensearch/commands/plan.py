@@ -1,0 +1,109 @@
+"""What `gensearch generate --dry-run` prints: the plan, and its cost from a rehearsal without networks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import typer
+
+from gensearch.record import RunFolder, read_json
+from gensearch.types import Model, Noise, State, Transition
+from verifiers.types import Media, Scores
+
+if TYPE_CHECKING:
+    from gensearch.ledger import Ledger
+    from gensearch.pipeline import SearchPipeline
+
+
+class Hollow:
+    """A model's outside without its networks: same steps, prices and verbs, samples of one number."""
+
+    noise_shape = (1, 1, 1)
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def start(self, prompts: Sequence[str], noise: Noise) -> State:
+        """One step taken."""
+        return State(tuple(prompts), torch.ones(len(prompts), dtype=torch.long), self.num_steps, noise, noise, {})
+
+    def advance(self, state: State, noise: Noise | None = None) -> State:
+        """One step more."""
+        return replace(state, step=state.step + 1)
+
+    def rewind(self, state: State, step: torch.Tensor, noise: Noise) -> State:
+        """Back to an earlier step."""
+        return replace(state, step=step)
+
+    def transition(self, state: State) -> Transition:
+        """Any Gaussian will do."""
+        return Transition(state.x, torch.ones_like(state.x))
+
+    def render(self, state: State) -> Media:
+        """Pictures of one pixel."""
+        return state.clean.expand(-1, 3, -1, -1).sigmoid()
+
+
+class Coin:
+    """A verifier's outside: any scores will do, as long as they differ."""
+
+    name = "rehearsal"
+    differentiable = True
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """The mean of each sample."""
+        return Scores(media.flatten(1).mean(1))
+
+
+def rehearse(pipe: SearchPipeline, prompt: str, seed: int) -> Ledger:
+    """The account of the same search on a hollow model: exact wherever the cost does not depend on the scores."""
+    from gensearch.pipeline import SearchPipeline
+
+    select = None if pipe.panel.select is pipe.panel.guide else Coin()
+    hollow = SearchPipeline(Hollow(pipe.model), Coin(), pipe.search, compute=pipe.compute, select=select, **pipe.knobs)
+    (last,) = deque(hollow.stream(prompt, seed), maxlen=1)
+    return last.ledger
+
+
+def show_plan(pipe: SearchPipeline, folder: RunFolder) -> None:
+    """Print what would run, what it would cost and where it would go; nothing is made."""
+    from gensearch.sampling import price
+
+    config = folder.config
+    unit, ledger = price(pipe.model), rehearse(pipe, config.prompt, config.seed)
+    spent = ledger.spent
+    knobs = "".join(f" {name}={value}" for name, value in config.knobs.items())
+    judges = [config.verifier, *([f"{config.select} (selects)"] if config.select else [])]
+    judges += [f"{name} (hold-out)" for name in config.holdout]
+    typer.echo(f"prompt:     {config.prompt}")
+    typer.echo(f"model:      {config.model}, {pipe.model.num_steps} steps, {unit.nfe} nfe for one ordinary sample")
+    typer.echo(f"search:     {config.search}{knobs}, seed {config.seed}")
+    typer.echo(f"verifiers:  {', '.join(judges)}")
+    typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored")
+    if ledger.limit:
+        typer.echo(f"limit:      {', '.join(f'{value} {name}' for name, value in ledger.limit.items())}")
+    pace = measured(folder)
+    typer.echo(f"time:       about {pace * spent.nfe:.1f} s" if pace else "time:       not measured yet")
+    state = "finished already" if folder.done else "to be resumed" if folder.rounds else "new"
+    typer.echo(f"folder:     {folder.path} ({state})")
+
+
+def measured(folder: RunFolder) -> float | None:
+    """Seconds per network pass in finished runs beside this one, same model and verifier; None without any."""
+    seconds, nfe = 0.0, 0
+    for done in folder.path.parent.glob("*/DONE"):
+        try:
+            result, config = read_json(done.parent / "result.json"), read_json(done.parent / "config.json")["config"]
+            if all(config[name] == getattr(folder.config, name) for name in ("model", "options", "verifier")):
+                seconds += result["ledger"]["seconds"]
+                nfe += result["ledger"]["spent"]["nfe"]
+        except (KeyError, TypeError, ValueError):
+            continue  # another tool's folder says nothing about ours
+    return seconds / nfe if nfe else None

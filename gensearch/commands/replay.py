@@ -1,0 +1,44 @@
+"""`gensearch replay`: make a picture again from its recipe and check the bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def replay(
+    source: Annotated[Path, typer.Argument(help="The folder of a run, or a PNG with a recipe inside.")],
+    model: Annotated[str | None, typer.Option(help="Where the model is, instead of what the recipe says.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the picture to this PNG file.")] = None,
+) -> None:
+    """Make a picture again from its own recipe and check it bit for bit; exits 1 if it differs.
+
+    Example: gensearch replay runs/demo/best.png
+    """
+    from gensearch.replay import replay as make_again
+
+    found = make_again(source, model)
+    about = found.about
+    if out is not None:
+        from gensearch.files import write_atomic
+        from gensearch.images import encode
+
+        write_atomic(out, encode(found.pixels))
+        typer.echo(f"picture: {out}")
+    _, height, width, _ = found.pixels.shape
+    typer.echo(f"sample {about.sample} of {about.config.search} on {model or about.config.model}, {width}x{height}")
+    if found.exact and found.untouched:
+        typer.echo(f"bit-exact: sha256 {about.pixels}")
+        return
+    if found.exact:
+        typer.echo("the recipe gives what it promises, but the picture in the file is another one: it was edited")
+    else:
+        far = "the sizes differ" if found.difference is None else f"largest difference {found.difference}/255"
+        typer.echo(f"not bit-exact: {far}")
+        for name, (then, now) in found.changed.items():
+            typer.echo(f"  {name}: {then} then, {now} now")
+        if not found.changed:
+            typer.echo("  the fingerprints agree: the weights or the recipe changed")
+    raise typer.Exit(1)

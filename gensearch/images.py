@@ -1,0 +1,76 @@
+"""Pixels: from media in [0, 1] to pictures, PNG files with text inside, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Picture = Image.Image
+MAX_TEXT = 200_000  # characters of one PNG text chunk that are read
+MAX_PIXELS = 64_000_000
+FRAME_MS = 125  # per frame of a clip
+
+
+def to_pixels(media: Tensor) -> np.ndarray:
+    """One sample [3, h, w] or [t, 3, h, w] in [0, 1] as uint8 frames [t, h, w, 3]; a picture is one frame."""
+    frames = media.detach().float().cpu()
+    frames = frames if frames.ndim == 4 else frames[None]
+    return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def to_images(media: Tensor) -> list[Picture]:
+    """One sample as PIL pictures: one, or the frames of a clip."""
+    return [Image.fromarray(frame) for frame in to_pixels(media)]
+
+
+def digest(pixels: np.ndarray) -> str:
+    """sha256 of uint8 frames [t, h, w, 3]."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def encode(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+    """Frames [t, h, w, 3] as a PNG file, animated if there are several, with text chunks inside."""
+    info = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        info.add_text(key, value)
+    first, *rest = [Image.fromarray(frame) for frame in pixels]
+    buffer = io.BytesIO()
+    clip = {"save_all": True, "append_images": rest, "duration": FRAME_MS, "loop": 0} if rest else {}
+    first.save(buffer, "PNG", pnginfo=info, **clip)
+    return buffer.getvalue()
+
+
+def decode(path: Path) -> tuple[np.ndarray, dict[str, str]]:
+    """Frames [t, h, w, 3] and text chunks of a PNG file from anywhere.
+
+    Raises ValueError if it is no PNG, is broken, or is larger than a picture of ours can be.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            count = getattr(picture, "n_frames", 1)
+            if count * picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"{path} has {count} x {picture.width} x {picture.height} pixels; that is too large")
+            frames = []
+            for index in range(count):
+                picture.seek(index)
+                frames.append(np.asarray(picture.convert("RGB")))
+            text = {k: str(v) for k, v in picture.info.items() if isinstance(v, str) and len(v) <= MAX_TEXT}
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as a PNG file: {error}") from None
+    return np.stack(frames), text
+
+
+def thumbnail(pixels: np.ndarray, side: int = 160) -> np.ndarray:
+    """The middle frame [1, h, w, 3], no side longer than `side`."""
+    picture = Image.fromarray(pixels[len(pixels) // 2])
+    picture.thumbnail((side, side))
+    return np.asarray(picture)[None]

@@ -1,0 +1,120 @@
+"""SearchPipeline: a generator, a verifier and a search behind one call, as in diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gensearch import registry
+from gensearch.config import RunConfig
+from gensearch.images import Picture, to_images
+from gensearch.run import checked_knobs, open_ended, result, stream
+from gensearch.types import Model, Progress, Proposal, Result, Search
+from verifiers.ensemble import Panel
+from verifiers.types import Verifier
+
+DEFAULT_COMPUTE = 16.0
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a call returns: `images` as in diffusers (for a clip, its frames), and everything about the search."""
+
+    images: list[Picture]
+    result: Result
+    holdout: dict[str, tuple[float, float]]  # name -> (winner, base); NaN where it could not score
+
+
+class SearchPipeline:
+    """A frozen generator that spends more compute on each prompt and returns its best sample."""
+
+    def __init__(
+        self,
+        model: Any,
+        verifier: str | Verifier = "shapes/clip",
+        search: str | Search = "best_of_n",
+        *,
+        compute: float | None = None,
+        select: str | Verifier | None = None,
+        holdout: Sequence[str | Verifier] = (),
+        propose: Proposal | None = None,
+        **knobs: Any,
+    ) -> None:
+        """Wrap a model or a loaded diffusers pipeline, with its LoRAs, offloading and compile settings.
+
+        `compute` is the budget in prices of one ordinary sample: 16 unless it is given or a knob bounds the search.
+        `verifier` guides, `select` picks among finished samples instead of it, `holdout` judges only report. Raises
+        ValueError for unknown names and knobs, and for a hold-out that also guides or selects.
+        """
+        self.model: Model = model if hasattr(model, "advance") else registry.load_model(model)
+        self.search = registry.search(search) if isinstance(search, str) else search
+        self.compute = compute
+        self.knobs = checked_knobs(self.search, {**knobs, **({"propose": propose} if propose else {})})
+        named: dict[str, Verifier] = {}  # one object per name, so that the panel sees who has two roles
+
+        def judge(given: str | Verifier) -> Verifier:
+            if not isinstance(given, str):
+                return given
+            return named.setdefault(given, named.get(given) or registry.verifier(given))
+
+        reporters = [judge(given) for given in holdout]
+        self.panel = Panel(
+            judge(verifier),
+            judge(select) if select else None,  # type: ignore[arg-type]
+            {reporter.name: reporter for reporter in reporters},
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str,
+        verifier: str | Verifier = "shapes/clip",
+        search: str | Search = "best_of_n",
+        *,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> SearchPipeline:
+        """Load a model by name or path with `options` (steps, guidance, batch_size, device...); see `__init__`."""
+        return cls(registry.load_model(source, **(options or {})), verifier, search, **settings)
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> SearchPipeline:
+        """The pipeline that a config describes; prompt and seed are for the call."""
+        settings = {"compute": config.compute, "select": config.select, "holdout": config.holdout, **config.knobs}
+        return cls.from_pretrained(config.model, config.verifier, config.search, options=config.options, **settings)
+
+    def __call__(self, prompt: str, seed: int = 0, **overrides: Any) -> Output:
+        """Search once. `overrides` replace `compute` and knobs for this call; Ctrl-C keeps the best so far.
+
+        Raises ValueError for a bad prompt, seed or knob, and KeyboardInterrupt if no sample was finished yet.
+        """
+        progress, closed = None, False
+        try:
+            for step in self.stream(prompt, seed, **overrides):
+                progress = step
+        except KeyboardInterrupt:
+            if progress is None or progress.best is None:
+                raise
+            closed = True
+        return self.output(prompt, result(progress, closed))
+
+    def stream(self, prompt: str, seed: int = 0, **overrides: Any) -> Iterator[Progress]:
+        """The progress of a search, round by round; stop whenever you like and keep `progress.best`."""
+        compute = overrides.pop("compute", self.compute)
+        knobs = {**self.knobs, **overrides}
+        if compute is None and not any(knobs.get(name) for name in open_ended(self.search)):
+            compute = DEFAULT_COMPUTE
+        guide, select = self.panel.guide, self.panel.select
+        chooser = None if select is guide else select
+        return stream(self.search, self.model, guide, prompt, compute=compute, seed=seed, select=chooser, **knobs)
+
+    def output(self, prompt: str, found: Result) -> Output:
+        """Pictures of the winner, and what the hold-outs think of it and of the base sample (not in the ledger)."""
+        with torch.no_grad():
+            media = torch.stack([found.best.media, found.base.media])
+            report = self.panel.report(media, [prompt] * 2)
+        holdout = {name: (float(total[0]), float(total[1])) for name, total in report.items()}
+        return Output(to_images(found.best.media), found, holdout)

@@ -1,0 +1,218 @@
+"""report.html: one file that shows a run without the network; everything that came from outside is escaped."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from gensearch.config import RunConfig, validate
+from gensearch.files import write_atomic
+from gensearch.record import read_journal, read_json
+
+SHOWN = 64  # candidates in the grid, best first
+SMALL = 256  # pictures with no longer side are enlarged as hard pixels
+
+
+def write_report(folder: Path) -> None:
+    """Rebuild the report of a run folder from its own files."""
+    config = validate(read_json(folder / "config.json")["config"])
+    result, rounds = read_json(folder / "result.json"), read_journal(folder)
+    template = Template((files("gensearch") / "report.html").read_text(encoding="utf-8"))
+    page = template.substitute(
+        prompt=escape(config.prompt),
+        lead=lead(config, result),
+        base=figure(folder / "base.png", "one ordinary sample", result["base"]["score"]),
+        best=figure(folder / "best.png", "best of the search", result["best"]["score"]),
+        curve=curve([(nfe, best) for nfe, _, best in result["curve"]], result["base"]["score"]),
+        scores=scores_table(config, result),
+        ledger=ledger_table(result["ledger"]),
+        candidates=grid(folder, rounds, result["best"]["id"]),
+        recipe=recipe_table(config, result),
+        replay=escape(f"gensearch replay {shlex.quote(str(folder))}"),
+        command=escape(command(config)),
+    )
+    write_atomic(folder / "report.html", page.encode())
+
+
+def lead(config: RunConfig, result: dict[str, Any]) -> str:
+    """The run in one sentence."""
+    best, base, spent = result["best"]["score"], result["base"]["score"], result["ledger"]["spent"]
+    why = {"budget": "the budget was used up", "finished": "the search was complete", "closed": "it was stopped early"}
+    return (
+        f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, judged by "
+        f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "
+        f"{spent['nfe']} network passes in {result['ledger']['seconds']:.1f} s; {why.get(result['stopped'], '')}."
+    )
+
+
+def figure(path: Path, caption: str, score: float | None) -> str:
+    """One large picture with its score."""
+    return f"<figure>{image(path)}<figcaption>{caption}<span>{show(score)}</span></figcaption></figure>"
+
+
+def image(path: Path) -> str:
+    """A PNG inside the page; small ones keep their pixels sharp."""
+    content = path.read_bytes()
+    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))  # of the header
+    sharp = " class=sharp" if max(width, height) <= SMALL else ""
+    return f'<img{sharp} alt="" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+
+
+def show(value: Any) -> str:
+    """A score in four digits; a dash where there is none."""
+    return "&ndash;" if value is None else f"{value:.4g}"
+
+
+# --- the curve
+
+
+def curve(points: Sequence[tuple[int, float | None]], base: float | None, width: int = 640, height: int = 240) -> str:
+    """The best score so far against network passes, as an SVG staircase; dashes mark the base sample."""
+    known = [(x, y) for x, y in points if y is not None]
+    if not known:
+        return "<p>Nothing was scored.</p>"
+    left, right, top, bottom = 58, 12, 12, 42
+    values = [y for _, y in known] + ([base] if base is not None else [])
+    low, high = padded(min(values), max(values))
+    end = max(x for x, _ in known)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + x / end * (width - left - right),
+            top + (high - y) / (high - low) * (height - top - bottom),
+        )
+
+    path, last = "", None
+    for x, y in known:
+        px, py = at(x, y)
+        path += f"M{px:.1f} {py:.1f}" if last is None else f"H{px:.1f}V{py:.1f}"
+        last = (px, py)
+    dots = "".join("<circle r=3 cx={:.1f} cy={:.1f} />".format(*at(x, y)) for x, y in known[:200])
+    grid_lines, labels = "", ""
+    for tick in (low + (high - low) * i / 4 for i in range(5)):
+        y = at(0, tick)[1]
+        grid_lines += f"<path class=grid d='M{left} {y:.1f}H{width - right}'/>"
+        labels += f"<text x={left - 8} y={y + 4:.1f} text-anchor=end>{tick:.3g}</text>"
+    for tick in sorted({round(end * i / 4) for i in range(5)}):
+        labels += f"<text x={at(tick, low)[0]:.1f} y={height - bottom + 18} text-anchor=middle>{tick}</text>"
+    dashes = ""
+    if base is not None:
+        dashes = f"<path class=base d='M{left} {at(0, base)[1]:.1f}H{width - right}'/>"
+    across, down = (left + width - right) / 2, (top + height - bottom) / 2
+    labels += f"<text x={across} y={height - 4} text-anchor=middle>network passes (nfe)</text>"
+    labels += f"<text transform='translate(13 {down}) rotate(-90)' text-anchor=middle>best score</text>"
+    return (
+        f"<svg viewBox='0 0 {width} {height}' role=img aria-label='best score against network passes'>"
+        f"{grid_lines}{dashes}<path class=line d='{path}'/>{dots}{labels}</svg>"
+    )
+
+
+def padded(low: float, high: float) -> tuple[float, float]:
+    """A range with some room around it, never empty."""
+    room = (high - low) * 0.08 or abs(high) * 0.05 or 0.5
+    return low - room, high + room
+
+
+# --- tables
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """An HTML table of cells that are escaped already."""
+    header = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def scores_table(config: RunConfig, result: dict[str, Any]) -> str:
+    """Who judged, in which role, and what they think of base and best."""
+    best, base = result["best"], result["base"]
+    chief = config.select or config.verifier
+    rows = []
+    if config.select:
+        rows.append([escape(config.verifier), "guides the search", "&ndash;", "&ndash;"])
+    role = "selects the winner" if config.select else "guides and selects"
+    rows.append([escape(chief), role, show(base["score"]), show(best["score"])])
+    parts = {name: value for name, value in best["parts"].items() if name != chief}
+    rows += [[f"&emsp;{escape(name)}", f"part of {escape(chief)}", "&ndash;", show(v)] for name, v in parts.items()]
+    for name, (winner, plain) in result["holdout"].items():
+        rows.append([escape(name), "hold-out: not optimised", show(plain), show(winner)])
+    return table(["verifier", "role", "base", "best"], rows)
+
+
+def ledger_table(ledger: dict[str, Any]) -> str:
+    """What was spent, per sample, and what only filled batches."""
+    names = {
+        "nfe": "network passes (nfe)",
+        "backward": "backward passes",
+        "decoded": "pictures decoded",
+        "scored": "verifier calls",
+        "tokens": "token steps",
+    }
+    rows = [
+        [names.get(c, escape(c)), str(n), str(ledger["padding"].get(c, 0)), str(ledger["limit"].get(c, "&ndash;"))]
+        for c, n in ledger["spent"].items()
+        if n or c in ledger["limit"]
+    ]
+    return table(["", "spent", "padding", "limit"], rows)
+
+
+def grid(folder: Path, rounds: Sequence[dict[str, Any]], best: int) -> str:
+    """Thumbnails of the finished samples, best first."""
+    found = [
+        (score, sample, recipe, parent)
+        for line in rounds
+        if line["done"]
+        for score, sample, recipe, parent in zip(
+            line["scores"], line["ids"], line["recipes"], line["parents"], strict=True
+        )
+    ]
+    found.sort(key=lambda entry: (entry[0] is None, -(entry[0] or 0.0), entry[1]))
+    cells = []
+    for score, sample, recipe, parent in found[:SHOWN]:
+        origin = f"seed {recipe[0][1]}" if parent is None else f"seed {recipe[-1][1]}, from #{parent}"
+        mark = " class=best" if sample == best else ""
+        picture = image(folder / "candidates" / f"{sample:05}.png")
+        cells.append(
+            f'<figure{mark} title="#{sample}: {escape(origin)}">{picture}'
+            f"<figcaption>#{sample}<span>{show(score)}</span></figcaption></figure>"
+        )
+    more = f"<p>The best {SHOWN} of {len(found)}; all of them are in candidates/.</p>" if len(found) > SHOWN else ""
+    return f"<div class=grid>{''.join(cells)}</div>{more}"
+
+
+def recipe_table(config: RunConfig, result: dict[str, Any]) -> str:
+    """Where the winner came from."""
+    about = result["provenance"]
+    moves = " &rarr; ".join(escape(" ".join(map(str, move))) for move in about["recipe"][:12])
+    rows = [
+        ["sample", f"#{about['sample']}"],
+        ["noise", moves + (" ..." if len(about["recipe"]) > 12 else "")],
+        ["seed of the search", str(config.seed)],
+        ["physical batch", str(about["batch_size"])],
+        ["sha256 of the pixels", f"<code>{escape(about['pixels'])}</code>"],
+        ["unscored samples", str(result["unscored"])],
+        ["made by", f"gensearch {escape(about['gensearch'])}"],
+    ]
+    return table(["", ""], rows)
+
+
+def command(config: RunConfig) -> str:
+    """The command line that runs this config again."""
+    words = ["gensearch", "generate", config.prompt]
+    default = RunConfig(prompt=config.prompt)
+    for name in ("model", "verifier", "select", "search", "compute", "seed"):
+        value = getattr(config, name)
+        if value != getattr(default, name) or name in {"model", "verifier", "search", "seed"}:
+            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    for name in config.holdout:
+        words += ["--holdout", name]
+    for field, option in (("knobs", "--knob"), ("options", "--set")):
+        prefix = "options." if field == "options" else ""
+        words += [word for key, value in getattr(config, field).items() for word in (option, f"{prefix}{key}={value}")]
+    return shlex.join(words)

@@ -1,0 +1,15 @@
+"""Conformance suites: subclass one with one fixture and run it with pytest.
+
+class TestMyModel(ModelLaws):
+    @pytest.fixture
+    def model(self):
+        return MyModel()
+"""
+
+from __future__ import annotations
+
+from gensearch.testing.models import ModelLaws
+from gensearch.testing.searches import SearchLaws, Setting
+from gensearch.testing.verifiers import VerifierLaws
+
+__all__ = ["ModelLaws", "SearchLaws", "Setting", "VerifierLaws"]

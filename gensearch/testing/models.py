@@ -1,0 +1,253 @@
+"""What every model must do, as a pytest class: subclass `ModelLaws` and give it a `model` fixture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gensearch.ledger import BudgetSpent, Cost, Ledger
+from gensearch.metered import MeteredModel
+from gensearch.noise import randn, step_noise
+from gensearch.sampling import generate, price
+from gensearch.testing.witness import Failure, assert_booked, counting, disturb, global_state, weights_of
+from gensearch.types import Noise, Recipe, State, cat
+from verifiers.types import Media
+
+SEEDS = (11, 12, 13, 14, 15, 16, 17)
+PROMPTS = ("a photo of a red star", "a photo of two blue rings", "a photo of a red star")
+
+
+def rows(prompts: Sequence[str] = PROMPTS) -> list[str]:
+    """One prompt per seed."""
+    return [prompts[i % len(prompts)] for i in range(len(SEEDS))]
+
+
+def recipes(seeds: Sequence[int]) -> list[Recipe]:
+    """Plain recipes."""
+    return [(("gaussian", seed),) for seed in seeds]
+
+
+@torch.no_grad()
+def plain(model: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Media:
+    """The plain loop: seeds to media."""
+    return generate(model, prompts, randn(seeds, model.noise_shape), recipes(seeds))
+
+
+def fresh(model: Any, seeds: Sequence[int], step: int) -> Noise:
+    """Step noise for some samples."""
+    return step_noise(recipes(seeds), step, model.noise_shape)
+
+
+@torch.no_grad()
+def started(model: Any, seeds: Sequence[int] = SEEDS) -> State:
+    """Every sample after its first step."""
+    return model.start(rows()[: len(seeds)], randn(seeds, model.noise_shape))
+
+
+def assert_same(one: State, other: State) -> None:
+    """Two states hold the same bits."""
+    assert one.prompts == other.prompts
+    assert torch.equal(one.step, other.step)
+    assert torch.equal(one.x, other.x), "noisy samples differ"
+    assert torch.equal(one.clean, other.clean), "clean estimates differ"
+    assert all(torch.equal(value, other.extra[name]) for name, value in one.extra.items()), "extra tensors differ"
+
+
+class ModelLaws:
+    """The laws of the Model contract. Give `networks` to have the account checked against forward hooks."""
+
+    @pytest.fixture
+    def model(self) -> Any:
+        """The model on trial."""
+        raise NotImplementedError("give your subclass of ModelLaws a `model` fixture")
+
+    @pytest.fixture
+    def networks(self, model: Any) -> Mapping[str, nn.Module]:
+        """The real modules by ledger column: {"nfe": denoiser, "decoded": decoder}."""
+        return {}
+
+    def test_says_what_it_is(self, model: Any) -> None:
+        """Attributes have their types and ranges; the fingerprint is data and does not change."""
+        assert isinstance(model.name, str)
+        assert model.name
+        assert all(isinstance(size, int) for size in model.noise_shape)
+        assert min(model.num_steps, model.nfe_per_step, model.batch_size) >= 1
+        assert isinstance(model.stochastic, bool)
+        assert model.verbs <= {"rewind", "transition"}
+        assert all(callable(getattr(model, verb)) for verb in model.verbs)
+        assert json.dumps(model.fingerprint()) == json.dumps(model.fingerprint())
+
+    def test_media_are_pictures_or_clips(self, model: Any) -> None:
+        """Media are floats in [0, 1] with three channels, one per prompt, also as previews."""
+        media = plain(model, rows(), SEEDS)
+        with torch.no_grad():
+            preview = model.render(started(model))
+        assert media.shape == preview.shape
+        assert len(media) == len(SEEDS)
+        assert media.ndim in (4, 5)
+        assert media.shape[-3] == 3
+        assert media.is_floating_point()
+        assert bool(media.ge(0).all() & media.le(1).all()), "media leave [0, 1]"
+
+    def test_steps_are_counted(self, model: Any) -> None:
+        """A sample stands at step 1 after start, one further after each advance, and is done at num_steps."""
+        with torch.no_grad():
+            state = started(model)
+            for step in range(1, model.num_steps):
+                assert state.step.tolist() == [step] * len(SEEDS)
+                assert not state.done.any()
+                state = model.advance(state, fresh(model, SEEDS, step))
+        assert state.step.tolist() == [model.num_steps] * len(SEEDS)
+        assert bool(state.done.all())
+
+    def test_noise_matters(self, model: Any) -> None:
+        """Different noise gives a different picture; a model that ignores its noise cannot be searched."""
+        media = plain(model, [PROMPTS[0]] * 2, SEEDS[:2])
+        assert not torch.equal(media[0], media[1]), "two noises gave one picture"
+
+    def test_batch_mates_do_not_matter(self, model: Any) -> None:
+        """A sample has the same bits alone, in any batch and in any order."""
+        media, prompts = plain(model, rows(), SEEDS), rows()
+        for keep in ([6], [0], [6, 5, 4, 3, 2, 1, 0], [2, 6], [6, 6, 1]):
+            again = plain(model, [prompts[i] for i in keep], [SEEDS[i] for i in keep])
+            assert torch.equal(again, media[keep]), f"samples {keep} depend on their batch"
+
+    def test_gather_law(self, model: Any) -> None:
+        """advance(state)[keep] equals advance(state[keep]), with repeats and in any order."""
+        if model.num_steps == 1:
+            return
+        noise = fresh(model, SEEDS, 1)
+        with torch.no_grad():
+            whole = model.advance(started(model), noise)
+            for keep in ([4], [5, 0], [3, 3, 6, 1]):
+                assert_same(whole[keep], model.advance(started(model)[keep], noise[keep]))
+
+    def test_rows_may_stand_at_different_steps(self, model: Any) -> None:
+        """States of different steps join, and each row goes on as it would have alone."""
+        if model.num_steps < 3:
+            return
+        with torch.no_grad():
+            early, noise = started(model), fresh(model, SEEDS, 1)
+            late = model.advance(early, noise)
+            apart = cat([model.advance(early[[0, 1]], noise[:2]), model.advance(late[[2, 3, 4]], noise[2:5])])
+            assert_same(apart, model.advance(cat([early[[0, 1]], late[[2, 3, 4]]]), noise[:5]))
+
+    def test_global_generators_do_not_matter(self, model: Any) -> None:
+        """Same seeds, same pictures, whatever the global generators hold; they are not touched."""
+        disturb(1)
+        first = plain(model, rows(), SEEDS)
+        disturb(2)
+        before = global_state()
+        second = plain(model, rows(), SEEDS)
+        assert torch.equal(first, second), "a global generator changed a sample"
+        assert global_state() == before, "a global generator was used"
+
+    def test_inputs_are_left_alone(self, model: Any) -> None:
+        """Neither noise nor states are changed in place; rendering twice gives the same."""
+        noise = randn(SEEDS, model.noise_shape)
+        kept = noise.clone()
+        with torch.no_grad():
+            state = model.start(rows(), noise)
+            copy = state[range(len(state))]
+            first = model.render(state)
+            if model.num_steps > 1:
+                model.advance(state, fresh(model, SEEDS, 1))
+            assert torch.equal(noise, kept), "the noise was changed"
+            assert_same(state, copy)
+            assert torch.equal(first, model.render(state))
+
+    def test_stochastic_says_whether_noise_is_read(self, model: Any) -> None:
+        """Step noise changes the next state exactly if `stochastic` says so."""
+        if model.num_steps == 1:
+            return
+        with torch.no_grad():
+            one = model.advance(started(model), fresh(model, SEEDS, 1))
+            other = model.advance(started(model), fresh(model, SEEDS, 2))
+        assert (not torch.equal(one.x, other.x)) is model.stochastic, "`stochastic` is wrong"
+
+    def test_transition_is_the_kernel_of_advance(self, model: Any) -> None:
+        """x after advance is mean + std * noise, to rounding."""
+        if "transition" not in model.verbs or model.num_steps == 1:
+            return
+        noise = fresh(model, SEEDS, 1)
+        with torch.no_grad():
+            mean, std = model.transition(started(model))
+            x = model.advance(started(model), noise).x
+        assert mean.shape == std.shape == x.shape
+        assert bool((std > 0).any()) is model.stochastic
+        torch.testing.assert_close(x, mean + std * noise)
+
+    def test_rewind_is_a_complete_state(self, model: Any) -> None:
+        """Rewound rows stand where they were sent, depend on their noise alone, and can go on."""
+        if "rewind" not in model.verbs or model.num_steps == 1:
+            return
+        step, noise = torch.ones(len(SEEDS), dtype=torch.long), fresh(model, SEEDS, 7)
+        with torch.no_grad():
+            late = model.advance(started(model), fresh(model, SEEDS, 1))
+            back = model.rewind(late, step, noise)
+            assert back.step.tolist() == step.tolist()
+            assert not torch.equal(back.x, late.x)
+            assert_same(back[[3]], model.rewind(late[[3]], step[:1], noise[3:4]))
+            assert bool(model.advance(back, noise).clean.isfinite().all())
+
+    def test_gradient_mode_is_left_alone(self, model: Any) -> None:
+        """The caller decides about gradients: the mode stays, and without it no graph is held."""
+        for mode in (True, False):
+            with torch.set_grad_enabled(mode):
+                state = model.start(rows(), randn(SEEDS, model.noise_shape))
+                assert torch.is_grad_enabled() is mode, "gradient mode was changed"
+                media = model.render(state)
+                assert torch.is_grad_enabled() is mode, "gradient mode was changed"
+        assert not state.clean.requires_grad
+        assert not media.requires_grad, "a graph is held although gradients are off"
+
+    def test_weights_stay(self, model: Any, networks: Mapping[str, nn.Module]) -> None:
+        """Parameters and buffers keep their bits."""
+        before = weights_of(networks)
+        plain(model, rows(), SEEDS)
+        assert weights_of(networks) == before, "weights were changed"
+
+    def test_the_account_is_true(self, model: Any, networks: Mapping[str, nn.Module]) -> None:
+        """Metered calls book exactly the rows that forward hooks see, and the price of a sample is what it costs."""
+        ledger = Ledger()
+        with counting(networks) as seen:
+            plain(MeteredModel(model, ledger), rows(), SEEDS)
+        assert_booked(ledger, networks, seen)
+        assert ledger.spent.plus(Cost(scored=len(SEEDS))) == price(model).times(len(SEEDS))
+
+    def test_the_account_is_true_after_an_accident(self, model: Any, networks: Mapping[str, nn.Module]) -> None:
+        """An exception in the third batch leaves the first two booked, and nothing else."""
+        if "nfe" not in networks:
+            return
+        with counting(networks) as one:
+            started(model, SEEDS[:1])
+        per_step = calls_in(networks, model)
+        ledger = Ledger()
+        count = 2 * model.batch_size + 1
+        with counting(networks, fail_at=2 * per_step) as seen, torch.no_grad(), pytest.raises(Failure):
+            MeteredModel(model, ledger).start([PROMPTS[0]] * count, randn(range(count), model.noise_shape))
+        assert seen["nfe"] == 2 * one["nfe"]
+        assert_booked(ledger, networks, seen)
+
+    def test_nothing_runs_without_money(self, model: Any, networks: Mapping[str, nn.Module]) -> None:
+        """A ledger that cannot pay refuses before any network runs."""
+        with counting(networks) as seen:
+            for limit in ({"nfe": 0}, {"nfe": len(SEEDS) * model.nfe_per_step - 1}):
+                with pytest.raises(BudgetSpent):
+                    started(MeteredModel(model, Ledger(limit)))
+        assert not seen, "a network ran on an empty account"
+
+
+def calls_in(networks: Mapping[str, nn.Module], model: Any) -> int:
+    """How many network calls one physical batch takes for its first step."""
+    calls: list[None] = []
+    hooks = [module.register_forward_hook(lambda *_: calls.append(None)) for module in networks.values()]
+    started(model, SEEDS[:1])
+    for hook in hooks:
+        hook.remove()
+    return len(calls)

@@ -1,0 +1,347 @@
+"""What every search must do, as a pytest class: subclass `SearchLaws` and give it a `search` fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gensearch.ledger import BudgetSpent, Cost
+from gensearch.models.toy import GaussianFlow
+from gensearch.noise import randn, remake
+from gensearch.run import result, stream
+from gensearch.sampling import generate, price
+from gensearch.testing.verifiers import LinearScore
+from gensearch.testing.witness import Failure, assert_booked, counting, disturb, global_state, weights_of
+from gensearch.types import Model, Progress, Recipe, Result, Round, Search
+from verifiers.random import RandomScore
+from verifiers.types import Media, Scores, Verifier
+
+
+@torch.no_grad()
+def replay(model: Model, prompt: str, recipe: Recipe) -> Media:
+    """The picture [3, h, w] that a recipe describes."""
+    return generate(model, [prompt], remake(recipe, model.noise_shape), [recipe])[0]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A search with its knobs, and the closed-form world that it is tried in."""
+
+    search: Search
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    model: Any = field(
+        default_factory=lambda: GaussianFlow((1, 4, 4), num_steps=3, churn=0.5, guidance=1.5, batch_size=3)
+    )
+    verifier: Verifier = field(default_factory=lambda: LinearScore(randn([4], (1, 4, 4))[0]))
+    blind: Callable[[int], Verifier] = RandomScore  # from a seed: a verifier that knows nothing
+    replay: Callable[[Model, str, Recipe], Media] = replay
+    prompt: str = "a photo of a red star"
+    compute: int = 13
+    extends: bool = True  # whether a longer search begins with the samples of a shorter one
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The real modules by ledger column."""
+        return {"nfe": self.model.network, "decoded": self.model.decoder}
+
+    def stream(self, **changes: Any) -> Iterator[Progress]:
+        """Start the search; `changes` go to `stream`, or replace fields of this setting."""
+        own = {
+            name: changes.pop(name) for name in [*changes] if name in self.__dataclass_fields__ and name != "compute"
+        }
+        here = replace(self, **own)
+        budget = {} if "limit" in changes else {"compute": here.compute}
+        options = {"seed": 5} | budget | changes | dict(here.knobs)
+        return stream(here.search, here.model, here.verifier, here.prompt, **options)
+
+    def rounds(self, **changes: Any) -> list[Progress]:
+        """Run the search to its end."""
+        return list(self.stream(**changes))
+
+    def result(self, **changes: Any) -> Result:
+        """Run the search and return its result."""
+        return result(self.rounds(**changes)[-1])
+
+
+class Unscorable:
+    """A verifier that cannot score some samples, by their content, and remembers how many."""
+
+    def __init__(self, verifier: Verifier, share: float) -> None:
+        self.verifier = verifier
+        self.lottery = RandomScore(3)
+        self.share = share
+        self.name = "unscorable"
+        self.differentiable = verifier.differentiable
+        self.refused = 0
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """The inner scores, NaN for about `share` of the samples."""
+        missing = self.lottery(media, prompts).total < self.share
+        self.refused += int(missing.sum())
+        return Scores(self.verifier(media, prompts, progress=progress).total.masked_fill(missing, torch.nan))
+
+
+class Failing:
+    """A verifier whose call number `at` raises."""
+
+    def __init__(self, verifier: Verifier, at: int) -> None:
+        self.verifier = verifier
+        self.left = at
+        self.name = "failing"
+        self.differentiable = verifier.differentiable
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """The inner scores, until it raises Failure."""
+        if not self.left:
+            raise Failure("the verifier fails, as staged")
+        self.left -= 1
+        return self.verifier(media, prompts, progress=progress)
+
+
+def watched(search: Search, log: list[str]) -> Search:
+    """The same search, writing down when its body ends."""
+
+    @wraps(search)
+    def body(*args: Any, **kwargs: Any) -> Iterator[Round]:
+        try:
+            yield from search(*args, **kwargs)
+        finally:
+            log.append("ended")
+
+    return body
+
+
+def told(rounds: list[Progress]) -> list[tuple[Any, ...]]:
+    """Everything that two runs must have in common, bit for bit."""
+    return [
+        (
+            p.round.recipes,
+            p.round.ids,
+            p.round.parents,
+            p.round.done,
+            digest(p.round.media),
+            digest(p.round.scores.total),
+        )
+        for p in rounds
+    ]
+
+
+def digest(values: Tensor) -> bytes:
+    """The bytes of a tensor."""
+    return values.detach().cpu().contiguous().numpy().tobytes()
+
+
+def finished(rounds: list[Progress]) -> list[tuple[int, float, bytes, Recipe]]:
+    """Every finished sample in order: id, score, picture, recipe."""
+    return [
+        (r.ids[i], float(r.scores.total[i]), digest(r.media[i]), r.recipes[i])
+        for r in (p.round for p in rounds)
+        if r.done
+        for i in range(len(r.ids))
+    ]
+
+
+class SearchLaws:
+    """The laws of searches. Override `setting` for other models, knobs, verifiers or a smaller promise."""
+
+    @pytest.fixture
+    def search(self) -> Search:
+        """The search on trial."""
+        raise NotImplementedError("give your subclass of SearchLaws a `search` fixture")
+
+    @pytest.fixture
+    def setting(self, search: Search) -> Setting:
+        """The search in its world."""
+        return Setting(search)
+
+    def test_rounds_are_whole(self, setting: Setting) -> None:
+        """Every column of a round has one entry per sample; ids are new, parents are old; media lie in [0, 1]."""
+        known: set[int] = set()
+        for progress in setting.rounds():
+            round = progress.round
+            sizes = {
+                len(column) for column in (round.media, round.scores.total, round.recipes, round.ids, round.parents)
+            }
+            assert sizes == {len(round.ids)}
+            assert len(set(round.ids)) == len(round.ids)
+            assert not known & set(round.ids), "an id was used twice"
+            known |= set(round.ids)
+            assert {parent for parent in round.parents if parent is not None} <= known, "a parent nobody has seen"
+            assert bool(round.media.ge(0).all() & round.media.le(1).all())
+
+    def test_the_account_is_true(self, setting: Setting) -> None:
+        """Spent plus padding is what forward hooks saw on the real modules, after every round."""
+        with counting(setting.networks) as seen:
+            for progress in setting.stream():
+                assert_booked(progress.ledger, setting.networks, seen)
+        assert seen["nfe"] > 0
+
+    def test_the_account_is_true_after_an_accident(self, setting: Setting) -> None:
+        """The same when the verifier, or a network, fails in the middle."""
+        calls = 2 * setting.model.num_steps + 3
+        ledgers: list[Any] = []
+
+        @wraps(setting.search)
+        def spying(*args: Any, ledger: Any, **kwargs: Any) -> Iterator[Round]:
+            ledgers.append(ledger)
+            yield from setting.search(*args, ledger=ledger, **kwargs)
+
+        for verifier, fail_at in ((Failing(setting.verifier, 1), None), (setting.verifier, calls)):
+            with counting(setting.networks, fail_at) as seen, pytest.raises(Failure):
+                setting.rounds(search=spying, verifier=verifier)
+            assert_booked(ledgers[-1], setting.networks, seen)
+
+    def test_never_more_than_the_limit(self, setting: Setting) -> None:
+        """Whatever the limit, zero included, it holds or the search refuses."""
+        step = setting.model.nfe_per_step
+        unit = price(setting.model).nfe
+        tight = [{"nfe": n} for n in (0, 1, unit - 1, unit, unit + 1, 3 * unit + step, 7 * unit - 1, 11 * unit + 1)]
+        tight += [
+            {"decoded": 0},
+            {"scored": 0},
+            {"decoded": 5},
+            {"scored": 1},
+            {"scored": 6},
+            {"nfe": 9 * unit, "scored": 3},
+        ]
+        for limit in tight:
+            with counting(setting.networks) as seen:
+                try:
+                    rounds = setting.rounds(limit=limit)
+                except BudgetSpent:
+                    rounds = []
+            spent = rounds[-1].ledger.spent if rounds else Cost()
+            padding = rounds[-1].ledger.padding if rounds else Cost()
+            for column, most in limit.items():
+                used = seen[column] - getattr(padding, column) if column in seen and rounds else getattr(spent, column)
+                assert used <= most, f"{used} {column} were used with a limit of {most}"
+            if 0 in limit.values():
+                assert not seen, "a network ran on an empty account"
+
+    def test_same_seed_same_search(self, setting: Setting) -> None:
+        """The seed decides everything, global generators nothing, and they are not touched."""
+        disturb(1)
+        first = told(setting.rounds())
+        disturb(2)
+        before = global_state()
+        second = told(setting.rounds())
+        assert first == second, "a global generator changed the search"
+        assert global_state() == before, "a global generator was used"
+        assert told(setting.rounds(seed=6)) != first, "the seed does not matter"
+
+    def test_best_is_the_best_so_far(self, setting: Setting) -> None:
+        """After every round the best is the highest finished score, never a preview; the curve never falls."""
+        rounds = setting.rounds()
+        for i, progress in enumerate(rounds):
+            seen = finished(rounds[: i + 1])
+            assert (progress.best is None) is (not seen), "the best is a finished sample, and there if one is"
+            if progress.best and progress.base:
+                best = progress.best
+                assert best.score == max(score for _, score, _, _ in seen), "best is not the best so far"
+                assert (best.id, best.score, digest(best.media), best.recipe) in seen, "best is not a finished sample"
+                assert progress.base.id == seen[0][0]
+        curve = rounds[-1].curve
+        assert all(a.best <= b.best for a, b in zip(curve, curve[1:], strict=False)), "the curve falls"
+        assert all(a.spent.nfe <= b.spent.nfe for a, b in zip(curve, curve[1:], strict=False))
+        assert rounds[-1].best is not None
+
+    def test_pictures_come_back_from_their_recipes(self, setting: Setting) -> None:
+        """Every finished sample renders again from its recipe, alone, bit for bit."""
+        made = finished(setting.rounds())
+        assert made
+        for id, _, picture, recipe in made:
+            again = digest(setting.replay(setting.model, setting.prompt, recipe))
+            assert again == picture, f"sample {id} does not come back from {recipe}"
+
+    def test_nan_never_wins(self, setting: Setting) -> None:
+        """Unscored samples are counted and lose; a round without any score raises."""
+        verifier = Unscorable(setting.verifier, 0.4)
+        rounds = setting.rounds(verifier=verifier)
+        best = rounds[-1].best
+        assert verifier.refused > 0, "this law needs a longer search: nothing was unscored"
+        assert rounds[-1].unscored == verifier.refused
+        assert best is not None
+        assert best.score > float("-inf")
+        judge = Unscorable(setting.verifier, 0.4)
+        assert not judge(best.media[None], [setting.prompt]).total.isnan(), "an unscored sample won"
+        with pytest.raises(ValueError, match="could score none"):
+            setting.rounds(verifier=Unscorable(setting.verifier, 2.0))
+
+    def test_gradient_mode_is_left_alone(self, setting: Setting) -> None:
+        """In every pause the mode is the caller's, and nothing that was yielded holds a graph."""
+        for mode in (True, False):
+            with torch.set_grad_enabled(mode):
+                for progress in setting.stream():
+                    assert torch.is_grad_enabled() is mode, "gradient mode leaks through a yield"
+                    scores = progress.round.scores
+                    for values in (progress.round.media, scores.total, *scores.parts.values()):
+                        assert not values.requires_grad, "a yielded tensor holds a graph"
+                assert torch.is_grad_enabled() is mode
+
+    def test_weights_stay(self, setting: Setting) -> None:
+        """Parameters keep their bits and get no gradients."""
+        before = weights_of(setting.networks)
+        setting.rounds()
+        assert weights_of(setting.networks) == before, "the search changed the model"
+
+    def test_one_sample_is_the_plain_picture(self, setting: Setting) -> None:
+        """With the price of one sample, the search returns what plain generation makes of its seed, bit for bit."""
+        outcome = setting.result(compute=1, seed=23)
+        plain = setting.replay(setting.model, setting.prompt, (("gaussian", 23),))
+        assert digest(outcome.best.media) == digest(plain), "one candidate is not the plain picture"
+        assert outcome.ledger.spent.nfe == price(setting.model).nfe
+
+    def test_the_selector_does_not_steer(self, setting: Setting) -> None:
+        """Replacing the judge that selects changes the pick at most, never what is tried."""
+        alone = told(setting.rounds())
+        for seed in (1, 2):
+            rounds = setting.rounds(select=RandomScore(seed, name="other"))
+            assert told(rounds) == alone, "the selecting judge changed the search"
+            best = rounds[-1].best
+            assert best is not None
+            pick = RandomScore(seed)(best.media[None], [setting.prompt]).total.item()
+            assert best.score == pytest.approx(pick), "the selecting judge did not select"
+
+    def test_a_longer_search_extends_a_shorter_one(self, setting: Setting) -> None:
+        """Twice the compute begins with the same samples and ends no worse."""
+        short, long = setting.rounds(), setting.rounds(compute=2 * setting.compute)
+        assert short[-1].best is not None
+        assert long[-1].best is not None
+        if setting.extends:
+            assert finished(long)[: len(finished(short))] == finished(short), "a longer search tries other samples"
+            assert long[-1].best.score >= short[-1].best.score
+        assert long[-1].ledger.spent.nfe > short[-1].ledger.spent.nfe
+
+    def test_a_blind_judge_gains_nothing(self, setting: Setting) -> None:
+        """Guided by noise, the winner's true quality is that of a plain sample, within 4 standard errors."""
+        winners, plain = [], []
+        for seed in range(60):
+            best = setting.result(verifier=setting.blind(seed), compute=5, seed=1000 + seed).best
+            winners.append(best.media)
+            plain.append(setting.replay(setting.model, setting.prompt, (("gaussian", 1000 + seed),)))
+        prompts = [setting.prompt] * 60
+        gain = (
+            setting.verifier(torch.stack(winners), prompts).total - setting.verifier(torch.stack(plain), prompts).total
+        )
+        error = gain.std().item() / 60**0.5
+        assert abs(gain.mean().item()) <= 4 * error, f"a blind search gains {gain.mean():.3f} +- {error:.3f}"
+
+    def test_closing_keeps_the_best(self, setting: Setting) -> None:
+        """A caller may stop after any finished round: the body's `finally` runs at once and the best is kept."""
+        log: list[str] = []
+        progress = setting.stream(search=watched(setting.search, log))
+        for last in progress:
+            if last.best:
+                break
+        assert not log, "the search did all its work before the first pause"
+        progress.close()  # type: ignore[attr-defined]
+        assert log == ["ended"], "the search's `finally` did not run"
+        outcome = result(last, closed=True)
+        assert outcome.stopped == "closed"
+        assert outcome.best == last.best

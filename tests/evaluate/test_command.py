@@ -1,0 +1,78 @@
+"""`gensearch evaluate` from the command line to the files it leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from gensearch.evaluate import command, runner
+from gensearch.evaluate.runner import records
+from gensearch.evaluate.shapes import SHAPES
+from gensearch.shapes import world
+from gensearch.shapes.judge import ShapesJudge
+from tests.evaluate.dice import DICE, plan
+
+app = typer.Typer()
+app.command()(command.evaluate)
+
+
+def test_a_dry_run_prints_the_cost_and_leaves_nothing(tmp_path: Path):
+    out = tmp_path / "out"
+    flags = ["--method", "base=compute:1", "--method", "best=compute:12", "--prompts", "2", "--seeds", "5", "--dry-run"]
+    done = CliRunner().invoke(app, ["shapes", *flags, "--out", str(out)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "12 x 60 = 720" in done.output
+    assert "60 pairs" in done.output
+    assert not out.exists()
+
+
+def test_a_run_leaves_summary_and_table_and_a_second_one_repeats_them(tmp_path: Path):
+    command.finish(plan(), DICE, tmp_path, 1)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["benchmark"], summary["judge"], summary["pairs"]) == ("dice", "dice/judge", 12)
+    assert list(summary["methods"]) == ["base", "best4", "best6"]
+    first = (tmp_path / "table.md").read_text()
+    assert first.startswith("| method | easy | hard | overall |")
+    command.finish(plan(), DICE, tmp_path, 1)
+    assert (tmp_path / "table.md").read_text() == first
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    real = runner.append_line
+
+    def interrupted(path, data):
+        real(path, data)
+        if data["prompt"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "append_line", interrupted)
+    with pytest.raises(typer.Exit) as stopped:
+        command.finish(plan(), DICE, tmp_path, 1)
+    assert stopped.value.exit_code == 130
+    assert "stopped at 13 of 36" in capsys.readouterr().out
+    monkeypatch.undo()
+    command.finish(plan(), DICE, tmp_path, 1)
+    assert len(records(tmp_path)) == 36
+
+
+def test_the_printed_table_is_not_cut(tmp_path: Path):
+    for _ in runner.run_plan(plan(), DICE, tmp_path):
+        pass
+    console = Console(record=True, width=80)
+    command.show_summary(plan(), DICE, tmp_path, console)
+    printed = console.export_text()
+    assert "best6" in printed
+    assert "…" not in printed
+
+
+def test_the_shapes_benchmark_is_held_out_and_judged_exactly():
+    lines = SHAPES.lines(3)
+    assert [line["tag"] for line in lines] == [tag for tag in world.TAGS for _ in range(3)]
+    assert all(world.asks_held_out(line) for line in lines if line["tag"] not in ("single_object", "counting"))
+    assert isinstance(SHAPES.judge(), ShapesJudge)
+    assert {"shapes/judge", "shapes/partial"} == SHAPES.oracles

@@ -1,0 +1,77 @@
+"""The plan's schema, its texts, and the presets."""
+
+from __future__ import annotations
+
+import pytest
+
+from gensearch.evaluate.plan import Method, Plan, make_plan, parse_method
+from gensearch.packages import configs
+from gensearch.registry import VERIFIERS
+
+
+def test_a_method_in_one_text():
+    text = "fast-16=model:org/name, compute:16,knobs.n:4,knobs.kind:slow,options.steps:2,select:random"
+    assert Method(**parse_method(text)) == Method(
+        name="fast-16",
+        model="org/name",
+        compute=16,
+        knobs={"n": 4, "kind": "slow"},
+        options={"steps": 2},
+        select="random",
+    )
+
+
+@pytest.mark.parametrize("text", ["best16", "best16:compute=16", "a=compute", "a=compute:,search:x"])
+def test_other_texts_are_refused_with_an_example(text):
+    with pytest.raises(ValueError, match="best16=compute:16"):
+        parse_method(text)
+
+
+def test_texts_and_options_go_over_the_file(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text("seeds: 3\nprompts: 5\nmethods: [{name: a, compute: 1}, {name: b, compute: 2}]\n")
+    plan = make_plan(str(path), ["b=compute:7", "c=compute:3"], seeds=4, prompts=None)
+    assert (plan.seeds, plan.prompts, plan.reference) == (4, 5, "a")
+    assert {method.name: method.compute for method in plan.methods} == {"a": 1, "b": 7, "c": 3}
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "message"),
+    [
+        (["a=verifer:random"], {}, "unknown key 'verifer'; did you mean 'verifier'?"),
+        (["a=compute:0.5"], {}, "method 'a': compute: .* greater than or equal to 1"),
+        (["a=compute:1", "b=compute:1"], {"baseline": "aa"}, "baseline 'aa' is not a method; did you mean 'a'?"),
+        (["a=verifier:random"], {"holdout": ["random"]}, "method 'a': the hold-out 'random' also guides"),
+        (["a=select:random"], {"holdout": ["random"]}, "method 'a': the hold-out 'random' also guides"),
+        (["a=options.trust_remote_code:true"], {}, "trust_remote_code is never passed on"),
+        (["../a=compute:1"], {}, "name: "),
+        ([], {}, "methods: .* at least 1"),
+        (["a=compute:1"], {"seeds": 0}, "seeds: "),
+        (["a=compute:1"], {"promts": 3}, "unknown key 'promts'; did you mean 'prompts'?"),
+    ],
+)
+def test_mistakes_are_one_line_with_the_way_out(methods, options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        make_plan(None, methods, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_two_methods_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two methods have one name"):
+        Plan(methods=[Method(name="a"), Method(name="a", compute=2)])
+
+
+def test_unknown_presets_suggest_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'shapes_turbo'"):
+        make_plan("shape_turbo", [])
+
+
+def test_every_preset_is_a_plan_with_known_verifiers_and_both_controls():
+    names = sorted(path.stem for path in (configs() / "evaluate").glob("*.yaml"))
+    assert "shapes_turbo" in names
+    for name in names:
+        plan = make_plan(name, [])
+        judges = {*plan.holdout, *(method.verifier for method in plan.methods)}
+        assert judges <= set(VERIFIERS)
+        assert plan.reference == "base"
+        assert "random" in judges

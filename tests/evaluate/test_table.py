@@ -1,0 +1,105 @@
+"""From records to numbers and tables."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gensearch.evaluate.bootstrap import interval
+from gensearch.evaluate.plan import Plan
+from gensearch.evaluate.table import caption, cells, markdown, summarise
+
+TAGS = ("one", "one", "two", "two", "two")
+VERDICTS = {  # method -> (prompt, seed) in order
+    "base": [0, 0, 1, 0, 0, 0, 1, 1, 0, 0],
+    "better": [1, 0, 1, 1, 0, 1, 1, 1, None, 0],
+    "same": [0, 0, 1, 0, 0, 0, 1, 1, 0, 0],
+}
+
+
+def record(method: str, pair: int, correct: float | None) -> dict:
+    return {
+        "method": method,
+        "prompt": pair // 2,
+        "seed": pair % 2,
+        "tag": TAGS[pair // 2],
+        "oracle": method == "better",
+        "judge": correct,
+        "holdout": {"other": None if pair == 3 else 0.125 * pair + (0.5 if method == "better" else 0)},
+        "spent": {"nfe": 4 if method == "better" else 1, "scored": 2},
+        "padding": {"nfe": 0, "scored": 6},
+        "unscored": int(pair == 8),
+        "seconds": 0.25,
+    }
+
+
+def evaluation() -> tuple[Plan, list[dict]]:
+    plan = Plan.model_validate({"seeds": 2, "holdout": ["other"], "methods": [{"name": name} for name in VERDICTS]})
+    return plan, [record(m, pair, v) for m, values in VERDICTS.items() for pair, v in enumerate(values)]
+
+
+def test_scores_by_hand():
+    plan, records = evaluation()
+    summary = summarise(plan, "judge", records)
+    base, better = (summary["methods"][name]["scores"]["judge"] for name in ("base", "better"))
+    assert base["tags"] == {"one": 0.25, "two": pytest.approx(2 / 6)}
+    assert better["tags"] == {"one": 0.75, "two": pytest.approx(3 / 6)}  # unscored counts as wrong
+    assert better["overall"] == pytest.approx((0.75 + 3 / 6) / 2)
+    assert better["gain"]["mean"] == pytest.approx((0.5 + 1 / 6) / 2)
+    assert better["gain"] == interval([0.5, 0.5, 0.5, 0, 0], TAGS)._asdict()
+    assert summary["methods"]["same"]["scores"]["judge"]["gain"] == {"mean": 0, "low": 0, "high": 0}
+    assert summary["methods"]["better"]["scores"]["other"]["gain"] == {
+        k: pytest.approx(0.5) for k in ("mean", "low", "high")
+    }
+
+
+def test_totals_and_labels():
+    plan, records = evaluation()
+    summary = summarise(plan, "judge", records)
+    assert (summary["prompts"], summary["pairs"], summary["baseline"]) == (5, 10, "base")
+    better = summary["methods"]["better"]
+    assert better["spent"] == {"nfe": 40, "scored": 20}
+    assert better["padding"] == {"nfe": 0, "scored": 60}
+    assert (better["seconds"], better["unscored"]) == (2.5, 1)
+    assert [name for name, method in summary["methods"].items() if method["oracle"]] == ["better"]
+    json.dumps(summary, allow_nan=False)
+
+
+def test_the_order_of_records_does_not_matter():
+    plan, records = evaluation()
+    assert summarise(plan, "judge", records[::-1]) == summarise(plan, "judge", records)
+
+
+def test_only_pairs_that_all_methods_finished_count():
+    plan, records = evaluation()
+    part = [r for r in records if (r["method"], r["prompt"], r["seed"]) != ("same", 0, 1)]
+    summary = summarise(plan, "judge", part)
+    assert summary["pairs"] == 9
+    assert summary["methods"]["base"]["spent"]["nfe"] == 9
+    with pytest.raises(ValueError, match="no prompt is finished with all methods"):
+        summarise(plan, "judge", [r for r in records if r["method"] != "same"])
+
+
+def test_the_table_as_it_is_printed():
+    plan, records = evaluation()
+    text = markdown(summarise(plan, "judge", records, resamples=200))
+    assert text.splitlines()[:5] == [
+        "| method | one | two | overall | gain | other (hold-out) | nfe | scored | seconds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| base | 0.25 | 0.33 | 0.292 | baseline | 0.484 | 1.0 | 2.0 | 0.25 |",
+        "| better (oracle) | 0.75 | 0.50 | 0.625 | +0.333 [+0.250, +0.500]"
+        " | 0.984, +0.500 [+0.500, +0.500] | 4.0 | 2.0 | 0.25 |",
+        "| same | 0.25 | 0.33 | 0.292 | +0.000 [+0.000, +0.000]"
+        " | 0.484, +0.000 [+0.000, +0.000] | 1.0 | 2.0 | 0.25 |",
+    ]
+    assert "a ceiling, not evidence" in text
+
+
+def test_without_oracles_and_with_single_prompts():
+    plan, records = evaluation()
+    few = [r | {"oracle": False} for r in records if r["prompt"] in (0, 2)]
+    summary = summarise(plan, "judge", few)
+    assert "oracle" not in caption(summary)
+    assert cells(summary)[1][1][4] == "+0.500"  # one prompt per tag: no interval
+    assert summary["methods"]["better"]["scores"]["judge"]["gain"]["low"] is None

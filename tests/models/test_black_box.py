@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from PIL import Image
+
+from gensearch.models.black_box import BlackBox, generators, to_media
+from gensearch.noise import randn
+from gensearch.sampling import generate, price
+from tests import tiny_dit
+from tests.tiny_dit import SIZE, stable_diffusion
+
+SHAPE = (3, 4, 4)
+
+
+def paint(prompts, noise):
+    return noise.sigmoid() * torch.tensor([len(p) / 100 for p in prompts]).view(-1, 1, 1, 1)
+
+
+def test_a_callable_is_called_in_full_batches_and_short_ones_are_padded():
+    sizes = []
+
+    def watched(prompts, noise):
+        sizes.append((len(prompts), len(noise)))
+        return paint(prompts, noise)
+
+    model = BlackBox(watched, SHAPE, batch_size=3)
+    sizes.clear()
+    prompts, noise = ["a", "bb", "ccc", "dddd", "eeeee"], randn(range(5), SHAPE)
+    assert torch.equal(generate(model, prompts, noise, [()] * 5), paint(prompts, noise))
+    assert sizes == [(3, 3), (3, 3)]
+    assert (model.name, price(model).nfe, model.stochastic) == ("watched", 1, False)
+
+
+def test_the_declared_price_is_charged():
+    assert price(BlackBox(paint, SHAPE, nfe=7)).nfe == 7
+
+
+def test_ignored_noise_is_refused():
+    with pytest.raises(ValueError, match="ignores `latents`"):
+        BlackBox(lambda prompts, noise: torch.full((len(noise), *SHAPE), 0.5), SHAPE, batch_size=2)
+
+
+def test_noise_that_reaches_only_some_rows_is_refused():
+    def half(prompts, noise):
+        return torch.stack([noise[0], torch.zeros(SHAPE)])
+
+    with pytest.raises(ValueError, match="ignores `latents`"):
+        BlackBox(half, SHAPE, batch_size=2)
+
+
+def test_randomness_of_its_own_is_refused():
+    own = torch.Generator().manual_seed(0)
+    with pytest.raises(ValueError, match="another picture for the same noise"):
+        BlackBox(lambda prompts, noise: noise + torch.rand(noise.shape, generator=own), SHAPE)
+
+
+def test_wrong_noise_and_another_step_are_refused():
+    model = BlackBox(paint, SHAPE)
+    with pytest.raises(ValueError, match=r"takes noise of shape \(3, 4, 4\), not \(3, 5, 4\)"):
+        model.start(["a"], torch.zeros(1, 3, 5, 4))
+    with pytest.raises(ValueError, match="no step to advance"):
+        model.advance(model.start(["a"], torch.zeros(1, *SHAPE)))
+
+
+def test_a_pipeline_equals_its_plain_call_and_its_passes_are_measured():
+    pipeline = stable_diffusion()
+    settings = {**SIZE, "num_inference_steps": 3}
+    model = BlackBox(pipeline, (4, 8, 8), batch_size=2, **settings)
+    noise = randn([1, 2], (4, 8, 8))
+    plain = pipeline(prompt=["a cat"] * 2, latents=noise, output_type="pt", **settings)[0]
+    state = model.start(["a cat"] * 2, noise)
+    assert torch.equal(model.render(state), plain)
+    assert torch.equal(model.render(model.start(["a cat"], noise[1:])), plain[1:])
+    assert (model.nfe_per_step, model.num_steps, state.done.all()) == (6, 1, True)
+    assert model.fingerprint()["settings"]["num_inference_steps"] == "3"
+
+
+def test_stochastic_samplers_draw_from_the_noise_itself():
+    model = BlackBox(stable_diffusion(DDIMScheduler()), (4, 8, 8), batch_size=2, eta=1.0, num_inference_steps=3, **SIZE)
+    noise = randn([1, 2], (4, 8, 8))
+    media = model.render(model.start(["a cat"] * 2, noise))
+    assert torch.equal(model.render(model.start(["a cat"] * 2, noise.flip(0))).flip(0), media)
+    first, second, again = (g.initial_seed() for g in generators(noise[[0, 1, 0]]))
+    assert first == again != second
+
+
+def test_a_sampler_that_takes_no_generator_is_refused():
+    pipeline = tiny_dit.flux(stochastic_sampling=True)
+    with pytest.raises(ValueError, match="draws random numbers of its own"):
+        BlackBox(pipeline, (16, 16), num_inference_steps=3, max_sequence_length=16, **SIZE)
+
+
+def test_settings_are_only_for_pipelines():
+    with pytest.raises(ValueError, match="settings guidance_scale are for pipelines"):
+        BlackBox(paint, SHAPE, guidance_scale=2.0)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda a: a,
+        list,
+        lambda a: a.astype(np.float32) / 255,
+        lambda a: [Image.fromarray(x) for x in a],
+        lambda a: torch.from_numpy(a).permute(0, 3, 1, 2) / 255,
+        lambda a: list(torch.from_numpy(a).permute(0, 3, 1, 2) / 255),
+    ],
+    ids=["uint8", "list of arrays", "floats", "pil", "tensor", "list of tensors"],
+)
+def test_pictures_of_all_forms_become_one(form):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
+    media = to_media(form(pixels))
+    assert media.dtype == torch.float32
+    assert media.shape == (2, 3, 5, 4)
+    assert torch.allclose(media[1, 2, 4, 0] * 255, torch.tensor(float(pixels[1, 4, 0, 2])))
+
+
+def test_clips_keep_their_frames():
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 3, 5, 4, 3), dtype=np.uint8)
+    media = to_media([[Image.fromarray(frame) for frame in clip] for clip in pixels])
+    assert media.shape == (2, 3, 3, 5, 4)
+    assert torch.equal(media, to_media(pixels))
+
+
+def test_other_media_are_refused():
+    with pytest.raises(TypeError, match="cannot read media from str"):
+        to_media("picture.png")
