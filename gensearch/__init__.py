@@ -1,7 +1,55 @@
 """Test-time scaling for image and video generators: spend more compute at inference, get a better picture."""
 
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from gensearch.packages import require_own_verifiers
 
 __version__ = "0.1.0"
 
-require_own_verifiers()
+try:
+    require_own_verifiers()
+except ImportError as error:
+    if Path(sys.argv[0]).stem == "gensearch":  # the command says it in one line
+        sys.exit(f"error: {error}")
+    raise
+
+if TYPE_CHECKING:
+    from gensearch.ledger import BudgetSpent, Ledger
+    from gensearch.models.load import LoadError, load
+    from gensearch.pipeline import Output, SearchPipeline
+    from gensearch.run import stream
+    from gensearch.search import SEARCHES
+
+_HOMES = {  # loaded when first asked for, because torch takes seconds to import
+    "BudgetSpent": "gensearch.ledger",
+    "Ledger": "gensearch.ledger",
+    "LoadError": "gensearch.models.load",
+    "Output": "gensearch.pipeline",
+    "SEARCHES": "gensearch.search",
+    "SearchPipeline": "gensearch.pipeline",
+    "load": "gensearch.models.load",
+    "stream": "gensearch.run",
+}
+
+__all__ = [
+    "SEARCHES",
+    "BudgetSpent",
+    "Ledger",
+    "LoadError",
+    "Output",
+    "SearchPipeline",
+    "load",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the module that holds it (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gensearch' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)

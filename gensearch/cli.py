@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def explain(error: Exception) -> tuple[str, int]:
     """An error as one line and an exit code."""
     if hasattr(error, "format_message"):  # click's own, from whichever package typer takes it
-        return error.format_message(), 2
+        return " ".join(error.format_message().split()), 2
     if type(error).__name__ == "Abort":
         return "interrupted", 130
     expected = isinstance(error, ValueError | OSError | ImportError) or type(error).__module__.startswith("gensearch")

@@ -27,16 +27,17 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
+    prompt: str = Field(max_length=MAX_PROMPT)
     model: Name = "shapes/turbo"
-    options: Mapped = {}  # how to load the model: steps, guidance, batch_size, device, dtype
+    options: Mapped = {}  # how to load the model: steps, guidance_scale, batch_size, device, dtype
     verifier: Name = "shapes/clip"  # guides the search
     select: Name | None = None  # picks among finished samples instead of the guide
     holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report
     search: Name = "best_of_n"
-    compute: float | None = Field(None, ge=1, le=MAX_COMPUTE)  # prices of one ordinary sample; None: see pipeline
+    compute: float | None = Field(default=None, ge=1, le=MAX_COMPUTE)  # prices of one ordinary sample; None: see pipeline
     knobs: Mapped = {}  # of the search
-    seed: int = Field(0, ge=0, le=MAX_SEED)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    metadata: bool = True  # the recipe inside the PNG files
 
     @field_validator("prompt")
     @classmethod

@@ -63,7 +63,7 @@ def decode(path: Path) -> tuple[np.ndarray, dict[str, str]]:
             for index in range(count):
                 picture.seek(index)
                 frames.append(np.asarray(picture.convert("RGB")))
-            text = {k: str(v) for k, v in picture.info.items() if isinstance(v, str) and len(v) <= MAX_TEXT}
+            text = {str(k): str(v) for k, v in picture.info.items() if isinstance(v, str) and len(v) <= MAX_TEXT}
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as a PNG file: {error}") from None
     return np.stack(frames), text

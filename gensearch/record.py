@@ -112,17 +112,17 @@ class RunFolder:
             append_line(self.path / "rounds.jsonl", line)
         self.added += 1
 
-    def finish(self, output: Output, model: Model, *, metadata: bool = True) -> None:
+    def finish(self, output: Output, model: Model) -> None:
         """Publish pictures, result and report, and mark the run as done unless it was cut short."""
         from gensearch.report import write_report
 
         found = output.result
-        best = self.publish_picture("best", found.best, model, metadata)
-        base = self.publish_picture("base", found.base, model, metadata)
+        best = self.publish_picture("best", found.best, model)
+        base = self.publish_picture("base", found.base, model)
         result = {
             "provenance": best.model_dump(mode="json"),
-            "best": {"id": found.best.id, "score": number(found.best.score), "parts": numbers(found.best.parts)},
-            "base": {"id": found.base.id, "score": number(found.base.score), "pixels": base.pixels},
+            "best": opinion(found.best),
+            "base": opinion(found.base) | {"pixels": base.pixels},
             "holdout": {name: [number(value) for value in pair] for name, pair in output.holdout.items()},
             "curve": [[p.spent.nfe, round(p.seconds, 3), number(p.best)] for p in found.curve],
             "ledger": found.ledger.report(),
@@ -136,7 +136,7 @@ class RunFolder:
         if found.stopped != "closed":
             write_atomic(self.path / "DONE", b"")
 
-    def publish_picture(self, name: str, sample: Sample, model: Model, metadata: bool) -> Provenance:
+    def publish_picture(self, name: str, sample: Sample, model: Model) -> Provenance:
         """Write one picture with its recipe inside; returns the recipe."""
         pixels = to_pixels(sample.media)
         about = Provenance(
@@ -150,7 +150,7 @@ class RunFolder:
             fingerprint=json.loads(json.dumps(model.fingerprint())),
         )
         text = {"parameters": parameters(about, pixels, model), "gensearch": json.dumps(about.model_dump(mode="json"))}
-        write_atomic(self.path / f"{name}.png", encode(pixels, text if metadata else None))
+        write_atomic(self.path / f"{name}.png", encode(pixels, text if self.config.metadata else None))
         return about
 
     def publish_json(self, name: str, data: Any) -> None:
@@ -224,9 +224,10 @@ def number(value: float) -> float | None:
     return float(value) if abs(value) < float("inf") else None
 
 
-def numbers(parts: dict[str, float]) -> dict[str, float | None]:
-    """Scores by name, as JSON can hold them."""
-    return {name: number(value) for name, value in parts.items()}
+def opinion(sample: Sample) -> dict[str, Any]:
+    """A sample's scores, as JSON can hold them."""
+    parts = {name: number(value) for name, value in sample.parts.items()}
+    return {"id": sample.id, "score": number(sample.score), "parts": parts}
 
 
 def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
@@ -235,8 +236,8 @@ def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
     height, width = pixels.shape[1:3]
     fields = {
         "Steps": model.num_steps,
-        "Sampler": config.options.get("sampler", "Euler"),
-        "CFG scale": config.options.get("guidance", getattr(model, "guidance", None)),
+        "Sampler": config.options.get("sampler"),
+        "CFG scale": getattr(model, "guidance_scale", getattr(model, "guidance", None)),
         "Seed": about.recipe[0][1],
         "Size": f"{width}x{height}",
         "Model": model.name.replace(",", " "),

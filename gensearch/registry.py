@@ -111,13 +111,19 @@ def search(name: str) -> Search:
     return SEARCHES[name]
 
 
-MODELS: dict[str, str] = {
-    "shapes/turbo": "Shapes, one to four steps without guidance, embedded",
-    "shapes/sd": "Shapes, the same in many steps with guidance, embedded",
+TOYS = {
     "toy/flow": "Gaussian pixels, exact in closed form; needs no weights",
     "toy/turbo": "the same in one step",
     "toy/mixture": "Gaussian blobs, one for each word it knows: red green blue star ring",
 }
+
+
+def models() -> dict[str, str]:
+    """The models that are known by name, and what they are: embedded, in closed form, or settings for the hub."""
+    from gensearch.models.load import embedded, presets
+
+    hub = {name: f"on the hub, licence {preset.licence}" for name, preset in presets().items()}
+    return {**dict.fromkeys(embedded(), "embedded"), **TOYS, **hub}
 
 
 def load_model(source: Any, **options: Any) -> Model:
@@ -136,7 +142,7 @@ def toy(name: str, **options: Any) -> Model:
     classes = {kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture)}
     if name not in classes:
         raise ValueError(f"no model is called {name!r}{nearest(name, classes)}")
-    known = {"steps": "num_steps", "guidance": "guidance", "batch_size": "batch_size", "churn": "churn"}
+    known = {"steps": "num_steps", "guidance_scale": "guidance", "batch_size": "batch_size", "churn": "churn"}
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}{nearest(option, known)}")

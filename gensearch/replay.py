@@ -68,11 +68,11 @@ def read(source: Path) -> tuple[Provenance, np.ndarray]:
 
 def refuse_unknown(name: str, source: Path) -> None:
     """Raise ValueError for a model that only the file vouches for."""
-    from gensearch.registry import MODELS
+    from gensearch.registry import models
 
-    if name not in MODELS:
+    if name not in models():
         raise ValueError(
-            f"{source} asks for the model {name!r}, which is not a registered one{nearest(name, MODELS)} "
+            f"{source} asks for the model {name!r}, which is not a registered one{nearest(name, models())} "
             f"If you trust it, add --model {name!r}"
         )
 

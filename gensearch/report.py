@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import math
 import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -32,6 +34,7 @@ def write_report(folder: Path) -> None:
         curve=curve([(nfe, best) for nfe, _, best in result["curve"]], result["base"]["score"]),
         scores=scores_table(config, result),
         ledger=ledger_table(result["ledger"]),
+        guide=escape(config.verifier),
         candidates=grid(folder, rounds, result["best"]["id"]),
         recipe=recipe_table(config, result),
         replay=escape(f"gensearch replay {shlex.quote(str(folder))}"),
@@ -47,7 +50,7 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
     return (
         f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, judged by "
         f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "
-        f"{spent['nfe']} network passes in {result['ledger']['seconds']:.1f} s; {why.get(result['stopped'], '')}."
+        f"{spent['nfe']} network passes in {result['ledger']['seconds']:.1f}&nbsp;s; {why.get(result['stopped'], '')}."
     )
 
 
@@ -95,15 +98,17 @@ def curve(points: Sequence[tuple[int, float | None]], base: float | None, width:
         last = (px, py)
     dots = "".join("<circle r=3 cx={:.1f} cy={:.1f} />".format(*at(x, y)) for x, y in known[:200])
     grid_lines, labels = "", ""
-    for tick in (low + (high - low) * i / 4 for i in range(5)):
+    for tick, text in ticks(low, high):
         y = at(0, tick)[1]
         grid_lines += f"<path class=grid d='M{left} {y:.1f}H{width - right}'/>"
-        labels += f"<text x={left - 8} y={y + 4:.1f} text-anchor=end>{tick:.3g}</text>"
+        labels += f"<text x={left - 8} y={y + 4:.1f} text-anchor=end>{text}</text>"
     for tick in sorted({round(end * i / 4) for i in range(5)}):
         labels += f"<text x={at(tick, low)[0]:.1f} y={height - bottom + 18} text-anchor=middle>{tick}</text>"
     dashes = ""
     if base is not None:
-        dashes = f"<path class=base d='M{left} {at(0, base)[1]:.1f}H{width - right}'/>"
+        y = at(0, base)[1]
+        dashes = f"<path class=base d='M{left} {y:.1f}H{width - right}'/>"
+        labels += f"<text x={width - right} y={y - 5:.1f} text-anchor=end>one ordinary sample</text>"
     across, down = (left + width - right) / 2, (top + height - bottom) / 2
     labels += f"<text x={across} y={height - 4} text-anchor=middle>network passes (nfe)</text>"
     labels += f"<text transform='translate(13 {down}) rotate(-90)' text-anchor=middle>best score</text>"
@@ -111,6 +116,14 @@ def curve(points: Sequence[tuple[int, float | None]], base: float | None, width:
         f"<svg viewBox='0 0 {width} {height}' role=img aria-label='best score against network passes'>"
         f"{grid_lines}{dashes}<path class=line d='{path}'/>{dots}{labels}</svg>"
     )
+
+
+def ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Round numbers within a range, about four, with their texts."""
+    digits = -math.floor(math.log10((high - low) / 4))
+    step = next(m for m in (1, 2, 5, 10) if m * 10.0**-digits >= (high - low) / 4) * 10.0**-digits
+    found = [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return [(tick, f"{tick:.{max(0, digits)}f}") for tick in found]
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
@@ -138,8 +151,9 @@ def scores_table(config: RunConfig, result: dict[str, Any]) -> str:
         rows.append([escape(config.verifier), "guides the search", "&ndash;", "&ndash;"])
     role = "selects the winner" if config.select else "guides and selects"
     rows.append([escape(chief), role, show(base["score"]), show(best["score"])])
-    parts = {name: value for name, value in best["parts"].items() if name != chief}
-    rows += [[f"&emsp;{escape(name)}", f"part of {escape(chief)}", "&ndash;", show(v)] for name, v in parts.items()]
+    for name, value in best["parts"].items():
+        if name != chief:
+            rows.append([f"&emsp;{escape(name)}", "part of it", show(base["parts"].get(name)), show(value)])
     for name, (winner, plain) in result["holdout"].items():
         rows.append([escape(name), "hold-out: not optimised", show(plain), show(winner)])
     return table(["verifier", "role", "base", "best"], rows)
@@ -203,16 +217,13 @@ def recipe_table(config: RunConfig, result: dict[str, Any]) -> str:
 
 
 def command(config: RunConfig) -> str:
-    """The command line that runs this config again."""
-    words = ["gensearch", "generate", config.prompt]
-    default = RunConfig(prompt=config.prompt)
-    for name in ("model", "verifier", "select", "search", "compute", "seed"):
-        value = getattr(config, name)
-        if value != getattr(default, name) or name in {"model", "verifier", "search", "seed"}:
-            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
-    for name in config.holdout:
-        words += ["--holdout", name]
-    for field, option in (("knobs", "--knob"), ("options", "--set")):
-        prefix = "options." if field == "options" else ""
-        words += [word for key, value in getattr(config, field).items() for word in (option, f"{prefix}{key}={value}")]
-    return shlex.join(words)
+    """The command line that runs this config again; values are JSON, which the YAML of the options contains."""
+    words = ["--model", config.model, "--verifier", config.verifier, "--search", config.search]
+    words += ["--seed", str(config.seed)]
+    words += ["--compute", json.dumps(config.compute)] if config.compute is not None else []
+    words += ["--select", config.select] if config.select is not None else []
+    words += [word for name in config.holdout for word in ("--holdout", name)]
+    words += [word for name, value in config.knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")]
+    words += [word for name, v in config.options.items() for word in ("--set", f"options.{name}={json.dumps(v)}")]
+    words += [] if config.metadata else ["--no-metadata"]
+    return shlex.join(["gensearch", "generate", *words, "--", config.prompt])

@@ -112,9 +112,9 @@ def pick(judge: Verifier, round: Round, prompt: str) -> Scores:
 
 def sample(round: Round, scores: Scores, row: int) -> Sample:
     """One row of a round as a record of its own, detached from any graph."""
-    parts = {name: float(values[row]) for name, values in scores.parts.items()}
+    parts = {name: values[row].item() for name, values in scores.parts.items()}
     media = round.media[row].detach().clone()
-    return Sample(round.ids[row], media, float(scores.total[row]), parts, round.recipes[row], round.parents[row])
+    return Sample(round.ids[row], media, scores.total[row].item(), parts, round.recipes[row], round.parents[row])
 
 
 def knobs_of(search: Search) -> dict[str, inspect.Parameter]:

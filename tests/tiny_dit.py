@@ -1,4 +1,4 @@
-"""Tiny random pipelines of several families, built offline in well under a second each."""
+"""Tiny random pipelines of the transformer families, built offline in well under a second each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
     AutoencoderKLWan,
-    DDIMScheduler,
     DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
@@ -19,38 +17,20 @@ from diffusers import (
     SanaSprintPipeline,
     SanaTransformer2DModel,
     SCMScheduler,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
     WanPipeline,
     WanTransformer3DModel,
 )
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
-    CLIPTextConfig,
     CLIPTextModel,
-    CLIPTextModelWithProjection,
     Gemma2Config,
     Gemma2Model,
-    PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
     UMT5Config,
     UMT5EncoderModel,
 )
 
-WORDS = ["a", "photo", "of", "red", "blue", "green", "star", "circle", "cat", "dog", "two", "and"]
-
-
-def tokenizer(length: int) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer: <pad> 0, <s> 1, </s> 2, <unk> 3, then the words."""
-    vocabulary = {w: i for i, w in enumerate(["<pad>", "<s>", "</s>", "<unk>", *WORDS])}
-    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    inner.normalizer = normalizers.Lowercase()
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    inner.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
-    special = dict(bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
-    return PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=length, **special)
+from tests.tiny import LENGTH, WORDS, stable_diffusion, stable_diffusion_xl, text_config, tokenizer
 
 
 def seeded(build: Any, seed: int = 0) -> Any:
@@ -58,22 +38,6 @@ def seeded(build: Any, seed: int = 0) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build().eval()
-
-
-def clip(kind: Any = CLIPTextModel) -> Any:
-    config = CLIPTextConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_attention_heads=2,
-        num_hidden_layers=1,
-        vocab_size=4 + len(WORDS),
-        max_position_embeddings=16,
-        projection_dim=16,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    return seeded(lambda: kind(config))
 
 
 def autoencoder(channels: int, **config: Any) -> AutoencoderKL:
@@ -92,65 +56,9 @@ def autoencoder(channels: int, **config: Any) -> AutoencoderKL:
     )
 
 
-def unet(**config: Any) -> UNet2DConditionModel:
-    return seeded(
-        lambda: UNet2DConditionModel(
-            **{
-                "block_out_channels": (8, 16),
-                "layers_per_block": 1,
-                "sample_size": 8,
-                "in_channels": 4,
-                "out_channels": 4,
-                "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-                "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-                "cross_attention_dim": 16,
-                "attention_head_dim": 2,
-                "norm_num_groups": 4,
-                **config,
-            }
-        )
-    )
-
-
 def t5(kind: Any = T5EncoderModel, config: Any = T5Config) -> Any:
     shape = config(vocab_size=4 + len(WORDS), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     return seeded(lambda: kind(shape))
-
-
-def stable_diffusion(scheduler: Any = None) -> StableDiffusionPipeline:
-    """16x16 pictures, latents [4, 8, 8], no safety checker."""
-    pipeline = StableDiffusionPipeline(
-        vae=autoencoder(4),
-        text_encoder=clip(),
-        tokenizer=tokenizer(16),
-        unet=unet(),
-        scheduler=scheduler or DDIMScheduler(clip_sample=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    return quiet(pipeline)
-
-
-def sdxl(scheduler: Any = None) -> StableDiffusionXLPipeline:
-    """16x16 pictures from two text encoders and size conditioning."""
-    conditioning = dict(
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=6 * 8 + 16,
-        cross_attention_dim=32,
-    )
-    pipeline = StableDiffusionXLPipeline(
-        vae=autoencoder(4),
-        text_encoder=clip(),
-        text_encoder_2=clip(CLIPTextModelWithProjection),
-        tokenizer=tokenizer(16),
-        tokenizer_2=tokenizer(16),
-        unet=unet(**conditioning),
-        scheduler=scheduler or EulerDiscreteScheduler(),
-        add_watermarker=False,
-    )
-    return quiet(pipeline)
 
 
 def flux(**scheduler: Any) -> FluxPipeline:
@@ -170,10 +78,10 @@ def flux(**scheduler: Any) -> FluxPipeline:
     )
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(**scheduler),
-        text_encoder=clip(),
+        text_encoder=seeded(lambda: CLIPTextModel(text_config(16))),
         text_encoder_2=t5(),
-        tokenizer=tokenizer(16),
-        tokenizer_2=tokenizer(16),
+        tokenizer=tokenizer(),
+        tokenizer_2=tokenizer(),
         transformer=transformer,
         vae=autoencoder(4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06, scaling_factor=1.5),
     )
@@ -212,7 +120,7 @@ def sana_parts() -> dict[str, Any]:
             scaling_factor=0.41407,
         )
     )
-    return {"tokenizer": tokenizer(16), "text_encoder": seeded(lambda: Gemma2Model(text)), "vae": vae}
+    return {"tokenizer": tokenizer(), "text_encoder": seeded(lambda: Gemma2Model(text)), "vae": vae}
 
 
 def sana_transformer(**config: Any) -> SanaTransformer2DModel:
@@ -276,7 +184,7 @@ def wan(scheduler: Any = None) -> WanPipeline:
         )
     )
     pipeline = WanPipeline(
-        tokenizer=tokenizer(16),
+        tokenizer=tokenizer(),
         text_encoder=t5(UMT5EncoderModel, UMT5Config),
         vae=vae,
         scheduler=scheduler or FlowMatchEulerDiscreteScheduler(shift=7.0),
@@ -295,9 +203,9 @@ SIZE = {"height": 16, "width": 16}
 SANA = {"height": 32, "width": 32, "use_resolution_binning": False, "complex_human_instruction": None}
 FAMILIES = {  # name -> how to build it, the settings of a short call
     "sd": (stable_diffusion, {**SIZE, "num_inference_steps": 3}),
-    "sdxl": (sdxl, {**SIZE, "num_inference_steps": 3}),
-    "flux": (flux, {**SIZE, "num_inference_steps": 3, "max_sequence_length": 16}),
-    "sana": (sana, {**SANA, "num_inference_steps": 3, "max_sequence_length": 16}),
-    "sana-sprint": (sana_sprint, {**SANA, "num_inference_steps": 2, "max_sequence_length": 16}),
-    "wan": (wan, {**SIZE, "num_frames": 5, "num_inference_steps": 3, "max_sequence_length": 16}),
+    "sdxl": (stable_diffusion_xl, {**SIZE, "num_inference_steps": 3}),
+    "flux": (flux, {**SIZE, "num_inference_steps": 3, "max_sequence_length": LENGTH}),
+    "sana": (sana, {**SANA, "num_inference_steps": 3, "max_sequence_length": LENGTH}),
+    "sana-sprint": (sana_sprint, {**SANA, "num_inference_steps": 2, "max_sequence_length": LENGTH}),
+    "wan": (wan, {**SIZE, "num_frames": 5, "num_inference_steps": 3, "max_sequence_length": LENGTH}),
 }

@@ -54,8 +54,9 @@ def generate(
         **{"prompt": prompt, "model": model, "verifier": verifier, "search": search, "compute": compute, "seed": seed},
         select=select,
         holdout=holdout or None,
+        metadata=False if no_metadata else None,
         knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
-        options={"steps": steps, "guidance": guidance, "batch_size": batch_size},
+        options={"steps": steps, "guidance_scale": guidance, "batch_size": batch_size},
     )
     folder = RunFolder(out or default_folder(wanted), wanted)
     if folder.done and not dry_run:
@@ -68,7 +69,7 @@ def generate(
 
         show_plan(pipe, folder)
         return
-    go(pipe, folder, metadata=not no_metadata)
+    go(pipe, folder)
 
 
 def build(config: RunConfig) -> SearchPipeline:
@@ -84,7 +85,7 @@ def build(config: RunConfig) -> SearchPipeline:
     return SearchPipeline.from_config(config)
 
 
-def go(pipe: SearchPipeline, folder: RunFolder, *, metadata: bool) -> None:
+def go(pipe: SearchPipeline, folder: RunFolder) -> None:
     """Search, record every round, publish the result; Ctrl-C publishes the best so far and exits 130."""
     from gensearch.run import result
 
@@ -103,7 +104,7 @@ def go(pipe: SearchPipeline, folder: RunFolder, *, metadata: bool) -> None:
     if closed and (progress is None or progress.best is None):
         raise KeyboardInterrupt
     output = pipe.output(config.prompt, result(progress, closed))
-    folder.finish(output, pipe.model, metadata=metadata)
+    folder.finish(output, pipe.model)
     if closed:
         typer.echo("interrupted: this is the best so far; the same command with this --out finishes it", err=True)
     show_files(folder)

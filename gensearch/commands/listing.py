@@ -36,9 +36,9 @@ def list_names(what: Annotated[What | None, typer.Argument(help="One list only."
 
 def models() -> Table:
     """The models that are known by name."""
-    from gensearch.registry import MODELS
+    from gensearch.registry import models as known
 
-    return titled("model", "what it is", rows=MODELS.items())
+    return titled("model", "what it is", rows=known().items())
 
 
 def verifiers() -> Table:

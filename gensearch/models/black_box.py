@@ -6,12 +6,15 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gensearch.models.fingerprint import component_hashes
+from gensearch.models.stepper import exclusive
 from gensearch.noise import SEED_BITS, randn
 from gensearch.types import Noise, State
 from verifiers.types import Media
@@ -71,7 +74,12 @@ class BlackBox:
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on, as far as can be seen from outside."""
-        return {"batch_size": self.batch_size, "nfe": self.nfe_per_step, **describe(self, self.pipeline, self.settings)}
+        own = {"batch_size": self.batch_size, "nfe_per_step": self.nfe_per_step, "components": self._hashes}
+        return {**describe(self, self.pipeline, self.settings), **own}
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return {} if self.pipeline is None else component_hashes(self.pipeline)
 
     def _batch(self, prompts: Sequence[str], noise: Noise) -> Media:
         if noise.shape[1:] != self.noise_shape:
@@ -108,7 +116,8 @@ def pipeline_call(pipeline: Any, settings: dict[str, Any]) -> Callable[[Sequence
         dtype, device = pipeline.dtype, pipeline._execution_device
         given = {"generator": generators(noise)} if "generator" in accepted else {}
         latents = noise.to(device, dtype)
-        return pipeline(prompt=list(prompts), latents=latents, output_type="pt", **given, **settings)[0]
+        with exclusive(pipeline, new=True):
+            return pipeline(prompt=list(prompts), latents=latents, output_type="pt", **given, **settings)[0]
 
     return call
 

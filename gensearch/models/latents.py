@@ -24,12 +24,12 @@ def by_sigma_data(pipeline: Any, x0: Tensor) -> Tensor:
     return x0 / pipeline.scheduler.config.sigma_data
 
 
-def decode_scaled(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+def decode_scaled(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
     """Stable Diffusion: divide by the scaling factor."""
     return images(pipeline, pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0])
 
 
-def decode_normalised(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+def decode_normalised(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
     """SDXL: the scaling factor, or a mean and deviation per channel; fp16 weights that overflow decode in fp32."""
     vae = pipeline.vae
     upcast = vae.dtype == torch.float16 and vae.config.force_upcast
@@ -50,22 +50,22 @@ def decode_normalised(pipeline: Any, latents: Tensor, settings: Settings) -> Med
     return images(pipeline, image)
 
 
-def decode_packed(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+def decode_packed(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
     """FLUX: unpack 2x2 patches, then scale and shift."""
     side = pipeline.default_sample_size * pipeline.vae_scale_factor
     height, width = settings.get("height") or side, settings.get("width") or side
     latents = pipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
-    return decode_shifted(pipeline, latents, settings)
+    return decode_shifted(pipeline, settings, latents)
 
 
-def decode_shifted(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+def decode_shifted(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
     """Stable Diffusion 3 and Z-Image: divide by the scaling factor, add the shift."""
     config = pipeline.vae.config
     latents = (latents.to(pipeline.vae.dtype) / config.scaling_factor) + config.shift_factor
     return images(pipeline, pipeline.vae.decode(latents, return_dict=False)[0])
 
 
-def decode_binned(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+def decode_binned(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
     """SANA: scaled, and resized back when the pipeline moved the size to the nearest bin."""
     latents = latents.to(pipeline.vae.dtype)
     image = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
@@ -75,7 +75,7 @@ def decode_binned(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
     return images(pipeline, image)
 
 
-def decode_clip(pipeline: Any, latents: Tensor, settings: Settings) -> Media:
+def decode_clip(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
     """Wan: a mean and deviation per channel, then the video autoencoder; [b, t, 3, h, w]."""
     vae = pipeline.vae
     latents = latents.to(vae.dtype)
@@ -100,7 +100,7 @@ class Family:
     takes a clean estimate in the scheduler's units to the same place.
     """
 
-    decode: Callable[[Any, Tensor, Settings], Media]
+    decode: Callable[[Any, Settings, Tensor], Media]
     unscaled: Callable[[Any, Tensor], Tensor] = as_it_is
 
 

@@ -6,12 +6,15 @@ import inspect
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gensearch.models.black_box import counting, describe, fill, label, spans, to_media
+from gensearch.models.batching import in_batches
+from gensearch.models.black_box import counting, describe, fill, label, to_media
+from gensearch.models.fingerprint import component_hashes
 from gensearch.models.latents import family, rearranged
 from gensearch.models.probe import Step, probe
 from gensearch.models.stepper import Call, Cancelled, Order, exclusive
@@ -107,17 +110,17 @@ class Probed:
                 )
             return state.clean
         with exclusive(self.pipeline), torch.no_grad():
-            return torch.cat([self._decode(state.clean[i:j]) for i, j in spans(len(state), self.batch_size)])
+            return in_batches(partial(self.family.decode, self.pipeline, self.settings), self.batch_size, state.clean)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the bits of a sample depend on."""
-        measured = {"steps": self.num_steps, "nfe_per_step": self.nfe_per_step, "noise_shape": list(self.noise_shape)}
-        return {"batch_size": self.batch_size, **measured, **describe(self, self.pipeline, self.settings)}
+        """What the bits of a sample depend on; hashes the weights at the first call."""
+        own = {"batch_size": self.batch_size, "noise_shape": list(self.noise_shape), "components": self._hashes}
+        measured = {"num_steps": self.num_steps, "nfe_per_step": self.nfe_per_step}
+        return {**describe(self, self.pipeline, self.settings), **own, **measured}
 
-    def _decode(self, latents: Tensor) -> Media:
-        assert self.family is not None
-        full = latents[fill(len(latents), self.batch_size)]
-        return self.family.decode(self.pipeline, full, self.settings)[: len(latents)]
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return component_hashes(self.pipeline)
 
     def _run(self, prompts: Sequence[str], latents: Noise | None, **given: Any) -> Tensor:
         """One call of the pipeline: latents where the decoder is known, else media."""

@@ -78,7 +78,15 @@ class Call:
 def work(pipeline: Any, run: Callable[[], Tensor], orders: SimpleQueue[Any], reports: SimpleQueue[Any]) -> None:
     """The worker: report every step, wait for an order, report the end. Holds no reference to its `Call`."""
 
+    worker = threading.current_thread()
+
     def visit(step: Step) -> None:
+        if threading.current_thread() is not worker:  # it has already reset the scheduler under the waiting call
+            orders.put(None)
+            raise RuntimeError(
+                f"{type(pipeline).__name__} was called while a search waited inside it, which ends that search; "
+                "call it again, or load a second pipeline"
+            )
         reports.put(step)
         order = orders.get()
         if order is None:
@@ -90,6 +98,7 @@ def work(pipeline: Any, run: Callable[[], Tensor], orders: SimpleQueue[Any], rep
             made = run()
     except Cancelled:
         pipeline.maybe_free_model_hooks()
+        reports.put(RuntimeError(f"the call of {type(pipeline).__name__} was ended from outside; start again"))
     except BaseException as error:
         reports.put(error)
     else:

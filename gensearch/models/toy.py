@@ -17,7 +17,7 @@ from verifiers.types import Media
 class Toy(ABC):
     """What the toys share: the path x_t = (1 - t) x_0 + t e from t = 1 down, guidance, fixed batches, a picture.
 
-    Samples are [c, h, w] with c = 1 or 3 and are shown through a sigmoid. `churn` in [0, 1] is how much of the noise
+    Samples are [c, h, w] with c = 1 or 3; [-8, 8] is drawn as [0, 1]. `churn` in [0, 1] is how much of the noise
     each step renews; at 0 the model is an ODE. `guidance` None takes one network pass per step, a number takes two.
     """
 
@@ -34,7 +34,7 @@ class Toy(ABC):
         batch_size: int,
     ) -> None:
         self.network = network
-        self.decoder = nn.Sigmoid()
+        self.decoder = Decoder()
         self.noise_shape = noise_shape
         self.num_steps = num_steps
         self.nfe_per_step = 1 if guidance is None else 2
@@ -99,6 +99,19 @@ class Toy(ABC):
         padded = [torch.cat([x, x[-1:].expand(-rows % size, *x.shape[1:])]) for x in inputs]
         batches = zip(*(x.split(size) for x in padded), strict=True)
         return torch.cat([work(*batch) for batch in batches])[:rows]
+
+
+class Decoder(nn.Module):
+    """Draw a sample: [-8, 8] becomes [0, 1]. Plain arithmetic, for exp has other last bits at the end of an array."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures of samples, of the same shape."""
+        return (x / 16 + 0.5).clamp(0, 1)
+
+
+def undrawn(media: Media) -> Tensor:
+    """The sample behind a picture, three equal channels if it had one."""
+    return (media - 0.5) * 16
 
 
 def wide(values: Tensor) -> Tensor:

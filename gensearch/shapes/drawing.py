@@ -61,11 +61,12 @@ def outline(shape: str) -> list[tuple[float, float]]:
             (-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a),
             (a, 1), (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a),
         ]  # fmt: skip
-    return {
+    corners: dict[str, list[tuple[float, float]]] = {
         "square": [(-0.88, -0.88), (0.88, -0.88), (0.88, 0.88), (-0.88, 0.88)],
         "triangle": [(0, -1), (1, 0.85), (-1, 0.85)],
         "diamond": [(0, -1), (0.68, 0), (0, 1), (-0.68, 0)],
-    }[shape]
+    }
+    return corners[shape]
 
 
 RING_HOLE = 0.52  # inner radius of a ring as a share of the outer one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 from difflib import get_close_matches
 from functools import cache
@@ -138,7 +139,7 @@ def clause(shape: str, color: str | None = None, count: int = 1, position: tuple
 def _lines() -> dict[str, Spec]:
     pairs, alone = list(permutations(SHAPES, 2)), [(shape, shape) for shape in SHAPES]
     one, two = ([list(colors) for colors in product(COLORS, repeat=n)] for n in (1, 2))
-    choices = {
+    choices: dict[str, tuple[Iterable[Any], ...]] = {
         "single_object": (alone, [[]], [""], [1]),
         "two_object": (pairs, [[]], [""], [1]),
         "counting": (alone, [[]], [""], NUMBERS),

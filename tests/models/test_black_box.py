@@ -10,7 +10,8 @@ from gensearch.models.black_box import BlackBox, generators, to_media
 from gensearch.noise import randn
 from gensearch.sampling import generate, price
 from tests import tiny_dit
-from tests.tiny_dit import SIZE, stable_diffusion
+from tests.tiny import LENGTH, stable_diffusion
+from tests.tiny_dit import SIZE
 
 SHAPE = (3, 4, 4)
 
@@ -90,7 +91,7 @@ def test_stochastic_samplers_draw_from_the_noise_itself():
 def test_a_sampler_that_takes_no_generator_is_refused():
     pipeline = tiny_dit.flux(stochastic_sampling=True)
     with pytest.raises(ValueError, match="draws random numbers of its own"):
-        BlackBox(pipeline, (16, 16), num_inference_steps=3, max_sequence_length=16, **SIZE)
+        BlackBox(pipeline, (16, 16), num_inference_steps=3, max_sequence_length=LENGTH, **SIZE)
 
 
 def test_settings_are_only_for_pipelines():

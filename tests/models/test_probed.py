@@ -10,7 +10,6 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
     LCMScheduler,
     StableDiffusionPipeline,
@@ -25,7 +24,8 @@ from gensearch.sampling import generate
 from gensearch.search.best_of_n import best_of_n
 from gensearch.types import cat
 from tests import tiny_dit
-from tests.tiny_dit import FAMILIES, SIZE, stable_diffusion
+from tests.tiny import LENGTH, stable_diffusion, unet
+from tests.tiny_dit import FAMILIES, SIZE
 from verifiers.types import Scores
 
 STAR, CAT = "a photo of a red star", "a photo of a cat"
@@ -87,7 +87,7 @@ SOLVERS = {
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_swapped_and_copied_particles_take_their_results_with_them(solver):
-    settings = {**FOUR, **({"max_sequence_length": 16} if solver == "flow-euler" else {})}
+    settings = {**FOUR, **({"max_sequence_length": LENGTH} if solver == "flow-euler" else {})}
     model = Probed(SOLVERS[solver](), batch_size=3, **settings)
     noise = randn([1, 2, 3], model.noise_shape)
     plain = generate(model, [STAR] * 3, noise, recipes([1, 2, 3]))
@@ -247,7 +247,7 @@ def test_step_noise_belongs_to_the_sample():
 
 def latent_consistency():
     parts = stable_diffusion(LCMScheduler()).components
-    parts["unet"] = tiny_dit.unet(time_cond_proj_dim=8)
+    parts["unet"] = unet(4, cross_attention_dim=16, time_cond_proj_dim=8)
     parts.pop("image_encoder", None)
     return tiny_dit.quiet(LatentConsistencyModelPipeline(**parts, requires_safety_checker=False))
 
@@ -277,8 +277,22 @@ def test_an_unknown_family_finishes_but_has_no_previews():
     state = model.start([STAR] * 2, noise)
     with pytest.raises(ValueError, match="cannot show unfinished samples: the decoder of Unheard"):
         model.render(state)
+    media = model.render(finish(model, state)[[1, 0]])
     plain = pipeline(prompt=[STAR] * 2, latents=noise, output_type="pt", **FOUR)[0]
-    assert torch.equal(model.render(finish(model, model.start([STAR] * 2, noise))[[1, 0]]), plain.flip(0))
+    assert torch.equal(media, plain.flip(0))
+
+
+def test_a_plain_call_in_between_is_an_error_on_both_sides_and_not_a_deadlock():
+    model = sd()
+    noise = randn([1, 2], model.noise_shape)
+    settings = {"prompt": [STAR] * 2, "latents": noise, "output_type": "pt", **FOUR}
+    state = model.start([STAR] * 2, noise)
+    with pytest.raises(RuntimeError, match="was called while a search waited inside it"):
+        model.pipeline(**settings)
+    with pytest.raises(RuntimeError, match="was ended from outside"):
+        model.advance(state)
+    plain = model.pipeline(**settings)[0]
+    assert torch.equal(model.render(finish(model, model.start([STAR] * 2, noise))), plain)
 
 
 def test_one_step_finishes_in_start():
@@ -315,7 +329,7 @@ def test_the_fingerprint_tells_runs_apart():
 
 def test_nothing_holds_a_graph_and_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
-    model = sd(FlowMatchEulerDiscreteScheduler(), rows=1)
+    model = sd(rows=1)
     state = model.start([STAR], randn([1], model.noise_shape))
     media = model.render(finish(model, state))
     assert torch.is_grad_enabled()

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
 from gensearch.shapes.train import clip, sd, turbo, vae
 
-TRAINERS = {"vae": vae.train, "sd": sd.train, "turbo": turbo.train, "clip": clip.train, "clip-holdout": clip.train}
+TRAINERS: dict[str, Callable[..., None]] = {
+    "vae": vae.train,
+    "sd": sd.train,
+    "turbo": turbo.train,
+    "clip": clip.train,
+    "clip-holdout": clip.train,
+}
 
 
 def main() -> None:

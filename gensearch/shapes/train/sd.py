@@ -23,6 +23,8 @@ SCHEDULE = dict(
     steps_offset=0,
 )
 
+SHIFT = 2.5  # towards noisy timesteps: below t = 400 the caption no longer changes the loss
+
 
 class TextToLatent(nn.Module):
     """The two networks that train together: text encoder and UNet; called with token ids instead of embeddings."""
@@ -97,7 +99,8 @@ def train(out: Path, *, name: str, scenes: int, steps: int, size: int, lr: float
         z = data.mean[rows].float()
         z = z + data.std[rows].float() * torch.randn(z.shape, generator=generator)
         ids = torch.where(torch.rand(size, 1, generator=generator) < 0.1, empty, data.ids[rows])
-        t = ((torch.arange(size) + torch.rand(size, generator=generator)) / size * 1000).long()
+        u = (torch.arange(size) + torch.rand(size, generator=generator)) / size
+        t = (SHIFT * u / (1 + (SHIFT - 1) * u) * 1000).long().clamp(max=999)
         a, s = (v.sqrt().view(-1, 1, 1, 1) for v in (alphas[t], 1 - alphas[t]))
         eps = torch.randn(z.shape, generator=generator)
         v = networks(a * z + s * eps, t, ids)

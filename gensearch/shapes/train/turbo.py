@@ -21,6 +21,8 @@ from gensearch.shapes.train.data import token_ids
 from gensearch.shapes.train.loop import fit
 from gensearch.shapes.train.sd import TextToLatent, save_pipeline, scheduler
 
+TEACHER_STEPS, GUIDANCE = 6, 3.0
+
 
 def trailing(steps: int) -> list[int]:
     """Timesteps of a schedule with trailing spacing, noisiest first."""
@@ -84,14 +86,14 @@ def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float)
     teacher = out / "sd" / "model"
     pipeline: Any = StableDiffusionPipeline.from_pretrained(teacher, use_safetensors=True, torch_dtype=torch.float32)
     networks = TextToLatent(pipeline.unet, pipeline.text_encoder).requires_grad_(True)
-    data = pairs(networks, count, out / name, steps=8, guidance=3.0)
+    data = pairs(networks, count, out / name, steps=TEACHER_STEPS, guidance=GUIDANCE)
     alphas = scheduler().alphas_cumprod
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(data["ids"]), (size,), generator=generator)
         ids, target, x = data["ids"][rows], data["sample"][rows].float(), data["noise"][rows].float()
         chain = trailing((1, 1, 2, 4)[int(torch.randint(4, (1,), generator=generator))])
-        length = int(torch.randint(len(chain), (1,), generator=generator)) + 1 if len(chain) == 4 else len(chain)
+        length = int(torch.randint(len(chain), (1,), generator=generator)) + 1
         for t, following in zip(chain[: length - 1], chain[1:length], strict=True):
             with torch.no_grad():
                 a, s = levels(alphas, t)

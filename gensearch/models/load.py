@@ -1,0 +1,227 @@
+"""From a name, a folder or a loaded pipeline to a model, with the best adapter there is for it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gensearch.errors import nearest, one_line
+from gensearch.types import Model
+
+NATIVE = {  # pipeline class -> module and class of the adapter that runs its networks in our own loop
+    "StableDiffusionPipeline": ("gensearch.models.stable_diffusion", "StableDiffusion"),
+    "StableDiffusionXLPipeline": ("gensearch.models.stable_diffusion", "StableDiffusion"),
+}
+ADAPTERS = ("auto", "native", "probed", "black_box")
+DTYPES = ("float32", "float16", "bfloat16")
+SETTINGS = "gensearch.json"  # the file beside model_index.json with the call settings that a model was made for
+
+
+class LoadError(ValueError):
+    """A model that is not there, or not whole; the message says what to do."""
+
+
+class Preset(NamedTuple):
+    """What the makers of a model on the hub say about calling it."""
+
+    licence: str
+    dtype: str
+    settings: dict[str, Any]
+
+
+class Source(NamedTuple):
+    """Where a model is, and how it wants to be called."""
+
+    where: str  # a folder or a name on the hub
+    settings: Mapping[str, Any]
+    dtype: str
+    hint: str  # the tail of an error if it cannot be loaded
+
+
+def load(
+    source: Any, *, adapter: str = "auto", device: str | None = None, dtype: str | None = None, **options: Any
+) -> Model:
+    """A model from "org/name" on the hub, a pipeline's folder, "shapes/NAME", a loaded pipeline or a callable.
+
+    `adapter` "auto" takes "native" where it exists, else "probed" for a pipeline and "black_box" for a callable.
+    `options` go to the adapter (steps, guidance_scale, batch_size, ...) and replace what presets and the folder's
+    gensearch.json say. `device` is the GPU if there is one, `dtype` always float32 on the CPU. Only safetensors are
+    read and no remote code is run. Raises LoadError for what cannot be loaded, ValueError for unknown options.
+    """
+    if adapter not in ADAPTERS:
+        raise ValueError(f"unknown adapter {adapter!r}{nearest(adapter, ADAPTERS)}")
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}{nearest(dtype, DTYPES)}")
+    if not isinstance(source, str | Path):
+        if device or dtype:
+            raise ValueError("device and dtype are those of the loaded pipeline; move it with pipeline.to(...) instead")
+        return adapted(type(source), adapter, options)(source)
+    found = locate(str(source))
+    with readable(source, found.hint):
+        kind = pipeline_class(found.where)
+    # Options are checked before anything large is read.
+    build = adapted(kind, adapter, {"name": str(source), **found.settings, **options})
+    with readable(source, found.hint):
+        pipeline = read(kind, found, device, dtype)
+    return build(pipeline)
+
+
+def presets() -> dict[str, Preset]:
+    """Models on the hub whose call settings are known, by name."""
+    import yaml
+
+    text = (files("gensearch") / "models" / "presets.yaml").read_text(encoding="utf-8")
+    return {name: Preset(**about) for name, about in yaml.safe_load(text).items()}
+
+
+def embedded() -> dict[str, Path]:
+    """The pipelines of the Shapes world that this installation holds: "shapes/NAME" -> folder."""
+    weights = Path(str(files("gensearch"))) / "shapes" / "weights"
+    return {f"shapes/{path.parent.name}": path.parent for path in sorted(weights.glob("*/model_index.json"))}
+
+
+def locate(source: str) -> Source:
+    """Find out what a name means, without loading it; raises LoadError if it means nothing."""
+    own, known = embedded(), presets()
+    if source.startswith("shapes/"):
+        if source not in own:
+            raise LoadError(f"no embedded model is called {source!r}{nearest(source, own)}")
+        return in_folder(own[source])
+    if Path(source).expanduser().is_dir():
+        return in_folder(Path(source).expanduser())
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source):
+        raise LoadError(f"no folder and no model is called {source!r}{similar(source, [*own, *known])}")
+    preset = known.get(source, Preset("", "float32", {}))
+    hint = "; it is not in the local cache, and the hub has no such model, does not answer or wants you to log in"
+    return Source(source, preset.settings, preset.dtype, hint + ("" if source in known else similar(source, known)))
+
+
+def similar(source: str, known: Iterable[str]) -> str:
+    """The tail of an error about a misspelt name, which may lack its organisation."""
+    tails = {name.split("/")[1]: name for name in known}
+    close = get_close_matches(source.split("/")[-1], tails, 1)
+    return f". Did you mean {tails[close[0]]!r}?" if close else ". Give a folder, 'shapes/NAME' or 'organisation/NAME'"
+
+
+def in_folder(folder: Path) -> Source:
+    """A pipeline's folder with the settings that lie beside it."""
+    if not (folder / "model_index.json").is_file():
+        raise LoadError(f"{folder} holds no model_index.json; give the folder that `save_pretrained` wrote")
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8")) if (folder / SETTINGS).is_file() else {}
+    except ValueError as error:
+        raise LoadError(f"{folder / SETTINGS} is no JSON ({one_line(error)}); mend or remove it") from error
+    if not isinstance(settings, dict):
+        raise LoadError(f'{folder / SETTINGS} holds no settings; write them as {{"steps": 4}}')
+    return Source(str(folder), settings, "float32", "; download or copy the folder again")
+
+
+def pipeline_class(where: str) -> type[Any]:
+    """The diffusers class that a model_index.json names; raises LoadError for any other."""
+    import diffusers
+
+    name = diffusers.DiffusionPipeline.load_config(where)["_class_name"]
+    kind = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if kind is None:
+        raise LoadError(f"{where} needs {name!r}, which this diffusers does not have; code from a model is never run")
+    return kind
+
+
+def read(kind: type[Any], source: Source, device: str | None, dtype: str | None) -> Any:
+    """Load a pipeline, whole or not at all, and freeze its weights."""
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    number = getattr(torch, dtype or ("float32" if device == "cpu" else source.dtype))
+    safe = {"use_safetensors": True, "trust_remote_code": False}
+    folder = source.where if Path(source.where).is_dir() else kind.download(source.where, **safe)
+    texts = {name: read_text_model(Path(folder) / name, number) for name in text_models(Path(folder))}
+    pipeline = kind.from_pretrained(folder, torch_dtype=number, **safe, **texts)
+    for name, component in pipeline.components.items():
+        if isinstance(component, torch.nn.Module):
+            complete(name, [n for n, p in component.named_parameters() if p.is_meta])
+            component.requires_grad_(False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def text_models(folder: Path) -> list[str]:
+    """Components of a pipeline that are networks of transformers."""
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    parts = {name: part for name, part in index.items() if isinstance(part, list) and part[0] == "transformers"}
+    return [name for name in parts if (folder / name / "config.json").is_file()]
+
+
+def read_text_model(folder: Path, dtype: Any) -> Any:
+    """A network of transformers, which left alone would make up weights that are missing."""
+    import transformers
+
+    index = json.loads((folder.parent / "model_index.json").read_text(encoding="utf-8"))
+    kind = getattr(transformers, index[folder.name][1])
+    model, report = kind.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    complete(folder.name, sorted(report["missing_keys"]))
+    return model
+
+
+def complete(component: str, missing: list[str]) -> None:
+    """Refuse a network that lacks weights."""
+    if missing:
+        raise LoadError(f"{component} lacks {len(missing)} weights, the first is {missing[0]}; download or copy it again")
+
+
+@contextmanager
+def readable(source: Any, hint: str) -> Iterator[None]:
+    """Turn what loading raises into one clear line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except LoadError as error:
+        raise LoadError(f"cannot load {str(source)!r}: {error}") from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise LoadError(f"cannot load {str(source)!r}: {one_line(error)}{hint}") from error
+
+
+def adapted(kind: type[Any], adapter: str, options: dict[str, Any]) -> Callable[[Any], Model]:
+    """How to build the adapter for a class of pipelines; raises ValueError for options that it does not take."""
+    native = next((NATIVE[c.__name__] for c in kind.__mro__ if c.__name__ in NATIVE), None)
+    is_pipeline = any(c.__name__ == "DiffusionPipeline" for c in kind.__mro__)
+    if adapter == "auto":
+        adapter = "native" if native else "probed" if is_pipeline else "black_box"
+    if adapter == "native":
+        if native is None:
+            raise ValueError(f"{kind.__name__} has no native adapter; use adapter='auto'. Native: {', '.join(NATIVE)}.")
+        build = getattr(import_module(native[0]), native[1])
+        taken = parameters(build)
+    elif adapter == "probed" and not is_pipeline:
+        raise ValueError(f"{kind.__name__} is no diffusers pipeline to probe; use adapter='black_box'")
+    else:
+        module = import_module(f"gensearch.models.{adapter}")
+        build = module.Probed if adapter == "probed" else module.BlackBox
+        taken = parameters(build) | (parameters(kind.__call__) if is_pipeline else set())
+        if is_pipeline and "steps" in options:
+            options = {**options, "num_inference_steps": options["steps"]}
+            del options["steps"]
+    if adapter == "black_box" and "noise_shape" not in options:
+        raise ValueError(f"what shape is the noise of a {kind.__name__}? Give noise_shape=(4, 64, 64) or the like")
+    for name in options:
+        if name not in taken:
+            raise ValueError(f"unknown option {name!r} for a {adapter} {kind.__name__}{nearest(name, sorted(taken))}")
+    return lambda pipeline: build(pipeline, **options)
+
+
+def parameters(function: Any) -> set[str]:
+    """Names that a function or class can be called with, less the first, which is what it works on."""
+    found = list(inspect.signature(function).parameters.values())
+    named = {p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return named - {found[0].name}

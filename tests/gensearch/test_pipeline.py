@@ -1,0 +1,159 @@
+"""SearchPipeline: the call, the stream, roles, budgets and Ctrl-C."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import gensearch
+from gensearch.config import RunConfig
+from gensearch.ledger import BudgetSpent
+from gensearch.models.toy import GaussianMixture, GaussianTurbo
+from gensearch.pipeline import SearchPipeline
+from gensearch.run import run
+from gensearch.sampling import generate
+from gensearch.search import SEARCHES
+from verifiers.random import RandomScore
+from verifiers.types import Scores
+
+PROMPT = "a red star"
+
+
+class Brightness:
+    """How light the picture is; optionally interrupted at its n-th call."""
+
+    differentiable = True
+
+    def __init__(self, sign: float = 1.0, name: str = "brightness", interrupt_at: int = 0) -> None:
+        self.sign, self.name, self.left = sign, name, interrupt_at
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return Scores(self.sign * media.flatten(1).mean(1))
+
+
+def model(**options):
+    return GaussianTurbo((3, 6, 6), batch_size=3, **options)
+
+
+def test_a_call_is_the_same_search_as_run_and_images_are_its_winner():
+    out = SearchPipeline(model(), Brightness(), compute=7)(PROMPT, seed=5)
+    plain = run(SEARCHES["best_of_n"], model(), Brightness(), PROMPT, compute=7, seed=5)
+    assert torch.equal(out.result.best.media, plain.best.media)
+    assert out.result.ledger.spent == plain.ledger.spent
+    expected = (plain.best.media * 255).round().byte().permute(1, 2, 0).numpy()
+    assert len(out.images) == 1
+    assert np.array_equal(np.asarray(out.images[0]), expected)
+
+
+def test_one_sample_is_the_plain_model():
+    out = SearchPipeline(model(), Brightness(), compute=1)(PROMPT, seed=9)
+    noise = torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(9))[None]
+    with torch.no_grad():
+        expected = generate(model(), [PROMPT], noise, [(("gaussian", 9),)])
+    assert torch.equal(out.result.best.media, expected[0])
+    assert not out.result.best.media.requires_grad
+
+
+def test_the_dial_defaults_to_sixteen_unless_a_knob_bounds_the_search():
+    pipe = SearchPipeline(model(), Brightness())
+    assert pipe(PROMPT).result.ledger.spent.nfe == 16
+    assert pipe(PROMPT, n=19).result.ledger.spent.nfe == 19
+    assert pipe(PROMPT, compute=5).result.ledger.spent.nfe == 5
+    assert SearchPipeline(model(), Brightness(), n=3)(PROMPT).result.ledger.spent.nfe == 3
+
+
+def test_select_picks_and_holdout_only_reports():
+    guide = Brightness()
+    both = SearchPipeline(model(), guide, compute=8, holdout=[RandomScore(1)])(PROMPT)
+    other = SearchPipeline(model(), guide, compute=8, holdout=[RandomScore(2, name="r2")])(PROMPT)
+    assert both.result.best.id == other.result.best.id
+    media = torch.stack([both.result.best.media, both.result.base.media])
+    assert both.holdout == {"random": tuple(RandomScore(1)(media, [PROMPT] * 2).total.tolist())}
+    darkest = SearchPipeline(model(), guide, compute=8, select=Brightness(-1, "darkness"))(PROMPT)
+    assert darkest.result.best.score == max(-p.mean() for p in candidates(8))
+    assert darkest.result.best.id != both.result.best.id
+
+
+def candidates(count):
+    for progress in SearchPipeline(model(), Brightness(), compute=count).stream(PROMPT):
+        yield from progress.round.media
+
+
+def test_a_holdout_that_guides_is_refused_also_by_name():
+    judge = Brightness()
+    with pytest.raises(ValueError, match="also guides or selects"):
+        SearchPipeline(model(), judge, holdout=[judge])
+    with pytest.raises(ValueError, match="also guides or selects"):
+        SearchPipeline(model(), "random", holdout=["random"])
+
+
+def test_ctrl_c_keeps_the_best_so_far():
+    out = SearchPipeline(model(), Brightness(interrupt_at=3), compute=30)(PROMPT)
+    calm = SearchPipeline(model(), Brightness(), compute=8)(PROMPT)  # two rounds of four
+    assert out.result.stopped == "closed"
+    assert out.result.best.id == calm.result.best.id
+    assert len(out.result.curve) == 2
+
+
+def test_ctrl_c_before_the_first_sample_is_an_interrupt():
+    pipe = SearchPipeline(model(), Brightness(interrupt_at=1), compute=30)
+    with pytest.raises(KeyboardInterrupt):
+        pipe(PROMPT)
+
+
+def test_a_stream_can_be_left_at_any_time_and_leaves_gradients_on():
+    stream = SearchPipeline(model(), Brightness(), compute=100).stream(PROMPT)
+    first = next(stream)
+    assert torch.is_grad_enabled()
+    stream.close()
+    assert first.ledger.spent.nfe == 4
+    assert first.best.score == first.round.scores.total.max()
+
+
+def test_names_options_and_knobs_from_pretrained():
+    pipe = SearchPipeline.from_pretrained(
+        "toy/mixture", "random", "zero_order", compute=4, options={"steps": 2, "batch_size": 2}, neighbours=2
+    )
+    assert isinstance(pipe.model, GaussianMixture)
+    out = pipe("a green ring", seed=3)
+    assert out.result.ledger.spent.nfe == 8
+    assert out.result.best.score == out.result.curve[-1].best
+
+
+def test_a_config_describes_the_same_pipeline():
+    config = RunConfig(prompt=PROMPT, model="toy/flow", verifier="random", knobs={"n": 5}, seed=4, options={"steps": 3})
+    a = SearchPipeline.from_config(config)(config.prompt, config.seed)
+    b = SearchPipeline.from_pretrained("toy/flow", "random", options={"steps": 3}, n=5)(PROMPT, 4)
+    assert a.result.best.recipe == b.result.best.recipe
+    assert a.result.ledger.spent.nfe == 15
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"verifier": "rondom"}, "did you mean 'random'"),
+        ({"search": "best_of_m"}, "did you mean 'best_of_n'"),
+        ({"m": 3}, "unknown knob 'm'"),
+        ({"n": -1}, "greater than 0"),
+    ],
+)
+def test_mistakes_are_refused_when_the_pipeline_is_made(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SearchPipeline(model(), **{"verifier": Brightness(), **settings})
+
+
+@pytest.mark.parametrize("compute", [0, -3, float("nan"), float("inf")])
+def test_impossible_budgets_are_refused_at_the_call(compute):
+    pipe = SearchPipeline(model(), Brightness())
+    with pytest.raises((ValueError, BudgetSpent), match="compute"):
+        pipe.stream(PROMPT, compute=compute)
+
+
+def test_the_public_names_exist_and_others_do_not():
+    assert {name: getattr(gensearch, name) for name in gensearch.__all__}["SearchPipeline"] is SearchPipeline
+    with pytest.raises(AttributeError, match="no attribute 'Pipeline'"):
+        gensearch.Pipeline  # noqa: B018

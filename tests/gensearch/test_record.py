@@ -1,0 +1,220 @@
+"""The folder of a run: what it holds, what survives a kill at any moment, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gensearch.cli import main
+from gensearch.config import RunConfig
+from gensearch.images import decode, digest
+from gensearch.record import COMPARED, RunFolder, default_folder, read_journal
+
+ROOT = Path(__file__).parents[2]
+COMMAND = ["generate", "a red star", "--model", "toy/turbo", "--verifier", "random", "--knob", "n=5"]
+CONFIG = RunConfig(prompt="a red star", model="toy/turbo", verifier="random", knobs={"n": 5})
+FILES = {"DONE", "base.png", "best.png", "candidates", "config.json", "report.html", "result.json", "rounds.jsonl"}
+
+
+class Killed(BaseException):
+    """Ends a run where it stands, as SIGKILL would: nothing catches it and nothing is cleaned up."""
+
+
+def generate(*more: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([*COMMAND, *more])
+    return left.value.code
+
+
+def same_rounds(a: Path, b: Path) -> bool:
+    first, second = ([{key: line[key] for key in COMPARED} for line in read_journal(f)] for f in (a, b))
+    return len(first) > 0 and first == second
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    assert generate("--out", str(folder)) == 0
+    return folder
+
+
+def test_a_finished_run_holds_everything_and_nothing_else(whole):
+    assert {path.name for path in whole.iterdir()} == FILES
+    assert len(list((whole / "candidates").iterdir())) == 5
+    lines = read_journal(whole)
+    assert [line["ids"] for line in lines] == [[0, 1, 2, 3], [4]]
+    assert [line["spent"]["nfe"] for line in lines] == [4, 5]
+    scores = [score for line in lines for score in line["scores"]]
+    result = json.loads((whole / "result.json").read_bytes())
+    assert result["best"]["score"] == max(scores)
+    assert result["base"]["score"] == scores[0]
+    assert result["stopped"] == "finished"
+
+
+def test_the_png_carries_its_recipe_twice(whole):
+    pixels, text = decode(whole / "best.png")
+    about = json.loads(text["gensearch"])
+    assert about["pixels"] == digest(pixels)
+    assert RunConfig.model_validate(about["config"]) == CONFIG
+    assert about["recipe"] == json.loads((whole / "result.json").read_bytes())["provenance"]["recipe"]
+    first, second = text["parameters"].split("\n")
+    assert first == "a red star"
+    assert f"Seed: {about['recipe'][0][1]}," in second
+    assert "Steps: 1," in second
+    assert "Size: 16x16," in second
+
+
+def test_metadata_can_be_left_out_and_is_not_reused_from_a_run_with_it(whole, tmp_path, capsys):
+    assert generate("--no-metadata", "--out", str(tmp_path / "bare")) == 0
+    pixels, text = decode(tmp_path / "bare" / "best.png")
+    assert {"gensearch", "parameters"} & text.keys() == set()
+    assert np.array_equal(pixels, decode(whole / "best.png")[0])
+    assert generate("--no-metadata", "--out", str(whole)) == 2
+    assert "metadata differ" in capsys.readouterr().err
+
+
+def test_the_same_command_reuses_a_finished_run(whole, capsys):
+    before = {path: path.stat().st_mtime_ns for path in whole.iterdir()}
+    assert generate("--out", str(whole)) == 0
+    said = capsys.readouterr().out
+    assert "reused" in said
+    assert str(whole / "best.png") in said
+    assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == before
+
+
+def test_killed_at_any_write_nothing_is_half_there_and_the_same_command_finishes(whole, tmp_path, monkeypatch):
+    fsync, seen = os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda file: seen.append(file) or fsync(file))
+    assert generate("--out", str(tmp_path / "count")) == 0
+    for kill_at in range(1, len(seen) + 1):
+        folder = tmp_path / str(kill_at)
+        left = iter(range(kill_at, 0, -1))
+
+        def dying(file, left=left):
+            if next(left) == 1:
+                os.ftruncate(file, os.fstat(file).st_size // 2)  # not everything had reached the disk
+                raise Killed
+            fsync(file)
+
+        monkeypatch.setattr(os, "fsync", dying)
+        with pytest.raises(Killed):
+            main([*COMMAND, "--out", str(folder)])
+        check_whole_files(folder)
+        monkeypatch.setattr(os, "fsync", fsync)
+        assert generate("--out", str(folder)) == 0
+        assert {path.name for path in folder.iterdir()} == FILES
+        assert same_rounds(folder, whole)
+        assert (folder / "best.png").read_bytes() == (whole / "best.png").read_bytes()
+    assert len(seen) == 13  # config, 5 candidates, 2 rounds, 2 pictures, result, report, DONE
+
+
+def check_whole_files(folder: Path) -> None:
+    assert not (folder / "DONE").exists()
+    for path in folder.rglob("*"):
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+        if path.suffix == ".png":
+            decode(path)
+        if path.suffix == ".html":
+            assert path.read_text().endswith("</html>\n")
+    read_journal(folder)
+
+
+def test_a_real_kill_leaves_a_run_that_can_be_finished(whole, tmp_path):
+    code = f"""
+import os, signal, sys
+from gensearch import record
+add = record.RunFolder.add
+def dying(self, progress):
+    add(self, progress)
+    os.kill(os.getpid(), signal.SIGKILL)
+record.RunFolder.add = dying
+from gensearch.cli import main
+main({[*COMMAND, "--out", str(tmp_path / "killed")]!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(read_journal(tmp_path / "killed")) == 1
+    assert generate("--out", str(tmp_path / "killed")) == 0
+    assert same_rounds(tmp_path / "killed", whole)
+
+
+def test_a_resumed_run_must_repeat_the_recorded_rounds(whole, tmp_path, capsys):
+    folder = tmp_path / "changed"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((whole / "config.json").read_bytes())
+    first = read_journal(whole)[0]
+    first["scores"][2] += 1e-7
+    (folder / "rounds.jsonl").write_text(json.dumps(first) + "\n")
+    assert generate("--out", str(folder)) == 2
+    assert "round 0 differs" in capsys.readouterr().err
+    assert not (folder / "best.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("notes.txt", "mine", "holds other files and no run"),
+        ("config.json", '{"config": {"prompt": "a blue star"}}', "holds another run: prompt"),
+        ("config.json", "{", "it is not JSON"),
+        ("config.json", '{"config": 3}', "is damaged"),
+    ],
+)
+def test_a_folder_with_something_else_is_left_alone(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        RunFolder(tmp_path, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("line", ["{]", '{"round": 1}', "3", "[" * 100_000])
+def test_a_damaged_journal_is_named(whole, tmp_path, line):
+    (tmp_path / "config.json").write_bytes((whole / "config.json").read_bytes())
+    (tmp_path / "rounds.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=r"rounds.jsonl is damaged"):
+        RunFolder(tmp_path, CONFIG)
+
+
+def test_default_folders_are_found_again_and_never_hold_the_prompt(tmp_path):
+    first = default_folder(CONFIG, tmp_path)
+    assert first.name.replace("-", "").isalnum()
+    assert "star" not in first.name
+    first.mkdir()
+    assert default_folder(CONFIG, tmp_path) == first
+    other = CONFIG.model_copy(update={"seed": 1})
+    assert default_folder(other, tmp_path).name[-10:] != first.name[-10:]
+
+
+def test_a_clip_is_an_animated_png_that_reads_back(tmp_path):
+    from gensearch.images import encode, thumbnail
+
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (3, 8, 10, 3), dtype=np.uint8)
+    (tmp_path / "clip.png").write_bytes(encode(frames, {"parameters": "größe"}))
+    pixels, text = decode(tmp_path / "clip.png")
+    assert np.array_equal(pixels, frames)
+    assert text["parameters"] == "größe"
+    assert thumbnail(frames, 5).shape == (1, 4, 5, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_what_is_no_png_is_said(tmp_path, content):
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as a PNG"):
+        decode(tmp_path / "x.png")
+
+
+def test_a_huge_png_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("1", (9_000, 9_000)).save(tmp_path / "huge.png")
+    with pytest.raises(ValueError, match="too large"):
+        decode(tmp_path / "huge.png")
