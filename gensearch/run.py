@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any, cast, get_type_hints
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from gensearch.errors import nearest
 from gensearch.ledger import BudgetSpent, Cost, Ledger
 from gensearch.metered import MeteredModel, MeteredVerifier
 from gensearch.noise import SEED_BITS, Rng
@@ -159,9 +159,3 @@ def checked_knobs(search: Search, knobs: Mapping[str, Any]) -> dict[str, Any]:
             rule = error.errors()[0]["msg"]
             raise ValueError(f"knob {name} of {search.__name__} is {value!r}: {rule.lower()}") from None
     return fit
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """The tail of an error about a misspelt name: the nearest known one, and all of them."""
-    close = difflib.get_close_matches(name, known, 1)
-    return (f"; did you mean {close[0]!r}?" if close else ";") + f" Known: {', '.join(known) or 'none'}."

@@ -69,7 +69,7 @@ def run_plan(plan: Plan, benchmark: Benchmark, folder: Path, *, workers: int = 1
     done = {key(record) for record in read_lines(folder / JOURNAL)}
     todo = [job for job in jobs(plan, len(benchmark.lines(plan.prompts))) if job not in done]
     work = in_processes if workers > 1 else in_this_process
-    for record, picture in work(plan, benchmark, todo, workers):
+    for record, picture in work(plan, benchmark, todo, workers) if todo else ():
         write_atomic(folder / record["picture"], picture)
         append_line(folder / JOURNAL, record)
         yield record
@@ -87,10 +87,10 @@ def key(record: Record) -> Job:
 
 
 def claim(plan: Plan, benchmark: Benchmark, folder: Path) -> None:
-    """Mark a new folder as this plan's; raises ValueError if it is another's."""
+    """Mark a folder without results as this plan's; raises ValueError if it holds another's results."""
     mine = {"benchmark": benchmark.name, "torch": torch.__version__, **plan.model_dump(mode="json")}
     path = folder / "plan.json"
-    if not path.exists():
+    if not (folder / JOURNAL).exists():
         write_atomic(path, json.dumps(mine, indent=1).encode())
         return
     theirs = json.loads(path.read_bytes())

@@ -143,8 +143,7 @@ def read(kind: type[Any], source: Source, device: str | None, dtype: str | None)
     number = getattr(torch, dtype or ("float32" if device == "cpu" else source.dtype))
     safe = {"use_safetensors": True, "trust_remote_code": False}
     folder = source.where if Path(source.where).is_dir() else kind.download(source.where, **safe)
-    texts = {name: read_text_model(Path(folder) / name, number) for name in text_models(Path(folder))}
-    pipeline = kind.from_pretrained(folder, torch_dtype=number, **safe, **texts)
+    pipeline = kind.from_pretrained(folder, torch_dtype=number, **safe, **text_networks(Path(folder), number))
     for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module):
             complete(name, [n for n, p in component.named_parameters() if p.is_meta])
@@ -153,24 +152,18 @@ def read(kind: type[Any], source: Source, device: str | None, dtype: str | None)
     return pipeline.to(device)
 
 
-def text_models(folder: Path) -> list[str]:
-    """Components of a pipeline that are networks of transformers."""
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    parts = {name: part for name, part in index.items() if isinstance(part, list) and part[0] == "transformers"}
-    return [name for name in parts if (folder / name / "config.json").is_file()]
-
-
-def read_text_model(folder: Path, dtype: Any) -> Any:
-    """A network of transformers, which left alone would make up weights that are missing."""
+def text_networks(folder: Path, dtype: Any) -> dict[str, Any]:
+    """The networks of transformers in a pipeline's folder; loaded by the pipeline, they would make up missing weights."""
     import transformers
 
-    index = json.loads((folder.parent / "model_index.json").read_text(encoding="utf-8"))
-    kind = getattr(transformers, index[folder.name][1])
-    model, report = kind.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-    )
-    complete(folder.name, sorted(report["missing_keys"]))
-    return model
+    found = {}
+    for name, part in json.loads((folder / "model_index.json").read_text(encoding="utf-8")).items():
+        if isinstance(part, list) and part[0] == "transformers" and (folder / name / "config.json").is_file():
+            found[name], report = getattr(transformers, part[1]).from_pretrained(
+                folder / name, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+            complete(name, sorted(report["missing_keys"]))
+    return found
 
 
 def complete(component: str, missing: list[str]) -> None:
@@ -189,7 +182,7 @@ def readable(source: Any, hint: str) -> Iterator[None]:
     except LoadError as error:
         raise LoadError(f"cannot load {str(source)!r}: {error}") from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise LoadError(f"cannot load {str(source)!r}: {one_line(error)}{hint}") from error
+        raise LoadError(f"cannot load {str(source)!r}: {one_line(error).rstrip(".")}{hint}") from error
 
 
 def adapted(kind: type[Any], adapter: str, options: dict[str, Any]) -> Callable[[Any], Model]:

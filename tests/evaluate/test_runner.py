@@ -176,6 +176,7 @@ def test_methods_that_cannot_run_are_refused_before_the_first_search(tmp_path, f
     with pytest.raises(ValueError, match=message):
         evaluate(tmp_path, methods=[good, method("bad", **{"verifier": "first", "compute": 2, **fields})])
     assert records(tmp_path) == []
+    assert len(evaluate(tmp_path, methods=[good])) == 12  # the corrected plan may have the folder
 
 
 def test_errors_in_worker_processes_come_through(tmp_path):
