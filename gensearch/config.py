@@ -34,7 +34,9 @@ class RunConfig(BaseModel):
     select: Name | None = None  # picks among finished samples instead of the guide
     holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report
     search: Name = "best_of_n"
-    compute: float | None = Field(default=None, ge=1, le=MAX_COMPUTE)  # prices of one ordinary sample; None: see pipeline
+    compute: float | None = Field(
+        default=None, ge=1, le=MAX_COMPUTE
+    )  # prices of one ordinary sample; None: see pipeline
     knobs: Mapped = {}  # of the search
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     metadata: bool = True  # the recipe inside the PNG files
@@ -76,7 +78,7 @@ def make_config(config: str | None = None, sets: Sequence[str] = (), **given: An
     data = read_preset(config) if config else {}
     for name, value in given.items():
         if isinstance(value, Mapping):
-            data[name] = {**(data.get(name) or {}), **{k: v for k, v in value.items() if v is not None}}
+            data[name] = {**entries(data, name), **value}
         elif value is not None:
             data[name] = value
     for text in sets:
@@ -108,10 +110,17 @@ def assign(data: dict[str, Any], key: str, value: Any) -> None:
     if not dot:
         data[field] = value
         return
-    inside = data.get(field) or {}
-    if not isinstance(inside, Mapping) or field not in {"knobs", "options"}:
+    if field not in {"knobs", "options"}:
         raise ValueError(f"cannot set {key!r}: only knobs and options have entries of their own")
-    data[field] = {**inside, entry: value}
+    data[field] = {**entries(data, field), entry: value}
+
+
+def entries(data: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    """What a field that is a mapping holds so far; raises ValueError if it is something else."""
+    inside = data.get(field, {})
+    if not isinstance(inside, Mapping):
+        raise ValueError(f"{field}: it is {inside!r} in the config; write it as {field}: {{name: value}}")
+    return inside
 
 
 def read_preset(name: str, folder: Path | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Picture = Image.Image
-MAX_TEXT = 200_000  # characters of one PNG text chunk that are read
+MAX_TEXT = 1_000_000  # characters of one PNG text chunk that are read
 MAX_PIXELS = 64_000_000
 FRAME_MS = 125  # per frame of a clip
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -14,7 +15,7 @@ from gensearch.images import Picture, to_images
 from gensearch.run import checked_knobs, open_ended, result, stream
 from gensearch.types import Model, Progress, Proposal, Result, Search
 from verifiers.ensemble import Panel
-from verifiers.types import Verifier
+from verifiers.types import Media, Verifier
 
 DEFAULT_COMPUTE = 16.0
 
@@ -109,12 +110,26 @@ class SearchPipeline:
             compute = DEFAULT_COMPUTE
         guide, select = self.panel.guide, self.panel.select
         chooser = None if select is guide else select
-        return stream(self.search, self.model, guide, prompt, compute=compute, seed=seed, select=chooser, **knobs)
+        settings = {"compute": compute, "seed": seed, "select": chooser, **knobs}
+        rounds = cast(Generator[Progress], stream(self.search, self.model, guide, prompt, **settings))
+        return self._early(rounds, prompt)
+
+    def _early(self, rounds: Generator[Progress], prompt: str) -> Iterator[Progress]:
+        """Ask the hold-outs after the first sample: what they cannot judge is said before the budget is spent."""
+        asked = False
+        with closing(rounds):
+            for step in rounds:
+                if step.base is not None and not asked:
+                    self._opinions(step.base.media[None], prompt)
+                    asked = True
+                yield step
 
     def output(self, prompt: str, found: Result) -> Output:
         """Pictures of the winner, and what the hold-outs think of it and of the base sample (not in the ledger)."""
-        with torch.no_grad():
-            media = torch.stack([found.best.media, found.base.media])
-            report = self.panel.report(media, [prompt] * 2)
-        holdout = {name: (float(total[0]), float(total[1])) for name, total in report.items()}
+        opinions = self._opinions(torch.stack([found.best.media, found.base.media]), prompt)
+        holdout = {name: (float(total[0]), float(total[1])) for name, total in opinions.items()}
         return Output(to_images(found.best.media), found, holdout)
+
+    @torch.no_grad()
+    def _opinions(self, media: Media, prompt: str) -> dict[str, torch.Tensor]:
+        return self.panel.report(media, [prompt] * len(media))

@@ -13,11 +13,19 @@ from verifiers.types import Media, Verifier
 
 
 def generate(model: Model, prompts: Sequence[str], noise: Noise, recipes: Sequence[Recipe]) -> Media:
-    """Take every row from noise [b, *noise_shape] to media [b, ...]; step noise comes from the recipes."""
-    state = model.start(prompts, noise)
-    for step in range(1, model.num_steps):
-        state = model.advance(state, step_noise(recipes, step, model.noise_shape) if model.stochastic else None)
-    return model.render(state)
+    """Take every row from noise [b, *noise_shape] to media [b, ...], one physical batch after the other.
+
+    Step noise of stochastic models comes from the recipes.
+    """
+    media = []
+    for first in range(0, len(prompts), model.batch_size):
+        rows = slice(first, first + model.batch_size)
+        state = model.start(prompts[rows], noise[rows])
+        for step in range(1, model.num_steps):
+            fresh = step_noise(recipes[rows], step, model.noise_shape) if model.stochastic else None
+            state = model.advance(state, fresh)
+        media.append(model.render(state))
+    return torch.cat(media)
 
 
 @torch.no_grad()

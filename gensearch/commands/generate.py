@@ -48,6 +48,7 @@ def generate(
     Ctrl-C keeps the best so far. The same command goes on with an unfinished folder (from the start, checking that
     the recorded rounds repeat bit for bit) and reuses a finished one.
     """
+    loading = {"steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
     wanted = make_config(
         config,
         sets or (),
@@ -56,7 +57,7 @@ def generate(
         holdout=holdout or None,
         metadata=False if no_metadata else None,
         knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
-        options={"steps": steps, "guidance_scale": guidance, "batch_size": batch_size},
+        options={name: value for name, value in loading.items() if value is not None},
     )
     folder = RunFolder(out or default_folder(wanted), wanted)
     if folder.done and not dry_run:
@@ -102,7 +103,8 @@ def go(pipe: SearchPipeline, folder: RunFolder) -> None:
         except KeyboardInterrupt:
             closed = True
     if closed and (progress is None or progress.best is None):
-        raise KeyboardInterrupt
+        typer.echo("error: interrupted before the first sample was finished", err=True)
+        raise typer.Exit(130)
     output = pipe.output(config.prompt, result(progress, closed))
     folder.finish(output, pipe.model)
     if closed:

@@ -176,7 +176,7 @@ def counting(pipeline: Any) -> Iterator[list[int]]:
 def label(source: Any) -> str:
     """A readable name: where a pipeline came from, or what a callable is called."""
     path = getattr(getattr(source, "config", None), "get", lambda _: None)("_name_or_path")
-    return path or getattr(source, "__name__", type(source).__name__)
+    return str(path or getattr(source, "__name__", type(source).__name__))
 
 
 def describe(model: Any, pipeline: Any, settings: dict[str, Any]) -> dict[str, Any]:

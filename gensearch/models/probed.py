@@ -43,6 +43,7 @@ class Probed:
 
     `settings` are keyword arguments of the pipeline call. Construction runs the denoiser twice at most on `prompt`, to
     measure the latents' shape, the steps and the passes per step; raises ValueError if the pipeline ignores `latents`.
+    `noise_shape` is for pipelines whose `latents=` are laid out otherwise than what their scheduler sees (FLUX.2).
     A stochastic scheduler gets the caller's noise; the step after the last network pass takes none.
     """
 
@@ -52,14 +53,16 @@ class Probed:
         self,
         pipeline: Any,
         *,
-        batch_size: int = 1,
+        batch_size: int = 4,  # searches ask for rounds of at least this many
         noise_shape: Sequence[int] | None = None,
         name: str | None = None,
         prompt: str = "a photo of a cat",
         **settings: Any,
     ) -> None:
         if clash := [s for s in settings if s in OURS]:
-            raise ValueError(f"{', '.join(clash)} cannot be a setting of a probed pipeline: the search sets it")
+            raise ValueError(
+                f"{', '.join(clash)} cannot be a setting of a probed pipeline, the search sets it; leave it out"
+            )
         if "latents" not in inspect.signature(pipeline.__call__).parameters:
             raise ValueError(f"{type(pipeline).__name__} takes no `latents`; a search needs to choose the noise")
         self.pipeline = pipeline
@@ -170,7 +173,10 @@ class Probed:
         with counting(self.pipeline) as passed:
             step = self._first_step(prompts, noise)
         if not rearranged(step.x, noise):
-            raise ValueError(f"{self.name} ignores its `latents`: the first step sees other numbers")
+            raise ValueError(
+                f"{self.name} ignores its `latents`: the first step sees other numbers. "
+                "Take a text-to-image or text-to-video pipeline"
+            )
         self.nfe_per_step = passed[0] // self.batch_size
         self.num_steps = getattr(self.pipeline, "_num_timesteps", None) or len(step.scheduler.timesteps)
         self.stochastic = step.drew and self.num_steps > 1

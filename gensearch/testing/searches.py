@@ -2,149 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from functools import wraps
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from gensearch.ledger import BudgetSpent, Cost
-from gensearch.models.toy import GaussianFlow
-from gensearch.noise import randn, remake
-from gensearch.run import result, stream
-from gensearch.sampling import generate, price
-from gensearch.testing.verifiers import LinearScore
+from gensearch.run import result
+from gensearch.sampling import price
+from gensearch.testing.setting import Failing, Setting, Unscorable, digest, finished, told, watched
 from gensearch.testing.witness import Failure, assert_booked, counting, disturb, global_state, weights_of
-from gensearch.types import Model, Progress, Recipe, Result, Round, Search
+from gensearch.types import Round, Search
 from verifiers.random import RandomScore
-from verifiers.types import Media, Scores, Verifier
-
-
-@torch.no_grad()
-def replay(model: Model, prompt: str, recipe: Recipe) -> Media:
-    """The picture [3, h, w] that a recipe describes."""
-    return generate(model, [prompt], remake(recipe, model.noise_shape), [recipe])[0]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A search with its knobs, and the closed-form world that it is tried in."""
-
-    search: Search
-    knobs: Mapping[str, Any] = field(default_factory=dict)
-    model: Any = field(
-        default_factory=lambda: GaussianFlow((1, 4, 4), num_steps=3, churn=0.5, guidance=1.5, batch_size=3)
-    )
-    verifier: Verifier = field(default_factory=lambda: LinearScore(randn([4], (1, 4, 4))[0]))
-    blind: Callable[[int], Verifier] = RandomScore  # from a seed: a verifier that knows nothing
-    replay: Callable[[Model, str, Recipe], Media] = replay
-    prompt: str = "a photo of a red star"
-    compute: int = 13
-    extends: bool = True  # whether a longer search begins with the samples of a shorter one
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """The real modules by ledger column."""
-        return {"nfe": self.model.network, "decoded": self.model.decoder}
-
-    def stream(self, **changes: Any) -> Iterator[Progress]:
-        """Start the search; `changes` go to `stream`, or replace fields of this setting."""
-        own = {
-            name: changes.pop(name) for name in [*changes] if name in self.__dataclass_fields__ and name != "compute"
-        }
-        here = replace(self, **own)
-        budget = {} if "limit" in changes else {"compute": here.compute}
-        options = {"seed": 5} | budget | changes | dict(here.knobs)
-        return stream(here.search, here.model, here.verifier, here.prompt, **options)
-
-    def rounds(self, **changes: Any) -> list[Progress]:
-        """Run the search to its end."""
-        return list(self.stream(**changes))
-
-    def result(self, **changes: Any) -> Result:
-        """Run the search and return its result."""
-        return result(self.rounds(**changes)[-1])
-
-
-class Unscorable:
-    """A verifier that cannot score some samples, by their content, and remembers how many."""
-
-    def __init__(self, verifier: Verifier, share: float) -> None:
-        self.verifier = verifier
-        self.lottery = RandomScore(3)
-        self.share = share
-        self.name = "unscorable"
-        self.differentiable = verifier.differentiable
-        self.refused = 0
-
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """The inner scores, NaN for about `share` of the samples."""
-        missing = self.lottery(media, prompts).total < self.share
-        self.refused += int(missing.sum())
-        return Scores(self.verifier(media, prompts, progress=progress).total.masked_fill(missing, torch.nan))
-
-
-class Failing:
-    """A verifier whose call number `at` raises."""
-
-    def __init__(self, verifier: Verifier, at: int) -> None:
-        self.verifier = verifier
-        self.left = at
-        self.name = "failing"
-        self.differentiable = verifier.differentiable
-
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """The inner scores, until it raises Failure."""
-        if not self.left:
-            raise Failure("the verifier fails, as staged")
-        self.left -= 1
-        return self.verifier(media, prompts, progress=progress)
-
-
-def watched(search: Search, log: list[str]) -> Search:
-    """The same search, writing down when its body ends."""
-
-    @wraps(search)
-    def body(*args: Any, **kwargs: Any) -> Iterator[Round]:
-        try:
-            yield from search(*args, **kwargs)
-        finally:
-            log.append("ended")
-
-    return body
-
-
-def told(rounds: list[Progress]) -> list[tuple[Any, ...]]:
-    """Everything that two runs must have in common, bit for bit."""
-    return [
-        (
-            p.round.recipes,
-            p.round.ids,
-            p.round.parents,
-            p.round.done,
-            digest(p.round.media),
-            digest(p.round.scores.total),
-        )
-        for p in rounds
-    ]
-
-
-def digest(values: Tensor) -> bytes:
-    """The bytes of a tensor."""
-    return values.detach().cpu().contiguous().numpy().tobytes()
-
-
-def finished(rounds: list[Progress]) -> list[tuple[int, float, bytes, Recipe]]:
-    """Every finished sample in order: id, score, picture, recipe."""
-    return [
-        (r.ids[i], float(r.scores.total[i]), digest(r.media[i]), r.recipes[i])
-        for r in (p.round for p in rounds)
-        if r.done
-        for i in range(len(r.ids))
-    ]
 
 
 class SearchLaws:

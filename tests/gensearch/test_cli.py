@@ -17,7 +17,7 @@ from gensearch.registry import Entry
 from verifiers.random import RandomScore
 
 ROOT = Path(__file__).parents[2]
-PROMPT = "a red star"
+PROMPT = "a photo of a red star"
 TOY = ["--model", "toy/turbo", "--verifier", "random"]
 
 
@@ -129,7 +129,7 @@ def test_ctrl_c_keeps_the_best_and_the_same_command_finishes(monkeypatch, capsys
 def test_ctrl_c_before_anything_was_finished_is_130_and_one_line(monkeypatch, capsys):
     monkeypatch.setitem(registry.VERIFIERS, "random", Entry(lambda: Interrupting(1), ""))
     assert gensearch("generate", PROMPT, *TOY, "--out", "out") == 130
-    assert capsys.readouterr().err.strip() == "error: interrupted"
+    assert capsys.readouterr().err.strip() == "error: interrupted before the first sample was finished"
     assert not Path("out/best.png").exists()
 
 

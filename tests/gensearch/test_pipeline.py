@@ -157,3 +157,11 @@ def test_the_public_names_exist_and_others_do_not():
     assert {name: getattr(gensearch, name) for name in gensearch.__all__}["SearchPipeline"] is SearchPipeline
     with pytest.raises(AttributeError, match="no attribute 'Pipeline'"):
         gensearch.Pipeline  # noqa: B018
+
+
+def test_a_holdout_that_cannot_judge_the_prompt_says_so_before_the_budget_is_spent():
+    guide = Brightness(interrupt_at=2)  # a second round would be interrupted
+    pipe = SearchPipeline(model(), guide, compute=50, holdout=["shapes/judge"])
+    with pytest.raises(ValueError, match="outside the grammar|not a prompt|prompt"):
+        pipe("nothing that this world can draw")
+    assert guide.left == 1

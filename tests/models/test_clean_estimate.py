@@ -19,7 +19,8 @@ BETAS = {"beta_start": 0.001, "beta_end": 0.008}
 
 CASES = [(name, "vp", {**BETAS, "prediction_type": p}) for name in DISCRETE for p in ("epsilon", "v_prediction")]
 CASES += [(name, "vp", {**BETAS, "prediction_type": p}) for name in SOLVERS for p in ("epsilon", "v_prediction")]
-CASES += [("DPMSolverMultistep", "vp", {**BETAS, "algorithm_type": a}) for a in ("dpmsolver", "sde-dpmsolver++")]
+CASES += [("DPMSolverMultistep", "vp", {**BETAS, "algorithm_type": "sde-dpmsolver++"})]
+CASES += [("DPMSolverMultistep", "vp", {**BETAS, "algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"})]
 CASES += [(name, "vp", {**BETAS, "prediction_type": "sample"}) for name in ("DDIM", "TCD", "UniPCMultistep")]
 CASES += [
     (name, "karras", {**BETAS, "prediction_type": p, "timestep_spacing": "leading"})

@@ -18,7 +18,7 @@ MODELS = {
     "flow": lambda: GaussianFlow((1, 5, 3), num_steps=5, batch_size=2),
     "stochastic guided flow": lambda: GaussianFlow((3, 4, 4), num_steps=4, churn=0.7, guidance=1.5, batch_size=5),
     "mixture": lambda: GaussianMixture((1, 6, 5), num_steps=3, batch_size=4),
-    "stochastic guided mixture": lambda: GaussianMixture((3, 3, 3), num_steps=6, churn=0.4, guidance=3.0, batch_size=1),
+    "stochastic guided mixture": lambda: GaussianMixture((3, 3, 3), num_steps=3, churn=0.4, guidance=3.0, batch_size=1),
 }
 
 
