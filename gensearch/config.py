@@ -34,9 +34,7 @@ class RunConfig(BaseModel):
     select: Name | None = None  # picks among finished samples instead of the guide
     holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report
     search: Name = "best_of_n"
-    compute: float | None = Field(
-        default=None, ge=1, le=MAX_COMPUTE
-    )  # prices of one ordinary sample; None: see pipeline
+    compute: float | None = Field(default=None, ge=1, le=MAX_COMPUTE)  # prices of one ordinary sample
     knobs: Mapped = {}  # of the search
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     metadata: bool = True  # the recipe inside the PNG files

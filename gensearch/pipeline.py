@@ -78,7 +78,7 @@ class SearchPipeline:
         options: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> SearchPipeline:
-        """Load a model by name or path with `options` (steps, guidance_scale, batch_size, device...); see `__init__`."""
+        """Load a model by name or path with `options` (steps, batch_size, device...); the rest as for the class."""
         return cls(registry.load_model(source, **(options or {})), verifier, search, **settings)
 
     @classmethod

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gensearch.errors import nearest
 from gensearch.images import decode, digest, to_pixels
 from gensearch.record import Provenance, read_json, read_provenance
 
@@ -72,7 +71,7 @@ def refuse_unknown(name: str, source: Path) -> None:
 
     if name not in models():
         raise ValueError(
-            f"{source} asks for the model {name!r}, which is not a registered one{nearest(name, models())} "
+            f"{source} asks for the model {name!r}, which is not one of `gensearch list models`. "
             f"If you trust it, add --model {name!r}"
         )
 
@@ -95,6 +94,8 @@ def make(about: Provenance, model: Model) -> np.ndarray:
     from gensearch.sampling import generate
 
     recipe = tuple(tuple(move) for move in about.recipe)
+    if recipe[0][0] != "gaussian":
+        raise ValueError(f"this version cannot follow the recipe: it starts with {recipe[0][0]!r} and not 'gaussian'")
     try:
         noise = remake(recipe, model.noise_shape)
     except (TypeError, ValueError, RuntimeError) as error:

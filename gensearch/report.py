@@ -26,11 +26,12 @@ def write_report(folder: Path) -> None:
     config = validate(read_json(folder / "config.json")["config"])
     result, rounds = read_json(folder / "result.json"), read_journal(folder)
     template = Template((files("gensearch") / "report.html").read_text(encoding="utf-8"))
+    same = "the same sample: " if result["best"]["id"] == result["base"]["id"] else ""
     page = template.substitute(
         prompt=escape(config.prompt),
         lead=lead(config, result),
         base=figure(folder / "base.png", "one ordinary sample", result["base"]["score"]),
-        best=figure(folder / "best.png", "best of the search", result["best"]["score"]),
+        best=figure(folder / "best.png", same + "best of the search", result["best"]["score"]),
         curve=curve([(nfe, best) for nfe, _, best in result["curve"]], result["base"]["score"]),
         scores=scores_table(config, result),
         ledger=ledger_table(result["ledger"]),

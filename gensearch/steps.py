@@ -1,8 +1,8 @@
 """Sampling steps as pure functions: what a network output says, the reverse kernels, and the forward kernel.
 
 Every path is Gaussian, x = a * clean + b * noise. Three are in use: variance preserving (a^2 + b^2 = 1, given by
-abar = a^2), k-diffusion (a = 1, b = sigma) and flow (a = 1 - t, b = t). All schedule values are tensors [b], one per row,
-so that rows may stand at different steps; samples are [b, *].
+abar = a^2), k-diffusion (a = 1, b = sigma) and flow (a = 1 - t, b = t). All schedule values are tensors [b], one per
+row, so that rows may stand at different steps; samples are [b, *].
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from diffusers import (
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, PreTrainedTokenizerFast
 
-WORDS = "a photo of red blue green star circle cat dog two and".split()
+WORDS = ["a", "photo", "of", "red", "blue", "green", "star", "circle", "cat", "dog", "two", "and"]
 LENGTH = 12  # of every prompt in tokens
 
 
@@ -27,9 +27,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     inner.normalizer = normalizers.Lowercase()
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    inner.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
-    )
+    inner.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
     special = dict(bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
     return PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=LENGTH, **special)
 

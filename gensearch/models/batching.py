@@ -13,7 +13,8 @@ def in_batches(function: Callable[..., Tensor], batch_size: int, *tensors: Tenso
 
     The last batch is filled by repeating its own rows, and what they give is dropped. Returns [b, *]; b >= 1.
     """
-    return torch.cat([part(function, batch_size, *pieces) for pieces in zip(*(t.split(batch_size) for t in tensors))])
+    pieces = zip(*(t.split(batch_size) for t in tensors), strict=True)
+    return torch.cat([part(function, batch_size, *piece) for piece in pieces])
 
 
 def part(function: Callable[..., Tensor], batch_size: int, *tensors: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ def locate(source: str) -> Source:
         if source not in own:
             raise LoadError(f"no embedded model is called {source!r}{nearest(source, own)}")
         return in_folder(own[source])
-    if Path(source).expanduser().is_dir():
+    if source and Path(source).expanduser().is_dir():
         return in_folder(Path(source).expanduser())
     if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source):
         raise LoadError(f"no folder and no model is called {source!r}{similar(source, [*own, *known])}")
@@ -153,7 +153,7 @@ def read(kind: type[Any], source: Source, device: str | None, dtype: str | None)
 
 
 def text_networks(folder: Path, dtype: Any) -> dict[str, Any]:
-    """The networks of transformers in a pipeline's folder; loaded by the pipeline, they would make up missing weights."""
+    """The networks of transformers in a pipeline's folder, which left to it would make up missing weights."""
     import transformers
 
     found = {}
@@ -169,7 +169,9 @@ def text_networks(folder: Path, dtype: Any) -> dict[str, Any]:
 def complete(component: str, missing: list[str]) -> None:
     """Refuse a network that lacks weights."""
     if missing:
-        raise LoadError(f"{component} lacks {len(missing)} weights, the first is {missing[0]}; download or copy it again")
+        raise LoadError(
+            f"{component} lacks {len(missing)} weights, the first is {missing[0]}; download or copy it again"
+        )
 
 
 @contextmanager
@@ -182,7 +184,8 @@ def readable(source: Any, hint: str) -> Iterator[None]:
     except LoadError as error:
         raise LoadError(f"cannot load {str(source)!r}: {error}") from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise LoadError(f"cannot load {str(source)!r}: {one_line(error).rstrip(".")}{hint}") from error
+        why = one_line(error).rstrip(".")
+        raise LoadError(f"cannot load {str(source)!r}: {why}{hint}") from error
 
 
 def adapted(kind: type[Any], adapter: str, options: dict[str, Any]) -> Callable[[Any], Model]:

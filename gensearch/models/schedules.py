@@ -31,11 +31,14 @@ class Schedule(Protocol):
     init: Tensor | float  # standard deviation of the first sample
     stochastic: bool
 
-    def scaled(self, x: Tensor, index: Tensor) -> Tensor: ...
+    def scaled(self, x: Tensor, index: Tensor) -> Tensor:
+        """What the network is shown of x [b, *]."""
 
-    def clean(self, x: Tensor, output: Tensor, index: Tensor) -> Tensor: ...
+    def clean(self, x: Tensor, output: Tensor, index: Tensor) -> Tensor:
+        """The clean estimate behind a network output, both [b, *]."""
 
-    def transition(self, x: Tensor, output: Tensor, index: Tensor) -> Transition: ...
+    def transition(self, x: Tensor, output: Tensor, index: Tensor) -> Transition:
+        """The kernel of the step to the next position."""
 
 
 class Found(NamedTuple):

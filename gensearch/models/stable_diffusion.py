@@ -106,7 +106,9 @@ class StableDiffusion:
         Starts from x, and for finished rows from the sample; 1 <= step <= state.step.
         """
         if bool(((step < 1) | (step > state.step)).any()):
-            raise ValueError(f"cannot rewind rows at steps {state.step.tolist()} to {step.tolist()}; go back, to 1 or more")
+            raise ValueError(
+                f"cannot rewind rows at steps {state.step.tolist()} to {step.tolist()}; go back, to 1 or more"
+            )
         level = torch.where(state.done, self.num_steps, state.step - 1)
         a, b = self.schedule.signal, self.schedule.noise
         (done,) = kernels.rows(state.x, state.done)
@@ -115,7 +117,7 @@ class StableDiffusion:
         return self._look(state.prompts, kernels.draw(kernel, noise.to(x)), step - 1)
 
     def render(self, state: State) -> Media:
-        """Decode the clean estimates to [b, 3, height, width] in [0, 1], through the pipeline's safety checker if any."""
+        """Decode the clean estimates to [b, 3, height, width] in [0, 1]; a safety checker in the pipeline is heard."""
         return in_batches(self._decode, self.batch_size, state.clean)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -153,10 +155,11 @@ class StableDiffusion:
         )[0].float()
         if passes == 1:
             return output
-        return guided(*output.chunk(2), self.guidance_scale, self.guidance_rescale)
+        without, told = output.chunk(2)
+        return guided(without, told, self.guidance_scale, self.guidance_rescale)
 
     def _encoded(self, prompt: str) -> tuple[Tensor, ...]:
-        """Text embeddings [1, nfe_per_step, length, width], the empty or negative prompt first; SDXL adds pooled ones."""
+        """Text embeddings [1, nfe_per_step, length, width], the negative prompt first; SDXL adds pooled ones."""
         if prompt not in self._text:
             while len(self._text) >= PROMPTS_KEPT:
                 del self._text[next(iter(self._text))]
@@ -212,7 +215,7 @@ def stacked(conditions: Tensor) -> Tensor:
 def guided(without: Tensor, told: Tensor, scale: float, rescale: float) -> Tensor:
     """Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598), its spread partly put back.
 
-    `rescale` in [0, 1] is how far towards the spread of the conditional output (Lin et al. 2023, arXiv:2305.08891, 3.4).
+    `rescale` in [0, 1] is how far back to the conditional output's spread (Lin et al. 2023, arXiv:2305.08891, 3.4).
     """
     output = without + scale * (told - without)
     if not rescale:
@@ -228,7 +231,9 @@ def picture_size(pipeline: Any, height: int | None, width: int | None) -> tuple[
     tall, wide = (sample, sample) if isinstance(sample, int) else sample
     size = height or tall * factor, width or wide * factor
     if any(side % factor or side < factor for side in size):
-        raise ValueError(f"pictures of {size[0]}x{size[1]} are not made of {factor}x{factor} blocks; use multiples of {factor}")
+        raise ValueError(
+            f"pictures of {size[0]}x{size[1]} are not made of {factor}x{factor} blocks; use multiples of {factor}"
+        )
     return size
 
 

@@ -72,14 +72,26 @@ CASES = [  # scheduler, steps, guidance, rescale, batch
     (lambda: tiny.scheduler(DDIMScheduler), 5, 1.0, 0.0, 1),
     (lambda: tiny.scheduler(DDIMScheduler, set_alpha_to_one=False), 2, 6.0, 0.0, 1),
     (lambda: tiny.scheduler(DDIMScheduler, timestep_spacing="trailing"), 7, 3.0, 0.0, 2),  # 7 does not divide 1000
-    (lambda: tiny.scheduler(DDIMScheduler, prediction_type="v_prediction", timestep_spacing="linspace"), 2, 0.0, 0.0, 2),
+    (
+        lambda: tiny.scheduler(DDIMScheduler, prediction_type="v_prediction", timestep_spacing="linspace"),
+        2,
+        0.0,
+        0.0,
+        2,
+    ),
     (lambda: tiny.scheduler(DDIMScheduler, prediction_type="sample"), 2, 0.0, 0.0, 1),
     (lambda: zero_snr(), 1, 0.0, 0.0, 1),
     (lambda: zero_snr(), 5, 3.0, 0.7, 2),
     (lambda: tiny.scheduler(EulerDiscreteScheduler), 5, 0.0, 0.0, 1),
     (lambda: tiny.scheduler(EulerDiscreteScheduler, timestep_spacing="trailing"), 1, 0.0, 0.0, 3),
     (lambda: tiny.scheduler(EulerDiscreteScheduler, timestep_spacing="leading"), 2, 4.0, 0.0, 1),
-    (lambda: tiny.scheduler(EulerDiscreteScheduler, prediction_type="v_prediction", use_karras_sigmas=True), 5, 4.0, 0.5, 2),
+    (
+        lambda: tiny.scheduler(EulerDiscreteScheduler, prediction_type="v_prediction", use_karras_sigmas=True),
+        5,
+        4.0,
+        0.5,
+        2,
+    ),
     (lambda: zero_snr(EulerDiscreteScheduler), 2, 2.0, 0.0, 1),
 ]
 
@@ -89,9 +101,7 @@ CASES = [  # scheduler, steps, guidance, rescale, batch
 def test_equals_the_pipelines_own_call(request, family, schedule, steps, guidance, rescale, batch):
     pipeline = request.getfixturevalue(family)
     pipeline.scheduler = schedule()
-    model = StableDiffusion(
-        pipeline, steps=steps, guidance_scale=guidance, guidance_rescale=rescale, batch_size=batch
-    )
+    model = StableDiffusion(pipeline, steps=steps, guidance_scale=guidance, guidance_rescale=rescale, batch_size=batch)
     noise = randn(range(batch), model.noise_shape)
     made = ours(model, noise)
     assert made.std() > 0.01
@@ -176,7 +186,6 @@ def test_rows_may_stand_at_different_steps(walker):
     same(both[[1]], walker.advance(late, noise[[2]]))
     assert both.step.tolist() == [2, 4]
     assert both.done.tolist() == [False, True]
-    assert torch.equal(both.clean[1], both.x[1] * 0 + walker.advance(late, noise[[2]]).clean[0])
 
 
 @torch.no_grad()
@@ -300,7 +309,8 @@ def test_not_a_number_stays_one(sd):
     assert made[1].isfinite().all()
 
 
-def test_text_is_encoded_once_per_prompt_and_forgotten_in_the_end(sd):
+def test_text_is_encoded_once_per_prompt_and_forgotten_in_the_end(sd, monkeypatch):
+    monkeypatch.setattr("gensearch.models.stable_diffusion.PROMPTS_KEPT", 3)
     sd.scheduler = zero_snr()
     model = StableDiffusion(sd, steps=2, guidance_scale=2.0, batch_size=2)
     calls: list[int] = []
@@ -308,9 +318,9 @@ def test_text_is_encoded_once_per_prompt_and_forgotten_in_the_end(sd):
     ours(model, randn([1, 2, 3], model.noise_shape))
     hook.remove()
     assert len(calls) == 2  # the prompt and the empty one, for three samples and two steps
-    for i in range(80):
-        model._encoded(" ".join(["red"] * (i % 9) + ["star"] * (i // 9)))
-    assert len(model._text) <= 64
+    for prompt in ("red", "green", "blue"):
+        model._encoded(prompt)
+    assert list(model._text) == ["red", "green", "blue"]
 
 
 def test_a_safety_checker_blackens_what_it_flags(sd):

@@ -107,7 +107,7 @@ def train(out: Path, *, name: str, scenes: int, steps: int, size: int, lr: float
         return (v - (a * eps - s * z)).square().mean()
 
     fit(networks, loss, folder=out / name, steps=steps, lr=lr, bf16=True)
-    save_pipeline(networks, vae, out / name / "model", settings={"steps": 12, "guidance_scale": 3.0, "batch_size": 16})
+    save_pipeline(networks, vae, out / name / "model", settings={"steps": 24, "guidance_scale": 2.5, "batch_size": 16})
 
 
 def save_pipeline(networks: TextToLatent, vae: Any, folder: Path, settings: dict[str, Any]) -> None:

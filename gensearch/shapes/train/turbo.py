@@ -21,7 +21,7 @@ from gensearch.shapes.train.data import token_ids
 from gensearch.shapes.train.loop import fit
 from gensearch.shapes.train.sd import TextToLatent, save_pipeline, scheduler
 
-TEACHER_STEPS, GUIDANCE = 6, 3.0
+TEACHER_STEPS, GUIDANCE = 10, 2.5
 
 
 def trailing(steps: int) -> list[int]:
