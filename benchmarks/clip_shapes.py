@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from scipy.stats import rankdata, spearmanr
 
+from gensearch import registry
 from gensearch.models.load import load
 from gensearch.noise import gaussian
-from gensearch.registry import build_verifier
 from gensearch.sampling import generate
 from gensearch.shapes import world
 from gensearch.shapes.judge import ShapesJudge
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--model", default="shapes/turbo")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    clip = build_verifier(args.clip)
+    clip = registry.verifier(args.clip)
     with torch.no_grad():
         found = {"clip": args.clip, **retrieval(clip), "model": args.model, **agreement(clip, load(args.model))}
     print(

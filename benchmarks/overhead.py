@@ -1,7 +1,7 @@
 """What a search costs beside its network passes, and against the loop that is usually written instead.
 
     python benchmarks/overhead.py --n 16
-    python benchmarks/overhead.py --model stabilityai/sd-turbo --verifier clip/ViT-B-32 --json
+    python benchmarks/overhead.py --model stabilityai/sd-turbo --verifier clip:ViT-B-32@laion2b_s34b_b79k --json
 
 Three ways to the best of N pictures of one prompt, timed in turn with a new prompt each time, so that every way
 encodes its text once or as often as it does: `search` is gensearch; `bare` calls the same networks on the same

@@ -30,11 +30,12 @@ def shapes_clip(name: str) -> Verifier:
     return CLIPScore.load(str(files("gensearch") / "shapes" / "weights" / name), name=f"shapes/{name}")
 
 
-def open_clip(architecture: str, weights: str) -> Verifier:
-    """An open_clip model with the weights of one of its tags."""
+def open_clip(source: str) -> Verifier:
+    """Any open_clip model, as `ARCHITECTURE@TAG` or the path of a local folder."""
     from verifiers.clip import CLIPScore
 
-    return CLIPScore.load(architecture, weights, name=f"clip/{architecture}")
+    model, _, tag = source.partition("@")
+    return CLIPScore.load(model, tag or None, name=f"clip:{source}")
 
 
 def shapes_judge() -> Verifier:
@@ -63,8 +64,9 @@ VERIFIERS: dict[str, Entry] = {
     "shapes/clip-holdout": Entry(lambda: shapes_clip("clip-holdout"), "another CLIP of that world, for --holdout"),
     "shapes/judge": Entry(shapes_judge, "exact: 1 if the picture shows what its prompt asks for"),
     "shapes/partial": Entry(shapes_partial, "exact: the share of the prompt's clauses fulfilled"),
-    "clip/ViT-B-32": Entry(lambda: open_clip("ViT-B-32", "laion2b_s34b_b79k"), "CLIP score, downloaded"),
-    "clip/ViT-L-14": Entry(lambda: open_clip("ViT-L-14", "datacomp_xl_s13b_b90k"), "CLIP score, downloaded"),
+    "clip:ViT-B-32@laion2b_s34b_b79k": Entry(
+        lambda: open_clip("ViT-B-32@laion2b_s34b_b79k"), "CLIP score; any open_clip ARCHITECTURE@TAG or local folder"
+    ),
     "random": Entry(random_score, "the control: no search may gain by it"),
 }
 
@@ -76,10 +78,15 @@ def verifier(name: str) -> Verifier:
     """
     terms = parse_verifier(name)
     if len(terms) == 1 and terms[0][1] == 1:
-        return VERIFIERS[terms[0][0]].build()
+        return single(terms[0][0])
     from verifiers.ensemble import Term, WeightedSum
 
-    return WeightedSum(*(Term(VERIFIERS[known].build(), weight) for known, weight in terms), name=name)
+    return WeightedSum(*(Term(single(known), weight) for known, weight in terms), name=name)
+
+
+def single(name: str) -> Verifier:
+    """One verifier by its registered name, or an open_clip model as `clip:SOURCE`."""
+    return open_clip(name.removeprefix("clip:")) if name.startswith("clip:") else VERIFIERS[name].build()
 
 
 def parse_verifier(name: str) -> list[tuple[str, float]]:
@@ -88,13 +95,13 @@ def parse_verifier(name: str) -> list[tuple[str, float]]:
 
 
 def weigh(term: str) -> tuple[str, float]:
-    """A registered name and its weight, from `name` or `weight*name`; raises ValueError for anything else."""
+    """A name and its weight, from `name` or `weight*name`; raises ValueError for anything else."""
     weight, star, name = term.rpartition("*")
     try:
         factor = float(weight) if star else 1.0
     except ValueError:
         raise ValueError(f"{weight!r} is no weight; write a sum as 'shapes/clip+0.5*random'") from None
-    if name not in VERIFIERS:
+    if name not in VERIFIERS and not name.startswith("clip:"):
         raise ValueError(f"no verifier is called {name!r}{nearest(name, VERIFIERS)}")
     return name, factor
 

@@ -67,6 +67,8 @@ def test_options_replace_the_folders_settings(saved):
 def test_embedded_models_have_names(saved, tmp_path, monkeypatch):
     shutil.copytree(saved, tmp_path / "shapes" / "weights" / "sd")
     monkeypatch.setattr(module, "files", lambda _: tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "presets.yaml").write_text("a/b: {licence: MIT, dtype: float32, settings: {}}")
     assert load("shapes/sd").name == "shapes/sd"
     with pytest.raises(LoadError, match="no embedded model is called 'shapes/sdd'; did you mean 'shapes/sd'?"):
         load("shapes/sdd")
@@ -145,6 +147,7 @@ def test_a_loaded_pipeline_stays_where_it_is():
         load(print, adapter="probed")
 
 
+@pytest.mark.filterwarnings("ignore:.*local_dir_use_symlinks")  # diffusers still passes it
 @pytest.mark.parametrize(
     ("source", "message"),
     [
