@@ -34,4 +34,5 @@ def settings(module: nn.Module) -> dict[str, Any]:
     """A network's configuration, without where it came from and which version wrote it."""
     config: Any = getattr(module, "config", {})
     found = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-    return {k: v for k, v in found.items() if not k.startswith("_") and k not in ("transformers_version", "dtype")}
+    written = ("transformers_version", "architectures", "dtype")  # by saving and loading
+    return {k: v for k, v in found.items() if not k.startswith("_") and k not in written}
