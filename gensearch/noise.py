@@ -61,11 +61,17 @@ def _rotate(pivot: Tensor, direction: Tensor, cosine: float) -> Tensor:
 
 
 def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
-    """The noise [1, *shape] that a recipe describes: ("gaussian", seed) and then any ("nearby", seed, cosine)."""
+    """The noise [1, *shape] that a recipe describes: ("gaussian", seed) and then any ("nearby", seed, cosine).
+
+    Raises ValueError for moves of other kinds, which a newer version may have recorded.
+    """
+    moves = [move for move, *_ in recipe]
+    if moves != ["gaussian"] + ["nearby"] * (len(moves) - 1):
+        raise ValueError(
+            f"cannot remake noise from the moves {moves}; a recipe is one 'gaussian' and then 'nearby' ones"
+        )
     noise = randn([recipe[0][1]], shape)
-    for move, seed, cosine in recipe[1:]:
-        if move != "nearby":
-            raise ValueError(f"unknown move {move!r} in a recipe; this version knows 'gaussian' and 'nearby'")
+    for _, seed, cosine in recipe[1:]:
         noise = nearby(noise, randn([seed], shape), cosine)
     return noise
 

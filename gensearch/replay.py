@@ -94,8 +94,6 @@ def make(about: Provenance, model: Model) -> np.ndarray:
     from gensearch.sampling import generate
 
     recipe = tuple(tuple(move) for move in about.recipe)
-    if recipe[0][0] != "gaussian":
-        raise ValueError(f"this version cannot follow the recipe: it starts with {recipe[0][0]!r} and not 'gaussian'")
     try:
         noise = remake(recipe, model.noise_shape)
     except (TypeError, ValueError, RuntimeError) as error:

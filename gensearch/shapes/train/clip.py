@@ -30,7 +30,7 @@ TEXT = {
     "pad_id": 0,
 }
 VISION = {
-    "clip": {"image_size": 64, "layers": 6, "width": 192, "head_width": 48, "patch_size": 8},
+    "clip": {"image_size": 64, "layers": 4, "width": 160, "head_width": 40, "patch_size": 8},
     "clip-holdout": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 24, "head_width": 48},
 }
 PREPROCESS = {"size": 64, "mean": [0.85, 0.82, 0.84], "std": [0.25, 0.27, 0.25], "interpolation": "bicubic"}

@@ -1,0 +1,73 @@
+"""Draw docs/base_vs_searched.png from an evaluation: python benchmarks/figure.py runs/table [--out FILE].
+
+Left, pairs of the base picture and the best of 16 for prompts of every tag; right, the exact judge's overall score
+against samples drawn, for the CLIP guide and for the oracle. Expects the methods of the preset `shapes_turbo`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from gensearch.evaluate.runner import records
+
+CURVES = {
+    "guided by shapes/clip": ("base", "best4", "best16", "best64"),
+    "oracle": ("base", "oracle4", "oracle16", "oracle64"),
+}
+
+
+def pairs(folder: Path, count: int) -> list[tuple[str, Path, Path]]:
+    """(prompt, base picture, best-of-16 picture): of each tag first where the search changed the verdict."""
+    found = {(r["prompt"], r["method"]): r for r in records(folder) if r["seed"] == 0}
+    base = [r for (_, method), r in found.items() if method == "base"]
+    chosen: list[tuple[str, Path, Path]] = []
+    for tag in dict.fromkeys(r["tag"] for r in base):
+        of_tag = [(r, found[r["prompt"], "best16"]) for r in base if r["tag"] == tag]
+        of_tag.sort(key=lambda pair: pair[0]["judge"] - pair[1]["judge"])
+        chosen += [(a["text"], folder / a["picture"], folder / b["picture"]) for a, b in of_tag[:count]]
+    return chosen
+
+
+def main() -> None:
+    """Draw and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/base_vs_searched.png"))
+    args = parser.parse_args()
+    summary = json.loads((args.folder / "summary.json").read_text())
+    figure = plt.figure(figsize=(12, 4.6), dpi=110)
+    left, right = figure.subfigures(1, 2, width_ratios=(1.7, 1))
+    shown = pairs(args.folder, 2)[:12]
+    for i, (prompt, base, best) in enumerate(shown):
+        for k, path in enumerate((base, best)):
+            axes = left.add_subplot(3, 8, 2 * i + k + 1)
+            axes.imshow(Image.open(path).resize((256, 256), Image.Resampling.NEAREST))
+            axes.set_axis_off()
+            axes.set_title("base" if k == 0 else "best of 16", fontsize=7, color="gray" if k == 0 else "black", pad=2)
+        left.text(
+            ((i % 4) + 0.5) / 4, 1 - (i // 4 + 0.98) / 3, prompt.removeprefix("a photo of "), ha="center", fontsize=7
+        )
+    axes = right.add_subplot()
+    overall = {n: m["scores"][summary["judge"]]["overall"] for n, m in summary["methods"].items()}
+    for label, names in CURVES.items():
+        axes.plot((1, 4, 16, 64), [overall[name] for name in names], marker="o", label=label)
+    axes.set_xscale("log", base=4)
+    axes.set_xticks((1, 4, 16, 64), ("1", "4", "16", "64"))
+    axes.set(xlabel="samples drawn", ylabel="GenEval-Shapes overall (exact judge)", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.out)
+    print(args.out)
+
+
+if __name__ == "__main__":
+    main()
