@@ -39,8 +39,9 @@ class State:
         return self.step >= self.num_steps
 
     def __getitem__(self, keep: Tensor | Sequence[int]) -> State:
-        """Gather rows; indices may repeat (branching) or be fewer (pruning)."""
-        rows = torch.as_tensor(keep, dtype=torch.long)
+        """Gather rows by index, where indices may repeat (branching) or be fewer (pruning), or by a boolean mask."""
+        rows = torch.as_tensor(keep).cpu()
+        rows = rows.nonzero().flatten() if rows.dtype == torch.bool else rows.long()
         return replace(
             self,
             prompts=tuple(self.prompts[i] for i in rows.tolist()),
