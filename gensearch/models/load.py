@@ -143,13 +143,28 @@ def read(kind: type[Any], source: Source, device: str | None, dtype: str | None)
     number = getattr(torch, dtype or ("float32" if device == "cpu" else source.dtype))
     safe = {"use_safetensors": True, "trust_remote_code": False}
     folder = source.where if Path(source.where).is_dir() else kind.download(source.where, **safe)
-    pipeline = kind.from_pretrained(folder, torch_dtype=number, **safe, **text_networks(Path(folder), number))
+    with quiet():
+        pipeline = kind.from_pretrained(folder, dtype=number, **safe, **text_networks(Path(folder), number))
     for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module):
             complete(name, [n for n, p in component.named_parameters() if p.is_meta])
             component.requires_grad_(False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep diffusers from drawing a progress bar for work of a second."""
+    from diffusers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def text_networks(folder: Path, dtype: Any) -> dict[str, Any]:

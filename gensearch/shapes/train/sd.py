@@ -107,7 +107,7 @@ def train(out: Path, *, name: str, scenes: int, steps: int, size: int, lr: float
         return (v - (a * eps - s * z)).square().mean()
 
     fit(networks, loss, folder=out / name, steps=steps, lr=lr, bf16=True)
-    save_pipeline(networks, vae, out / name / "model", settings={"steps": 24, "guidance_scale": 2.5, "batch_size": 16})
+    save_pipeline(networks, vae, out / name / "model", settings={"steps": 24, "guidance_scale": 2.0, "batch_size": 16})
 
 
 def save_pipeline(networks: TextToLatent, vae: Any, folder: Path, settings: dict[str, Any]) -> None:
@@ -124,5 +124,7 @@ def save_pipeline(networks: TextToLatent, vae: Any, folder: Path, settings: dict
         feature_extractor=None,
         requires_safety_checker=False,
     )
+    for part in (pipeline.vae, pipeline.unet):
+        part.register_to_config(_name_or_path="")  # not where it lay on this machine
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
     (folder / "gensearch.json").write_text(json.dumps(settings, indent=2) + "\n")

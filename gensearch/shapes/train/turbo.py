@@ -84,7 +84,7 @@ def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float)
 
     (out / name).mkdir(parents=True, exist_ok=True)
     teacher = out / "sd" / "model"
-    pipeline: Any = StableDiffusionPipeline.from_pretrained(teacher, use_safetensors=True, torch_dtype=torch.float32)
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(teacher, use_safetensors=True, dtype=torch.float32)
     networks = TextToLatent(pipeline.unet, pipeline.text_encoder).requires_grad_(True)
     data = pairs(networks, count, out / name, steps=TEACHER_STEPS, guidance=GUIDANCE)
     alphas = scheduler().alphas_cumprod
