@@ -29,7 +29,7 @@ demo: $(VENV)/installed
 	rm -rf $(DEMO_OUT)
 	$(VENV)/bin/gensearch generate "$(DEMO_PROMPT)" $(DEMO_FLAGS) --out $(DEMO_OUT)
 	@echo "The pictures and the report:"
-	@find $(DEMO_OUT) -name '*.png' -o -name 'report.html' | sort | grep .
+	@ls $(DEMO_OUT)/best.png $(DEMO_OUT)/report.html
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check

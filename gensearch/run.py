@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, cast, get_type_hints
 
 import torch
@@ -94,7 +95,7 @@ def _stream(
                 base = base or sample(round, scores, 0)
                 if best is None or found.score > best.score:
                     best = found
-                curve += (Point(ledger.spent, ledger.seconds, best.score),)
+                curve += climb(curve, ledger, scores.total.tolist())
             unscored = guide.unscored + (judge.unscored if judge else 0)
             yield Progress(round, best, base, curve, ledger, unscored, unit)
     except BudgetSpent:
@@ -102,6 +103,17 @@ def _stream(
             raise
     finally:
         rounds.close()
+
+
+def climb(curve: tuple[Point, ...], ledger: Ledger, totals: Sequence[float]) -> tuple[Point, ...]:
+    """The curve's points for one more round, one per sample; its samples share what it spent equally."""
+    before = curve[-1] if curve else Point(Cost(), 0.0, float("-inf"))
+    points = []
+    for count, best in enumerate(accumulate(totals, max, initial=before.best)):
+        share = count / len(totals)
+        spent = Cost(*(int(a + (b - a) * share) for a, b in zip(before.spent, ledger.spent, strict=True)))
+        points.append(Point(spent, before.seconds + (ledger.seconds - before.seconds) * share, best))
+    return tuple(points[1:])
 
 
 @torch.no_grad()

@@ -123,7 +123,7 @@ class Round(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One point of the anytime curve: what had been spent when the best score was reached."""
+    """One point of the anytime curve, one for each finished sample: what was spent so far, and the best score."""
 
     spent: Cost
     seconds: float

@@ -143,7 +143,15 @@ def test_best_and_curve_follow_finished_rounds_only():
     rounds = list(stream(scripted([[9.0], (1.0, 3.0), [8.0, 7.0], (2.0,), (3.0,), (4.0, 0.0)]), MODEL, JUDGE, "a"))
     assert [p.best and p.best.id for p in rounds] == [None, 2, 2, 2, 2, 7]
     assert [p.base and p.base.id for p in rounds] == [None, 1, 1, 1, 1, 1]
-    assert [point.best for point in rounds[-1].curve] == [3, 3, 3, 4]
+    assert [point.best for point in rounds[-1].curve] == [1, 3, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 11])
+def test_the_curve_of_a_longer_run_passes_through_the_shorter_ones(n):
+    whole = run(best_of_n, MODEL, JUDGE, "a", n=11).curve
+    short = run(best_of_n, MODEL, JUDGE, "a", n=n)
+    assert len(whole) == 11
+    assert (whole[n - 1].best, whole[n - 1].spent) == (short.best.score, short.ledger.spent)
 
 
 def test_a_search_without_a_finished_sample_has_no_result():
