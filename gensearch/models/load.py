@@ -155,15 +155,17 @@ def read(kind: type[Any], source: Source, device: str | None, dtype: str | None)
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep diffusers from drawing a progress bar for work of a second."""
-    from diffusers.utils import logging
+    """Keep diffusers and transformers from drawing progress bars for work of a second."""
+    import diffusers
+    import transformers
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    loud = [lib for lib in (diffusers.utils.logging, transformers.utils.logging) if lib.is_progress_bar_enabled()]
+    for logging in loud:
+        logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        for logging in loud:
             logging.enable_progress_bar()
 
 

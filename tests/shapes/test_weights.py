@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gensearch import registry
+from gensearch.models.load import embedded, load
+from gensearch.noise import randn
+from gensearch.run import run
+from gensearch.sampling import generate
+from gensearch.search.best_of_n import best_of_n
+from gensearch.shapes import world
+from gensearch.shapes.judge import ShapesJudge
+
+WEIGHTS = Path(world.__file__).parent / "weights"
+STARS = "a photo of two red stars"
+
+
+def test_the_shipped_set_stays_small_and_says_nothing_of_where_it_was_made():
+    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 80e6
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md"}
+    assert not [path for path in files if path.suffix == ".json" and "/work" in path.read_text()]
+    assert all((folder / "README.md").is_file() for folder in WEIGHTS.iterdir())
+
+
+@pytest.mark.parametrize("name", sorted(embedded()))
+def test_one_sample_is_the_pipelines_own_picture_bit_for_bit(name):
+    model = load(name, batch_size=1)
+    noise = randn([5], model.noise_shape)
+    with torch.no_grad():
+        ours = generate(model, [STARS], noise, [(("gaussian", 5),)])
+        theirs = model.pipeline(
+            STARS,
+            latents=noise,
+            num_inference_steps=model.settings["steps"],
+            guidance_scale=model.settings["guidance_scale"],
+            output_type="pt",
+        ).images
+    assert torch.equal(ours, theirs)
+
+
+def test_a_winner_made_alone_has_the_bits_it_had_in_the_search_with_two_threads_as_well():
+    model = load("shapes/turbo")
+    torch.set_num_threads(2)
+    try:
+        best = run(best_of_n, model, registry.verifier("shapes/clip"), STARS, compute=16, seed=3).best
+        with torch.no_grad():
+            again = generate(model, [STARS], randn([best.recipe[0][1]], model.noise_shape), [best.recipe])
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(again[0], best.media)
+
+
+@pytest.mark.parametrize("name", ["shapes/clip", "shapes/clip-holdout"])
+def test_the_clips_prefer_true_prompts_to_near_ones(name):
+    clip = registry.verifier(name)
+    lines = world.benchmark(8)
+    rng = np.random.default_rng(4)
+    pixels = np.stack([np.asarray(world.render(world.scene_for(line, rng))) for line in lines])
+    scenes = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
+    prompts = [line["prompt"] for line in lines]
+    with torch.no_grad():
+        own = clip(scenes, prompts).total
+        other = clip(scenes, prompts[1:] + prompts[:1]).total
+    assert ShapesJudge()(scenes, prompts).total.mean() > 0.97
+    assert (own > other).float().mean() > 0.85
