@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -36,6 +37,11 @@ def pairs(folder: Path, count: int) -> list[tuple[str, Path, Path]]:
     return chosen
 
 
+def tile(path: Path) -> np.ndarray:
+    """A picture, enlarged to [256, 256, 3]."""
+    return np.asarray(Image.open(path).convert("RGB").resize((256, 256), Image.Resampling.NEAREST))
+
+
 def main() -> None:
     """Draw and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -43,18 +49,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/base_vs_searched.png"))
     args = parser.parse_args()
     summary = json.loads((args.folder / "summary.json").read_text())
-    figure = plt.figure(figsize=(12, 4.6), dpi=110)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.7, 1))
-    shown = pairs(args.folder, 2)[:12]
-    for i, (prompt, base, best) in enumerate(shown):
-        for k, path in enumerate((base, best)):
-            axes = left.add_subplot(3, 8, 2 * i + k + 1)
-            axes.imshow(Image.open(path).resize((256, 256), Image.Resampling.NEAREST))
-            axes.set_axis_off()
-            axes.set_title("base" if k == 0 else "best of 16", fontsize=7, color="gray" if k == 0 else "black", pad=2)
-        left.text(
-            ((i % 4) + 0.5) / 4, 1 - (i // 4 + 0.98) / 3, prompt.removeprefix("a photo of "), ha="center", fontsize=7
-        )
+    figure = plt.figure(figsize=(13, 4.4), dpi=110)
+    left, right = figure.subfigures(1, 2, width_ratios=(2.2, 1))
+    for axes, (prompt, base, best) in zip(left.subplots(3, 4).flat, pairs(args.folder, 2), strict=True):
+        axes.imshow(np.hstack([tile(base), np.full((256, 12, 3), 255, np.uint8), tile(best)]))
+        axes.set_axis_off()
+        axes.set_title(prompt.removeprefix("a photo of "), fontsize=8, pad=3)
+    left.subplots_adjust(0.01, 0.02, 0.99, 0.88, wspace=0.06, hspace=0.2)
+    left.suptitle("base | best of 16, guided by shapes/clip", fontsize=9)
     axes = right.add_subplot()
     overall = {n: m["scores"][summary["judge"]]["overall"] for n, m in summary["methods"].items()}
     for label, names in CURVES.items():
@@ -64,6 +66,7 @@ def main() -> None:
     axes.set(xlabel="samples drawn", ylabel="GenEval-Shapes overall (exact judge)", ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    right.subplots_adjust(0.15, 0.13, 0.97, 0.95)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out)
     print(args.out)
