@@ -77,7 +77,9 @@ def titled(*columns: str, rows: Iterable[Sequence[str]]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*columns)
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")  # names are there to be copied whole
     for row in rows:
         table.add_row(*map(escape, row))
     return table

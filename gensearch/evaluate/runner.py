@@ -76,8 +76,15 @@ def run_plan(plan: Plan, benchmark: Benchmark, folder: Path, *, workers: int = 1
 
 
 def records(folder: Path) -> list[Record]:
-    """What a folder holds, in order of prompt, seed and method name, each job once."""
+    """What a folder holds, in order of prompt, seed and method name, each job once.
+
+    Raises ValueError if a method's results were made by different models, as after new weights under an old name.
+    """
     found = {key(record): record for record in read_lines(folder / JOURNAL)}
+    models = {(record["method"], record["model"]) for record in found.values()}
+    for method, _ in models:
+        if sum(method == name for name, _ in models) > 1:
+            raise ValueError(f"{folder}: the model of {method!r} changed between its results; start again with --out")
     return sorted(found.values(), key=lambda record: (record["prompt"], record["seed"], record["method"]))
 
 
@@ -126,6 +133,7 @@ class Bench:
             )
             for method in plan.methods
         }
+        self.models = {name: identity(pipeline.model) for name, pipeline in self.pipelines.items()}
         self.seen = {name: seen_by(pipeline.panel) for name, pipeline in self.pipelines.items()}
         for name, seen in self.seen.items():
             if seen & set(plan.holdout):
@@ -145,6 +153,7 @@ class Bench:
             **job._asdict(),
             "tag": line["tag"],
             "text": prompt,
+            "model": self.models[job.method],
             "root": root,
             "oracle": job.method in self.oracles,
             **self.opinions(pipeline, prompt, found),
@@ -170,6 +179,11 @@ class Bench:
             for row in (0, 1)
         )
         return {**winner, "base": base}
+
+
+def identity(model: Model) -> str:
+    """A short name of everything that a model's bits depend on."""
+    return f"{derive(json.dumps(model.fingerprint(), sort_keys=True, default=str)):014x}"
 
 
 def seen_by(panel: Panel) -> set[str]:

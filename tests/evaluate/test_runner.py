@@ -236,3 +236,12 @@ def test_a_record_is_strict_json(whole):
     for line in (whole[0] / JOURNAL).read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert json.loads((whole[0] / "plan.json").read_text())["benchmark"] == "dice"
+
+
+def test_results_of_two_models_under_one_name_are_not_mixed(tmp_path):
+    *kept, last = evaluate(tmp_path)
+    assert last["method"] in {record["method"] for record in kept}
+    with (tmp_path / JOURNAL).open("a") as journal:
+        journal.write(json.dumps({**last, "model": "another"}) + "\n")
+    with pytest.raises(ValueError, match=f"model of '{last['method']}' changed"):
+        records(tmp_path)
