@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from pydantic import PositiveInt
 
@@ -23,9 +24,14 @@ def best_of_n(
     n: PositiveInt | None = None,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Draw `n` samples (None: as many as the ledger pays) and score each (Ma et al. 2025, arXiv:2501.09732)."""
+    """Draw `n` samples (None: as many as the ledger pays) and score each (Ma et al. 2025, arXiv:2501.09732).
+
+    Rounds are about equal: a last round of one sample would raise, and lose all others, if that one cannot be scored.
+    """
     drawn = 0
-    while size := int(min(round_size(model), (n or float("inf")) - drawn, ledger.affords(price(model)))):
+    while left := min((n or float("inf")) - drawn, ledger.affords(price(model))):
+        most = round_size(model)
+        size = most if left == float("inf") else ceil(left / ceil(left / most))
         seeds = rng.seeds(size)
         recipes: list[Recipe] = [(("gaussian", seed),) for seed in seeds]
         noise = propose(model, [prompt] * size, seeds)

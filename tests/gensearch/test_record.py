@@ -50,8 +50,8 @@ def test_a_finished_run_holds_everything_and_nothing_else(whole):
     assert {path.name for path in whole.iterdir()} == FILES
     assert len(list((whole / "candidates").iterdir())) == 5
     lines = read_journal(whole)
-    assert [line["ids"] for line in lines] == [[0, 1, 2, 3], [4]]
-    assert [line["spent"]["nfe"] for line in lines] == [4, 5]
+    assert [line["ids"] for line in lines] == [[0, 1, 2], [3, 4]]
+    assert [line["spent"]["nfe"] for line in lines] == [3, 5]
     scores = [score for line in lines for score in line["scores"]]
     result = json.loads((whole / "result.json").read_bytes())
     assert result["best"]["score"] == max(scores)

@@ -12,6 +12,7 @@ from gensearch.noise import Rng
 from gensearch.run import run, stream
 from gensearch.search.best_of_n import best_of_n
 from gensearch.testing.verifiers import LinearScore
+from verifiers.types import Scores
 
 # E[max of n standard normals] by quadrature.
 EXPECTED_MAX = {1: 0.0, 2: 0.5642, 3: 0.8463, 4: 1.0294, 5: 1.1630, 8: 1.4236, 11: 1.5864, 16: 1.7660}
@@ -53,11 +54,31 @@ def test_the_returned_sample_is_the_maximum(rewards):
     assert outcome.best.recipe == (("gaussian", Rng(RUNS - 1).seeds(16)[outcome.best.id]),)
 
 
-@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [4, 4, 3]), (4, [4, 4, 3]), (5, [5, 5, 1]), (64, [11])])
-def test_rounds_are_as_large_as_the_physical_batch(batch_size, sizes):
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [4, 4, 3]), (4, [4, 4, 3]), (5, [4, 4, 3]), (64, [11])])
+def test_rounds_are_about_equal_and_fit_the_physical_batch(batch_size, sizes):
     model = GaussianTurbo((1, 2, 2), batch_size=batch_size)
     rounds = list(stream(best_of_n, model, LinearScore(torch.ones(1, 2, 2)), "a star", n=11))
     assert [len(p.round.ids) for p in rounds] == sizes
+
+
+class BlindToTheLast:
+    """Cannot score the fifth sample that it sees."""
+
+    name = "blind"
+    differentiable = False
+    seen = 0
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        total = media.flatten(1).sum(1)
+        total[torch.arange(self.seen, self.seen + len(total)) == 4] = torch.nan
+        self.seen += len(total)
+        return Scores(total)
+
+
+def test_an_unscorable_last_sample_does_not_cost_the_others():
+    outcome = run(best_of_n, GaussianTurbo((1, 2, 2), batch_size=4), BlindToTheLast(), "a star", n=5)
+    assert outcome.unscored == 1
+    assert outcome.best.id < 4
 
 
 def test_batch_size_changes_nothing_but_the_rounds():
