@@ -17,7 +17,7 @@ PALETTE = np.array(list(drawing.COLORS.values()), np.float32)
 
 # The score is the product of three ramps, each from 0 at the first end to 1 at the second. They were set on renders
 # that went through an autoencoder (all but the most smeared stars keep a score of 1) and on erased, merged, stretched
-# and blended ones (which fall to 0).
+# and blended ones (which fall to 0), the outline's then widened to agree with labelled objects of generated pictures.
 ERROR_RAMP = (0.048, 0.036)
 MARGIN_RAMP = (0.03, 0.07)  # lead in soft IoU over the second-best shape
 PALE_RAMP = (0.38, 0.28)  # distance to the nearest colour, as a share of that plus the distance to the background

@@ -1,7 +1,9 @@
-"""The detector against people: 230 objects of generated pictures, named by eye without sight of its answers.
+"""The detector against labels: 230 objects of generated pictures, named without sight of its answers.
+
+The labels come from a vision-language model that saw enlarged crops and was asked to answer as a careful person would.
 
 `objects.json` gives each object's picture (64x64 tiles of `pictures.png`, 16 to a row), box, shape and colour; null
-means that a person would not call it a clean shape, or one colour. Thresholds were set with sheet a only.
+means no clean shape, or not one colour. Thresholds were set with sheet a only.
 """
 
 from __future__ import annotations
@@ -37,20 +39,20 @@ def answer(entry: dict) -> tuple[str | None, str | None]:
 
 
 @pytest.mark.parametrize(("sheet", "count"), [("a", 130), ("b", 100)])
-def test_shapes_are_what_a_person_calls_them(sheet, count):
+def test_shapes_are_what_the_labels_say(sheet, count):
     labelled = [entry for entry in OBJECTS if entry["sheet"] == sheet]
     assert len(labelled) == count
     agree = np.mean([answer(entry)[0] == entry["shape"] for entry in labelled])
     assert agree >= 0.84  # measured: 0.85 and 0.87, s.e. 0.03
 
 
-def test_most_objects_that_a_person_rejects_are_rejected():
+def test_most_objects_that_the_labels_reject_are_rejected():
     rejected = [answer(entry)[0] is None for entry in OBJECTS if entry["shape"] is None]
     assert len(rejected) == 46
     assert np.mean(rejected) >= 0.66
 
 
-def test_colours_of_agreed_shapes_are_what_a_person_calls_them():
+def test_colours_of_agreed_shapes_are_what_the_labels_say():
     pairs = [(answer(entry), entry) for entry in OBJECTS if entry["shape"]]
     colors = [(found[1], entry["color"]) for found, entry in pairs if found[0] == entry["shape"]]
     assert len(colors) > 140
