@@ -8,6 +8,7 @@ pairs, Luhman & Luhman 2021, arXiv:2101.02388, unrolled over the student's own s
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ def levels(alphas: Tensor, t: int) -> tuple[Tensor, Tensor]:
     return alphas[t].sqrt(), (1 - alphas[t]).sqrt()
 
 
+def ddim(x: Tensor, v: Tensor, here: tuple[Tensor, Tensor], there: tuple[Tensor, Tensor]) -> Tensor:
+    """One deterministic DDIM step from a predicted v, between two (signal, noise) levels."""
+    (a, s), (b, r) = here, there
+    return b * (a * x - s * v) + r * (s * x + a * v)
+
+
 @torch.no_grad()
 def teach(networks: TextToLatent, noise: Tensor, ids: Tensor, steps: int, guidance: float) -> Tensor:
     """The teacher's guided DDIM samples [b, 16, 8, 8] from noise of the same shape."""
@@ -41,15 +48,15 @@ def teach(networks: TextToLatent, noise: Tensor, ids: Tensor, steps: int, guidan
     empty = token_ids([""]).expand(len(ids), -1)
     both, x = torch.cat([empty, ids]), noise
     timesteps = trailing(steps)
-    for t, following in zip(timesteps, [*timesteps[1:], None], strict=True):
-        a, s = levels(alphas, t)
+
+    def guided(x: Tensor, t: int) -> Tensor:
         plain, told = networks(torch.cat([x, x]), torch.full((2 * len(x),), t), both).chunk(2)
-        v = plain + guidance * (told - plain)
-        clean, eps = a * x - s * v, s * x + a * v
-        if following is not None:
-            a, s = levels(alphas, following)
-            x = a * clean + s * eps
-    return clean
+        return plain + guidance * (told - plain)
+
+    for t, following in pairwise(timesteps):
+        x = ddim(x, guided(x, t), levels(alphas, t), levels(alphas, following))
+    a, s = levels(alphas, timesteps[-1])
+    return a * x - s * guided(x, timesteps[-1])
 
 
 def pairs(
@@ -94,13 +101,10 @@ def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float)
         ids, target, x = data["ids"][rows], data["sample"][rows].float(), data["noise"][rows].float()
         chain = trailing((1, 1, 2, 4)[int(torch.randint(4, (1,), generator=generator))])
         length = int(torch.randint(len(chain), (1,), generator=generator)) + 1
-        for t, following in zip(chain[: length - 1], chain[1:length], strict=True):
+        for t, following in pairwise(chain[:length]):
             with torch.no_grad():
-                a, s = levels(alphas, t)
                 v = networks(x, torch.full((size,), t), ids)
-                clean, eps = a * x - s * v, s * x + a * v
-                a, s = levels(alphas, following)
-                x = a * clean + s * eps
+                x = ddim(x, v, levels(alphas, t), levels(alphas, following))
         a, s = levels(alphas, chain[length - 1])
         clean = a * x - s * networks(x, torch.full((size,), chain[length - 1]), ids)
         return ((clean - target).square().mean((1, 2, 3)) + 1e-4).sqrt().mean()

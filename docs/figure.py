@@ -1,4 +1,4 @@
-"""Draw docs/base_vs_searched.png from an evaluation: python benchmarks/figure.py runs/table [--out FILE].
+"""Draw docs/base_vs_searched.png from an evaluation: python docs/figure.py runs/table [--out FILE].
 
 Left, pairs of the base picture and the best of 16 for prompts of every tag; right, the exact judge's overall score
 against samples drawn, for the CLIP guide and for the oracle. Expects the methods of the preset `shapes_turbo`.
