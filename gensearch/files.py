@@ -1,11 +1,35 @@
-"""Files that survive a crash at any moment: whole or absent, and journals of lines whose torn end is ignored."""
+"""Files that survive a crash at any moment: whole or absent, journals whose torn end is ignored, one writer each."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+LOCK = ".lock"
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder, which is made as needed; a dead process keeps nothing.
+
+    Raises ValueError if another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"another process is writing to {folder}; wait for it or take another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gensearch import __version__
 from gensearch.config import RunConfig, explain
-from gensearch.files import append_line, read_lines, write_atomic
+from gensearch.files import LOCK, append_line, owned, read_lines, write_atomic
 from gensearch.images import digest, encode, thumbnail, to_pixels
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ class RunFolder:
         """Raise ValueError if the folder holds another config, or files but no config."""
         claim = self.path / "config.json"
         if not claim.exists():
-            if any(not is_part(path) for path in self.path.glob("*")):
+            if any(path.name != LOCK and not is_part(path) for path in self.path.glob("*")):
                 raise ValueError(f"{self.path} holds other files and no run; take another --out")
             return
         theirs = read_json(claim).get("config")
@@ -89,10 +91,16 @@ class RunFolder:
         if differ:
             raise ValueError(f"{self.path} holds another run: {', '.join(differ)} differ. Take another --out")
 
-    def claim(self) -> None:
-        """Make the folder this run's own."""
-        if not (self.path / "config.json").exists():
-            self.publish_json("config.json", {"gensearch": __version__, "config": self.config.model_dump(mode="json")})
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder this run's own, and this process its only writer; raises ValueError if another is."""
+        with owned(self.path):
+            self.refuse_others()  # again: somebody may have written since
+            self.rounds = read_journal(self.path)
+            if not (self.path / "config.json").exists():
+                config = self.config.model_dump(mode="json")
+                self.publish_json("config.json", {"gensearch": __version__, "config": config})
+            yield
 
     def add(self, progress: Progress) -> None:
         """Record one round. A resumed run starts over and must repeat the recorded rounds; raises ValueError if not."""

@@ -92,21 +92,20 @@ def go(pipe: SearchPipeline, folder: RunFolder) -> None:
 
     config = folder.config
     rounds = pipe.stream(config.prompt, config.seed)  # refuses a bad budget before the folder is made
-    folder.claim()
     progress, closed = None, False
-    with live(config) as show:
-        try:
-            for step in rounds:
-                folder.add(step)
-                progress = step
-                show(step)
-        except KeyboardInterrupt:
-            closed = True
-    if closed and (progress is None or progress.best is None):
-        typer.echo("error: interrupted before the first sample was finished", err=True)
-        raise typer.Exit(130)
-    output = pipe.output(config.prompt, result(progress, closed))
-    folder.finish(output, pipe.model)
+    with folder.claimed():
+        with live(config) as show:
+            try:
+                for step in rounds:
+                    folder.add(step)
+                    progress = step
+                    show(step)
+            except KeyboardInterrupt:
+                closed = True
+        if closed and (progress is None or progress.best is None):
+            typer.echo("error: interrupted before the first sample was finished", err=True)
+            raise typer.Exit(130)
+        folder.finish(pipe.output(config.prompt, result(progress, closed)), pipe.model)
     if closed:
         typer.echo("interrupted: this is the best so far; the same command with this --out finishes it", err=True)
     show_files(folder)

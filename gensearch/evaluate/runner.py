@@ -17,12 +17,13 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gensearch import registry
 from gensearch.evaluate.plan import Plan
-from gensearch.files import append_line, read_lines, write_atomic
+from gensearch.files import append_line, owned, read_lines, write_atomic
 from gensearch.images import encode, to_pixels
+from gensearch.models.fingerprint import module_hash
 from gensearch.noise import derive
 from gensearch.pipeline import SearchPipeline
 from gensearch.run import result
@@ -63,28 +64,32 @@ def run_plan(plan: Plan, benchmark: Benchmark, folder: Path, *, workers: int = 1
     """Do the jobs that the folder does not hold yet and yield each record once it is safely written.
 
     Whatever ends it, the same call goes on where it stopped, and the results do not depend on `workers`.
-    Raises ValueError at once if the folder belongs to another plan, or for names and knobs that do not exist.
+    Raises ValueError at once if the folder belongs to another plan or to another process that is writing, or for
+    names and knobs that do not exist.
     """
-    claim(plan, benchmark, folder)
-    done = {key(record) for record in read_lines(folder / JOURNAL)}
-    todo = [job for job in jobs(plan, len(benchmark.lines(plan.prompts))) if job not in done]
-    work = in_processes if workers > 1 else in_this_process
-    for record, picture in work(plan, benchmark, todo, workers) if todo else ():
-        write_atomic(folder / record["picture"], picture)
-        append_line(folder / JOURNAL, record)
-        yield record
+    with owned(folder):
+        claim(plan, benchmark, folder)
+        done = {key(record) for record in read_lines(folder / JOURNAL)}
+        todo = [job for job in jobs(plan, len(benchmark.lines(plan.prompts))) if job not in done]
+        work = in_processes if workers > 1 else in_this_process
+        for record, picture in work(plan, benchmark, todo, workers) if todo else ():
+            write_atomic(folder / record["picture"], picture)
+            append_line(folder / JOURNAL, record)
+            yield record
 
 
 def records(folder: Path) -> list[Record]:
     """What a folder holds, in order of prompt, seed and method name, each job once.
 
-    Raises ValueError if a method's results were made by different models, as after new weights under an old name.
+    Raises ValueError if a method's results were made by different networks, as after new weights under an old name.
     """
     found = {key(record): record for record in read_lines(folder / JOURNAL)}
-    models = {(record["method"], record["model"]) for record in found.values()}
-    for method, _ in models:
-        if sum(method == name for name, _ in models) > 1:
-            raise ValueError(f"{folder}: the model of {method!r} changed between its results; start again with --out")
+    made_by = {(record["method"], record["identity"]) for record in found.values()}
+    for method, _ in made_by:
+        if sum(method == name for name, _ in made_by) > 1:
+            raise ValueError(
+                f"{folder}: the model or a judge of {method!r} changed between its results; start again with --out"
+            )
     return sorted(found.values(), key=lambda record: (record["prompt"], record["seed"], record["method"]))
 
 
@@ -133,7 +138,7 @@ class Bench:
             )
             for method in plan.methods
         }
-        self.models = {name: identity(pipeline.model) for name, pipeline in self.pipelines.items()}
+        self.identities = {name: identity(pipeline) for name, pipeline in self.pipelines.items()}
         self.seen = {name: seen_by(pipeline.panel) for name, pipeline in self.pipelines.items()}
         for name, seen in self.seen.items():
             if seen & set(plan.holdout):
@@ -153,7 +158,7 @@ class Bench:
             **job._asdict(),
             "tag": line["tag"],
             "text": prompt,
-            "model": self.models[job.method],
+            "identity": self.identities[job.method],
             "root": root,
             "oracle": job.method in self.oracles,
             **self.opinions(pipeline, prompt, found),
@@ -181,9 +186,14 @@ class Bench:
         return {**winner, "base": base}
 
 
-def identity(model: Model) -> str:
-    """A short name of everything that a model's bits depend on."""
-    return f"{derive(json.dumps(model.fingerprint(), sort_keys=True, default=str)):014x}"
+def identity(pipeline: SearchPipeline) -> str:
+    """A short name of everything that a method's bits depend on: its model, and the networks of all its judges."""
+    panel = pipeline.panel
+    seen = [judge for chief in (panel.guide, panel.select, *panel.holdout.values()) for judge in judges(chief)]
+    networks = {judge.name: getattr(judge, "model", None) for judge in seen}
+    hashes = {name: module_hash(network) for name, network in networks.items() if isinstance(network, nn.Module)}
+    parts = [pipeline.model.fingerprint(), hashes]
+    return f"{derive(json.dumps(parts, sort_keys=True, default=str)):014x}"
 
 
 def seen_by(panel: Panel) -> set[str]:

@@ -19,6 +19,7 @@ PALETTE = np.array(list(drawing.COLORS.values()), np.float32)
 # that went through an autoencoder (all but the most smeared stars keep a score of 1) and on erased, merged, stretched
 # and blended ones (which fall to 0), the outline's then widened to agree with labelled objects of generated pictures.
 ERROR_RAMP = (0.048, 0.036)
+CIRCLE_ERROR = 2.2  # times as much as it is: any lump covers most of a disc, but a person sees the corners
 MARGIN_RAMP = (0.03, 0.07)  # lead in soft IoU over the second-best shape
 PALE_RAMP = (0.38, 0.28)  # distance to the nearest colour, as a share of that plus the distance to the background
 DOUBT = 0.38  # distance to the nearest colour, as a share of nearest plus second nearest: from here on it has no name
@@ -181,12 +182,13 @@ def describe(pixels: np.ndarray, background: np.ndarray, mask: np.ndarray, solid
     ious = overlaps(np.pad(sharpen(share[0] * near * (misfit[0] < PIXEL_TOLERANCE)), rim))
     second, best = np.argsort(ious)[-2:]
     distance = np.linalg.norm(PALETTE - color, axis=1).min()
+    name = drawing.SHAPES[best]
+    error = (1 - ious[best]) / templates().outline[best] * (CIRCLE_ERROR if name == "circle" else 1)
     score = (
-        ramp((1 - ious[best]) / templates().outline[best], ERROR_RAMP)
+        ramp(error, ERROR_RAMP)
         * ramp(ious[best] - ious[second], MARGIN_RAMP)
         * ramp(distance / (distance + np.linalg.norm(background - color)), PALE_RAMP)
     )
-    name = drawing.SHAPES[best]
     return name, Detection((left, top, right, bottom), score, mask, name_color(color))
 
 

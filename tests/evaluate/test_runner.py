@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gensearch.evaluate.runner import JOURNAL, jobs, records, run_plan
+from gensearch.evaluate.runner import JOURNAL, identity, jobs, records, run_plan
 from gensearch.ledger import Cost
 from gensearch.noise import derive, remake
+from gensearch.pipeline import SearchPipeline
 from tests.evaluate import dice
 from tests.evaluate.dice import DICE, ODDS, plan
 
@@ -242,6 +243,27 @@ def test_results_of_two_models_under_one_name_are_not_mixed(tmp_path):
     *kept, last = evaluate(tmp_path)
     assert last["method"] in {record["method"] for record in kept}
     with (tmp_path / JOURNAL).open("a") as journal:
-        journal.write(json.dumps({**last, "model": "another"}) + "\n")
-    with pytest.raises(ValueError, match=f"model of '{last['method']}' changed"):
+        journal.write(json.dumps({**last, "identity": "another"}) + "\n")
+    with pytest.raises(ValueError, match=f"model or a judge of '{last['method']}' changed"):
         records(tmp_path)
+
+
+def test_a_methods_identity_follows_the_weights_of_its_judges():
+    def judged(weight: float, role: str) -> str:
+        judge = dice.Number("watched", 0)
+        judge.model = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.constant_(judge.model.weight, weight)
+        roles = {"verifier": dice.Number("first", 0), role: [judge] if role == "holdout" else judge}
+        return identity(SearchPipeline(dice.Dice("dice"), **roles, n=2))
+
+    for role in ("verifier", "select", "holdout"):
+        assert judged(1.0, role) == judged(1.0, role) != judged(2.0, role)
+
+
+def test_two_processes_never_write_to_one_folder(tmp_path):
+    first = run_plan(plan(), DICE, tmp_path)
+    next(first)
+    with pytest.raises(ValueError, match="another process is writing"):
+        next(run_plan(plan(), DICE, tmp_path))
+    first.close()
+    assert len(evaluate(tmp_path)) == len(jobs(plan(), 6))

@@ -21,7 +21,8 @@ from gensearch.record import COMPARED, RunFolder, default_folder, read_journal
 ROOT = Path(__file__).parents[2]
 COMMAND = ["generate", "a red star", "--model", "toy/turbo", "--verifier", "random", "--knob", "n=5"]
 CONFIG = RunConfig(prompt="a red star", model="toy/turbo", verifier="random", knobs={"n": 5})
-FILES = {"DONE", "base.png", "best.png", "candidates", "config.json", "report.html", "result.json", "rounds.jsonl"}
+WRITTEN = {"DONE", "base.png", "best.png", "candidates", "config.json", "report.html", "result.json", "rounds.jsonl"}
+FILES = WRITTEN | {".lock"}
 
 
 class Killed(BaseException):
@@ -218,3 +219,11 @@ def test_a_huge_png_is_refused_before_it_is_decoded(tmp_path):
     Image.new("1", (9_000, 9_000)).save(tmp_path / "huge.png")
     with pytest.raises(ValueError, match="too large"):
         decode(tmp_path / "huge.png")
+
+
+def test_a_folder_has_one_writer(tmp_path, capsys):
+    with RunFolder(tmp_path, CONFIG).claimed():
+        assert generate("--out", str(tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "another process is writing to" in error
+    assert generate("--out", str(tmp_path)) == 0

@@ -43,13 +43,13 @@ def test_shapes_are_what_the_labels_say(sheet, count):
     labelled = [entry for entry in OBJECTS if entry["sheet"] == sheet]
     assert len(labelled) == count
     agree = np.mean([answer(entry)[0] == entry["shape"] for entry in labelled])
-    assert agree >= 0.84  # measured: 0.85 and 0.87, s.e. 0.03
+    assert agree >= 0.86  # measured: 0.89 and 0.88, s.e. 0.03
 
 
 def test_most_objects_that_the_labels_reject_are_rejected():
     rejected = [answer(entry)[0] is None for entry in OBJECTS if entry["shape"] is None]
     assert len(rejected) == 46
-    assert np.mean(rejected) >= 0.66
+    assert np.mean(rejected) >= 0.82  # measured: 0.87
 
 
 def test_colours_of_agreed_shapes_are_what_the_labels_say():

@@ -30,8 +30,8 @@ TEXT = {
     "pad_id": 0,
 }
 VISION = {
-    "clip": {"image_size": 64, "layers": 4, "width": 160, "head_width": 40, "patch_size": 8},
-    "clip-holdout": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 24, "head_width": 48},
+    "clip": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 24, "head_width": 48},
+    "clip-holdout": {"image_size": 64, "layers": 4, "width": 160, "head_width": 40, "patch_size": 8},
 }
 PREPROCESS = {"size": 64, "mean": [0.85, 0.82, 0.84], "std": [0.25, 0.27, 0.25], "interpolation": "bicubic"}
 
@@ -135,7 +135,7 @@ def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float
         logits = (image @ text.T).float() * model.logit_scale.exp() + model.logit_bias
         return (weights * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")).sum() / weights.sum()
 
-    fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.05, save_every=250, bf16=True, seed=seed)
+    fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.05, save_every=250, seed=seed)
     export(model, name, out / name / "model")
 
 

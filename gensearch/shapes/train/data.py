@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gensearch.shapes import world
+from gensearch.shapes.train.loop import autocast
 from gensearch.shapes.train.vae import pictures
 
 PROMPT_LENGTH = 16
@@ -67,7 +68,7 @@ def encode(vae: Any, count: int, path: Path, seed: int = 11, size: int = 250) ->
         for start in range(0, count, size):
             rng = np.random.default_rng((seed, start))
             lines, scenes = zip(*(world.sample(rng) for _ in range(size)), strict=True)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 posterior = vae.encode(pictures(list(scenes)).to(memory_format=torch.channels_last)).latent_dist
             means.append((posterior.mean * scale).half())
             stds.append((posterior.std * scale).half())

@@ -106,7 +106,7 @@ def train(out: Path, *, name: str, scenes: int, steps: int, size: int, lr: float
         v = networks(a * z + s * eps, t, ids)
         return (v - (a * eps - s * z)).square().mean()
 
-    fit(networks, loss, folder=out / name, steps=steps, lr=lr, bf16=True)
+    fit(networks, loss, folder=out / name, steps=steps, lr=lr)
     save_pipeline(networks, vae, out / name / "model", settings={"steps": 24, "guidance_scale": 2.0, "batch_size": 16})
 
 

@@ -52,7 +52,7 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
         rec = (y - x).abs().mean() + 2 * (y - x).square().mean()
         return rec + beta * posterior.kl().float().mean() / x[0].numel()
 
-    fit(vae, loss, folder=out / name, steps=steps, lr=lr, save_every=200, bf16=True)
+    fit(vae, loss, folder=out / name, steps=steps, lr=lr, save_every=200)
     with torch.no_grad():
         x = batch(256, 2, 0)
         posterior = vae.encode(x).latent_dist
