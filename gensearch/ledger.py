@@ -17,6 +17,11 @@ class Cost(NamedTuple):
     scored: int = 0
     tokens: int = 0  # token row-steps of autoregressive models
 
+    @property
+    def work(self) -> int:
+        """Denoiser passes with a backward one counted as two forward ones: what searches of all kinds compare by."""
+        return self.nfe + 2 * self.backward
+
     def plus(self, other: Cost) -> Cost:
         """The sum, column by column."""
         return Cost(*(a + b for a, b in zip(self, other, strict=True)))
@@ -26,13 +31,16 @@ class Cost(NamedTuple):
         return Cost(*(factor * a for a in self))
 
 
+COLUMNS = (*Cost._fields, "work")  # what can be limited
+
+
 class BudgetSpent(RuntimeError):
     """Raised before work that the ledger cannot pay."""
 
 
 @dataclass
 class Ledger:
-    """Limits on some columns of `Cost`, what was spent, and what only filled fixed-size batches.
+    """Limits on some of `COLUMNS`, what was spent, and what only filled fixed-size batches.
 
     `spent + padding` equals the rows that really went through each network.
     """
@@ -44,8 +52,8 @@ class Ledger:
 
     def __post_init__(self) -> None:
         for name, value in self.limit.items():
-            if name not in Cost._fields:
-                raise ValueError(f"a ledger has no column {name!r}; it counts {', '.join(Cost._fields)}")
+            if name not in COLUMNS:
+                raise ValueError(f"a ledger has no column {name!r}; it counts {', '.join(COLUMNS)}")
             if value < 0:
                 raise ValueError(f"the limit on {name} is {value}; a limit is 0 or more")
 
@@ -60,13 +68,13 @@ class Ledger:
 
     def affords(self, cost: Cost) -> float:
         """How many times `cost` still fits; infinite if nothing that it needs is limited."""
-        return min(
-            (self.left(c) // v for c, v in cost._asdict().items() if v and c in self.limit), default=float("inf")
-        )
+        needed = {column: getattr(cost, column) for column in self.limit}
+        return min((self.left(column) // value for column, value in needed.items() if value), default=float("inf"))
 
     def require(self, why: str, cost: Cost) -> None:
         """Refuse up front what would not fit; raises BudgetSpent naming the need, what is left and a way out."""
-        for column, value in cost._asdict().items():
+        for column in self.limit:
+            value = getattr(cost, column)
             if value > self.left(column):
                 raise BudgetSpent(
                     f"{why} needs {value} {column}; {int(self.left(column))} are left. "

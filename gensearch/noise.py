@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gensearch.types import Model, Noise, Recipe
+from gensearch.types import Model, Noise, Proposal, Recipe
 
 SEED_BITS = 53  # exact in JSON and in JavaScript
 
@@ -60,22 +62,59 @@ def _rotate(pivot: Tensor, direction: Tensor, cosine: float) -> Tensor:
     return (norm * (cosine * u + (1 - cosine**2) ** 0.5 * w / w.norm())).to(direction.dtype)
 
 
-def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
-    """The noise [1, *shape] that a recipe describes: ("gaussian", seed) and then any ("nearby", seed, cosine).
+def exact(noises: Tensor) -> tuple[str, str]:
+    """The move to noises [1 + k, *shape] that no seed describes: x_T, and if k > 0 those of the first k steps.
 
-    Raises ValueError for moves of other kinds, which a newer version may have recorded.
+    Base64 of their little-endian float32, row by row.
+    """
+    values = noises.detach().cpu().float().contiguous().numpy().astype("<f4")
+    return "exact", base64.b64encode(values.tobytes()).decode()
+
+
+def described(propose: Proposal, noise: Noise, seeds: Sequence[int]) -> tuple[Recipe, ...]:
+    """Recipes of proposed noise [b, *shape]: by seed if it is plain, and otherwise exactly."""
+    plain: list[Recipe] = [(("gaussian", seed),) for seed in seeds]
+    if propose is gaussian:
+        return tuple(plain)
+    return tuple((*recipe, exact(x[None])) for recipe, x in zip(plain, noise, strict=True))
+
+
+def read_exact(text: str, shape: Sequence[int]) -> Tensor:
+    """The noises [1 + k, *shape] of an "exact" move; raises ValueError for a text that is none."""
+    values = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
+    return torch.from_numpy(values).reshape(-1, *shape)
+
+
+def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
+    """The noise [1, *shape] that a recipe describes.
+
+    ("gaussian", seed) comes first; ("nearby", seed, cosine) and ("exact", text) may follow. Raises ValueError for
+    moves of other kinds, which a newer version may have recorded.
     """
     moves = [move for move, *_ in recipe]
-    if moves != ["gaussian"] + ["nearby"] * (len(moves) - 1):
+    if moves[:1] != ["gaussian"] or set(moves[1:]) - {"nearby", "exact"}:
         raise ValueError(
-            f"cannot remake noise from the moves {moves}; a recipe is one 'gaussian' and then 'nearby' ones"
+            f"cannot remake noise from the moves {moves}; a recipe is one 'gaussian', then 'nearby' and 'exact' ones"
         )
     noise = randn([recipe[0][1]], shape)
-    for _, seed, cosine in recipe[1:]:
-        noise = nearby(noise, randn([seed], shape), cosine)
+    for move, *values in recipe[1:]:
+        if move == "nearby":
+            seed, cosine = values
+            noise = nearby(noise, randn([seed], shape), cosine)
+        else:
+            noise = read_exact(*values, shape)[:1]
     return noise
 
 
 def step_noise(recipes: Sequence[Recipe], step: int, shape: Sequence[int]) -> Noise:
-    """Noise for one stochastic step, from each recipe's first seed: neighbours share it, so only x_T differs."""
-    return randn([derive(recipe[0][1], "step", step) for recipe in recipes], shape)
+    """Noise for one stochastic step, from each recipe's first seed: neighbours share it, so only x_T differs.
+
+    A recipe that ends in an "exact" move may bring its own.
+    """
+    return torch.stack([_own_step(recipe, step, shape) for recipe in recipes])
+
+
+def _own_step(recipe: Recipe, step: int, shape: Sequence[int]) -> Tensor:
+    move, *values = recipe[-1]
+    own = read_exact(*values, shape) if move == "exact" else ()
+    return own[step] if step < len(own) else randn([derive(recipe[0][1], "step", step)], shape)[0]

@@ -44,7 +44,7 @@ def stream(
     knobs = checked_knobs(search, knobs)
     limits = dict(limit or {})
     if compute is not None:
-        limits["nfe"] = min(int(compute * price(model).nfe), limits.get("nfe", 2**62))
+        limits["work"] = min(int(compute * price(model).work), limits.get("work", 2**62))
     ledger = Ledger(limits)
     unit = price(model)._replace(scored=2 if select else 1)
     endless = open_ended(search)

@@ -12,20 +12,28 @@ from gensearch.types import Model, Noise, Recipe, Round
 from verifiers.types import Media, Verifier
 
 
-def generate(model: Model, prompts: Sequence[str], noise: Noise, recipes: Sequence[Recipe]) -> Media:
+def generate(
+    model: Model, prompts: Sequence[str], noise: Noise, recipes: Sequence[Recipe], steps: Sequence[Noise] = ()
+) -> Media:
     """Take every row from noise [b, *noise_shape] to media [b, ...], one physical batch after the other.
 
-    Step noise of stochastic models comes from the recipes.
+    Step noise of stochastic models is that of `steps`, as far as it goes, and then comes from the recipes.
     """
     media = []
     for first in range(0, len(prompts), model.batch_size):
         rows = slice(first, first + model.batch_size)
         state = model.start(prompts[rows], noise[rows])
         for step in range(1, model.num_steps):
-            fresh = step_noise(recipes[rows], step, model.noise_shape) if model.stochastic else None
-            state = model.advance(state, fresh)
+            state = model.advance(state, fresh_noise(model, recipes[rows], step, [s[rows] for s in steps]))
         media.append(model.render(state))
     return torch.cat(media)
+
+
+def fresh_noise(model: Model, recipes: Sequence[Recipe], step: int, steps: Sequence[Noise]) -> Noise | None:
+    """The noise of one step of stochastic models, None for others."""
+    if not model.stochastic:
+        return None
+    return steps[step - 1] if step <= len(steps) else step_noise(recipes, step, model.noise_shape)
 
 
 @torch.no_grad()

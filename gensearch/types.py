@@ -71,7 +71,8 @@ class Model(Protocol):
     `start` takes the first network step and `advance` one more; together `num_steps` of them finish a sample.
     `render` decodes the clean estimate: a free preview of unfinished rows, the picture of finished ones.
     Adapters leave gradient mode to the caller. `verbs` names the optional methods that it offers:
-    "rewind" (forward kernel to a noisier step) and "transition" (mean and std of the next reverse step).
+    "rewind" (forward kernel to a noisier step) and "transition" (mean and std of the next reverse step); "gradient"
+    says that gradients pass from media to noise.
     """
 
     name: str

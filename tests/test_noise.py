@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensearch.noise import Rng, derive, nearby, randn, remake, step_noise
+from gensearch.noise import Rng, derive, exact, nearby, randn, remake, step_noise
 
 SHAPE = (3, 5, 7)
 seeds = st.integers(0, 2**53 - 1)
@@ -104,3 +104,26 @@ def test_step_noise_belongs_to_the_first_seed_and_the_step():
     assert not torch.equal(noise[0], noise[2])
     assert not torch.equal(noise[0], step_noise([plain], 3, SHAPE)[0])
     assert not torch.equal(noise[0], randn([3], SHAPE)[0])
+
+
+def test_exact_noise_comes_back_bit_for_bit_also_for_the_steps():
+    noises = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(8)) * 1e3
+    recipe = (("gaussian", 4), exact(noises))
+    assert torch.equal(remake(recipe, SHAPE), noises[:1])
+    plain = (("gaussian", 4),)
+    steps = [step_noise([recipe, plain], step, SHAPE) for step in (1, 2, 3)]
+    assert torch.equal(torch.stack([s[0] for s in steps[:2]]), noises[1:])
+    assert torch.equal(steps[2][0], steps[2][1])  # beyond what it brings, its seed decides
+    assert not torch.equal(steps[0][0], steps[0][1])
+
+
+def test_a_move_from_exact_noise_is_a_move_from_that_noise():
+    noise = randn([9], SHAPE) * 2
+    there = remake((("gaussian", 4), exact(noise), ("nearby", 6, 0.5)), SHAPE)
+    assert torch.equal(there, nearby(noise, randn([6], SHAPE), 0.5))
+
+
+@pytest.mark.parametrize("text", ["!!!!", "AAAA", "AAAAAAA=", exact(torch.zeros(1, 7))[1]])
+def test_damaged_exact_noise_is_refused(text):
+    with pytest.raises((ValueError, RuntimeError)):
+        remake((("gaussian", 4), ("exact", text)), SHAPE)

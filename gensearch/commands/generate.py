@@ -126,9 +126,9 @@ def live(config: RunConfig) -> Iterator[Callable[[Progress], None]]:
 
         def show(step: Progress) -> None:
             best = f"{step.best.score:.4g}" if step.best else "none yet"
-            spent = step.ledger.spent.nfe
-            bar.update(task, completed=spent, total=step.ledger.limit.get("nfe"))
-            bar.update(task, description=f"{config.search}: best {best}, {spent} nfe")
+            spent = step.ledger.spent
+            bar.update(task, completed=spent.work, total=step.ledger.limit.get("work"))
+            bar.update(task, description=f"{config.search}: best {best}, {spent.nfe} nfe")
 
         yield show
 

@@ -30,7 +30,7 @@ class StableDiffusion:
     Text is encoded once per prompt and remembered: wrap the pipeline again after changing its text encoders.
     """
 
-    verbs = frozenset({"rewind", "transition"})
+    verbs = frozenset({"rewind", "transition", "gradient"})
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ class Toy(ABC):
     """
 
     name: str
-    verbs = frozenset({"rewind", "transition"})
+    verbs = frozenset({"rewind", "transition", "gradient"})
 
     def __init__(
         self,

@@ -8,9 +8,9 @@ from math import ceil
 from pydantic import PositiveInt
 
 from gensearch.ledger import Ledger
-from gensearch.noise import Rng, gaussian
+from gensearch.noise import Rng, described, gaussian
 from gensearch.sampling import attempt, price, round_size
-from gensearch.types import Model, Proposal, Recipe, Round
+from gensearch.types import Model, Proposal, Round
 from verifiers.types import Verifier
 
 
@@ -33,7 +33,7 @@ def best_of_n(
         most = round_size(model)
         size = most if left == float("inf") else ceil(left / ceil(left / most))
         seeds = rng.seeds(size)
-        recipes: list[Recipe] = [(("gaussian", seed),) for seed in seeds]
         noise = propose(model, [prompt] * size, seeds)
+        recipes = described(propose, noise, seeds)
         yield attempt(model, verifier, prompt, noise, recipes, range(drawn, drawn + size), [None] * size)
         drawn += size

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, PositiveInt
 
 from gensearch.ledger import Ledger
-from gensearch.noise import Rng, gaussian, nearby, randn
+from gensearch.noise import Rng, described, gaussian, nearby, randn
 from gensearch.sampling import attempt, price
 from gensearch.types import Model, Proposal, Recipe, Round
 from verifiers.types import Verifier
@@ -43,7 +43,7 @@ def zero_order(
         ids = range(drawn, drawn + len(seeds))
         if fresh:
             pivot, home = propose(model, [prompt], seeds[:1]), drawn
-            recipe = (("gaussian", seeds[0]),)
+            (recipe,) = described(propose, pivot, seeds[:1])
         steps = seeds[fresh:]
         rows = [pivot] * fresh + [nearby(pivot, randn([seed], model.noise_shape), cosine) for seed in steps]
         recipes = [recipe] * fresh + [(*recipe, ("nearby", seed, cosine)) for seed in steps]

@@ -1,0 +1,128 @@
+"""The way from noise to reward and back: what gradient searches climb, and noise hypernetworks learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gensearch.ledger import Cost, Ledger
+from gensearch.noise import derive, randn
+from gensearch.regularise import Regulariser
+from gensearch.sampling import generate, price
+from gensearch.types import Model, Noise, Recipe
+from verifiers.types import Media, Scores, Verifier
+
+
+class Climb(NamedTuple):
+    """Samples on their way up: the media and scores of some noise, and the graph that leads back to it.
+
+    Media and scores are free of the graph; `slope` spends it.
+    """
+
+    media: Media
+    scores: Scores
+    noise: tuple[Noise, ...]  # leaves: x_T and, if they move too, the noises of the steps, [b, *noise_shape] each
+    total: Tensor  # [b] with graph
+
+    def slope(self, model: Model, ledger: Ledger) -> tuple[Noise, ...]:
+        """d total / d noise of every sample, fp32, shaped like `noise`; charged as one backward pass per forward one.
+
+        A sample that could not be scored, or whose gradient is not finite, gets zeros: it stays where it is.
+        """
+        rows, unit = len(self.total), Cost(backward=price(model).nfe)
+        ledger.require(f"gradients of {rows} samples", unit.times(rows))
+        with torch.inference_mode(False), torch.enable_grad():
+            wanted = self.total.masked_fill(self.total.isinf(), 0).sum()
+            gradients = torch.autograd.grad(wanted, self.noise)
+        ledger.charge(unit.times(rows), unit.times(-rows % model.batch_size))
+        return tuple(finite(g) for g in gradients)
+
+
+def master(noise: Noise) -> Noise:
+    """Noise in fp32 or better: the steps of an optimiser are lost in anything less."""
+    return noise.to(torch.promote_types(noise.dtype, torch.float32))
+
+
+def finite(gradient: Tensor) -> Tensor:
+    """Gradients [b, *] with zeros for every row that holds something else than numbers."""
+    whole = gradient.isfinite().flatten(1).all(1)
+    return torch.where(whole.view(-1, *[1] * (gradient.ndim - 1)), gradient, 0)
+
+
+def climb(
+    model: Model, verifier: Verifier, prompts: Sequence[str], noise: Sequence[Noise], recipes: Sequence[Recipe]
+) -> Climb:
+    """Generate and score with gradients; `noise` is x_T and perhaps the noises of the steps, fp32 masters.
+
+    Whatever dtype the networks compute in, the leaves stay in fp32. Steps without a noise of their own take it from
+    the recipes, the same in every call (common random numbers).
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        leaves = tuple(master(x.detach()).clone().requires_grad_() for x in noise)
+        media = generate(model, prompts, leaves[0], recipes, leaves[1:])
+        scores = verifier(media, prompts)
+    parts = {name: value.detach() for name, value in scores.parts.items()}
+    return Climb(media.detach(), Scores(scores.total.detach(), parts), leaves, scores.total)
+
+
+def downhill(keep: Regulariser, noise: Noise, start: Noise) -> Noise:
+    """d penalty / d noise of every sample [b, *noise_shape]; free, since no network takes part."""
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = noise.detach().clone().requires_grad_()
+        penalty = keep.penalty(leaf, start.clone()).sum()
+        return torch.autograd.grad(penalty, leaf)[0] if penalty.requires_grad else torch.zeros_like(leaf)
+
+
+def clip(gradient: Tensor, most: float) -> Tensor:
+    """Gradients [b, *], each sample's own norm cut to `most`: a batch mate's size changes nothing."""
+    norms = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
+    return gradient * (most / norms).clamp(max=1).view(-1, *[1] * (gradient.ndim - 1))
+
+
+class Sounded:
+    """A judge without gradients, with an estimated one: the hybrid gradient of DNO (arXiv:2405.18881).
+
+    The slope of its total at each picture is the mean over `probes` random directions d ~ N(0, I) in pixel space of
+    (total(picture + reach * d) - total(picture)) / reach * d. Directions depend on `seed`, the call and the row. A
+    probe that cannot be scored counts as flat.
+    """
+
+    differentiable = True
+
+    def __init__(self, verifier: Verifier, probes: int, seed: int, reach: float = 0.01) -> None:
+        self.verifier = verifier
+        self.name = verifier.name
+        self.probes = probes
+        self.seed = seed
+        self.reach = reach
+        self.calls = 0
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """The judge's own scores; gradients of `total` are the estimate. Costs 1 + probes scorings a sample."""
+        with torch.no_grad():
+            scores = self.verifier(media, prompts, progress=progress)
+            slope = torch.zeros_like(media)
+            for probe in range(self.probes):
+                seeds = [derive(self.seed, "sound", self.calls, probe, row) for row in range(len(media))]
+                direction = randn(seeds, media.shape[1:]).to(media)
+                there = self.verifier((media + self.reach * direction).clamp(0, 1), prompts, progress=progress).total
+                rise = ((there - scores.total) / self.reach).nan_to_num(0, 0, 0)
+                slope += rise.view(-1, *[1] * (media.ndim - 1)) * direction / self.probes
+            self.calls += 1
+        return scores._replace(total=scores.total + ((media - media.detach()) * slope).flatten(1).sum(1))
+
+
+def require_gradients(model: Model, verifier: Verifier, search: str, *, differentiable: bool = True) -> None:
+    """Raise ValueError if gradients do not get through a model or, where they must, a verifier."""
+    if "gradient" not in model.verbs:
+        raise ValueError(
+            f"{search} needs gradients, and none pass through {model.name} ({type(model).__name__} adapter); "
+            "take a native model, or zero_order"
+        )
+    if differentiable and not verifier.differentiable:
+        raise ValueError(
+            f"{search} needs gradients, and {verifier.name} gives none; take a CLIP score, dno or zero_order"
+        )

@@ -1,0 +1,154 @@
+"""Divergences of affine maps against their closed form, and what the paper's surrogate leaves out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hypernoise.objective import (
+    Temperature,
+    best_of_n_nats,
+    divergence,
+    dual_ascent,
+    exact_nats,
+    shift_nats,
+)
+
+D = 12
+
+
+def normal(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def affine(w: torch.Tensor, b: torch.Tensor):
+    return lambda x: (x.flatten(1) @ w.T + b).view_as(x)
+
+
+def gaussian_kl(w: torch.Tensor, b: torch.Tensor) -> float:
+    """KL(N(b, (I+W)(I+W)^T) || N(0, I))."""
+    m = torch.eye(len(w), dtype=w.dtype) + w
+    return float(0.5 * ((m @ m.T).trace() + b @ b - len(w)) - torch.linalg.slogdet(m).logabsdet)
+
+
+KINDS = {
+    "shift": (torch.zeros(D, D, dtype=torch.float64), 0.3 * normal(D, seed=1)),
+    "scaling": (0.01 * torch.eye(D, dtype=torch.float64), torch.zeros(D, dtype=torch.float64)),
+    "symmetric": ((s := 0.02 * normal(D, D, seed=2)) + s.T, 0.1 * normal(D, seed=3)),
+    "antisymmetric": ((a := 0.003 * normal(D, D, seed=4)) - a.T, torch.zeros(D, dtype=torch.float64)),
+    "any": (0.05 * normal(D, D, seed=5), 0.2 * normal(D, seed=6)),
+}
+
+
+def expected(integrand, w: torch.Tensor, b: torch.Tensor) -> float:
+    """E over x ~ N(0, I) of an integrand that is quadratic in x: exact from 2d + 1 points."""
+    points = torch.cat([torch.eye(D, dtype=torch.float64), -torch.eye(D, dtype=torch.float64)]) * D**0.5
+    return float(integrand(points.view(2 * D, 3, 2, 2)).mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_exact_divergence_is_that_of_gaussians(kind):
+    w, b = KINDS[kind]
+    found = expected(lambda x: exact_nats(affine(w, b), x), w, b)
+    assert found == pytest.approx(gaussian_kl(w, b), abs=1e-10)
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [("shift", 1, 1), ("scaling", 0.49, 0.51)])
+def test_the_surrogate_is_right_for_shifts_and_half_for_scalings(kind, low, high):
+    w, b = KINDS[kind]
+    surrogate = expected(lambda x: shift_nats(affine(w, b)(x)), w, b)
+    assert low - 1e-9 <= surrogate / gaussian_kl(w, b) <= high + 1e-9
+
+
+def test_the_surrogate_charges_for_rotations_that_cost_nothing():
+    w, b = KINDS["antisymmetric"]
+    assert expected(lambda x: shift_nats(affine(w, b)(x)), w, b) > 100 * gaussian_kl(w, b)
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "antisymmetric", "any"])
+@pytest.mark.parametrize("order", [2, 7])
+def test_hutchinsons_estimate_is_unbiased(kind, order):
+    w, b = KINDS[kind]
+    x = normal(1, 3, 2, 2, seed=9)
+    powers = [torch.linalg.matrix_power(w, k).trace() * (-1) ** k / k for k in range(2, order + 1)]
+    truth = float(shift_nats(affine(w, b)(x)) + sum(powers))
+    draws = torch.stack([divergence(affine(w, b), x, order=order, seed=s)[1][0].detach() for s in range(150)])
+    error = float(draws.std() / 150**0.5)
+    assert abs(float(draws.mean()) - truth) <= 3 * error + 1e-12
+    many = divergence(affine(w, b), x, order=order, probes=150, seed=1)[1].item()
+    assert abs(many - truth) <= 3 * error + 1e-12
+
+
+def test_a_high_order_is_the_full_divergence():
+    w, b = KINDS["any"]
+    x = normal(2, 3, 2, 2, seed=9)
+    powers = sum(torch.linalg.matrix_power(w, k).trace() * (-1) ** k / k for k in range(2, 13))
+    assert torch.allclose(shift_nats(affine(w, b)(x)) + powers, exact_nats(affine(w, b), x), atol=1e-9)
+
+
+def test_it_can_be_trained_through():
+    w = (0.05 * normal(D, D, seed=5)).requires_grad_()
+    x = normal(4, 3, 2, 2, seed=9)
+    f, nats = divergence(affine(w, torch.zeros(D, dtype=torch.float64)), x, order=2, probes=3, seed=2)
+    (slope,) = torch.autograd.grad(nats.sum(), w)
+    step = 1e-6 * normal(D, D, seed=8)
+    up, down = (
+        divergence(affine(w.detach() + s, torch.zeros(D, dtype=torch.float64)), x, order=2, probes=3, seed=2)[1].sum()
+        for s in (step, -step)
+    )
+    assert float((up - down) / 2) == pytest.approx(float((slope * step).sum()), rel=1e-5)
+    assert f.shape == x.shape
+
+
+@pytest.mark.parametrize("lam", [0.25, 1.0, 3.0])
+def test_a_quadratic_reward_shows_the_surrogates_loss_of_variance(lam):
+    """r = -lam/2 (x - m)^2 in one dimension, f(x) = w x + b: mean and variance at the optimum are known."""
+    m, x = 1.5, torch.tensor([-1.0, 1.0], dtype=torch.float64).view(2, 1)  # all moments up to two
+    for order, variance in ((1, 1 / (1 + lam) ** 2), (None, 1 / (1 + lam))):
+        w, b = (torch.zeros(1, dtype=torch.float64, requires_grad=True) for _ in range(2))
+        adam = torch.optim.LBFGS([w, b], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-12)
+
+        def loss(w=w, b=b, adam=adam, order=order):
+            adam.zero_grad()
+            f = w * x + b
+            nats = shift_nats(f) if order == 1 else shift_nats(f) + w - torch.log((1 + w).abs())
+            value = (lam / 2 * (x + f - m).square().sum(1) + nats).mean()
+            value.backward()
+            return value
+
+        adam.step(loss)
+        assert float(b) == pytest.approx(lam * m / (1 + lam), rel=0.02)
+        assert float((1 + w) ** 2) == pytest.approx(variance, rel=0.02)
+
+
+@pytest.mark.parametrize(("n", "nats"), [(1, 0), (4, 0.636), (16, 1.835), (50, 2.932), (100, 3.615)])
+def test_best_of_n_in_nats(n, nats):
+    assert best_of_n_nats(n) == pytest.approx(nats, abs=1e-3)
+
+
+def test_both_conventions_of_the_temperature_are_one_loss():
+    f = normal(2, 4, 8, 8, seed=3)
+    for weight, elements in ((0.5, 256), (2.0, 256)):
+        temperature = Temperature.from_mean(weight, elements)
+        assert torch.allclose(temperature.value * shift_nats(f), weight * f.square().flatten(1).mean(1))
+        assert temperature.as_mean(elements) == pytest.approx(weight)
+    assert Temperature.from_mean(0.5, 16384).value == pytest.approx(1 / 16384)  # the released recipe
+    tiled = torch.cat([f, f], 1)
+    assert torch.allclose(tiled.square().flatten(1).mean(1), f.square().flatten(1).mean(1))
+    assert torch.allclose(shift_nats(tiled), 2 * shift_nats(f))
+
+
+def test_a_budget_finds_its_temperature():
+    """Reward a.x, f = a / temperature: nats are |a|^2 / 2 temperature^2, so the budget decides the temperature."""
+    a2, budget, temperature = 9.0, 2.0, Temperature(0.1)
+    for _ in range(500):
+        temperature = dual_ascent(temperature, a2 / (2 * temperature.value**2), budget)
+    assert temperature.value == pytest.approx((a2 / (2 * budget)) ** 0.5, rel=1e-3)
+    assert dual_ascent(Temperature(1.0), 1e9, 1.0).value == pytest.approx(math.exp(0.05))
+
+
+def test_an_order_below_one_is_refused():
+    with pytest.raises(ValueError, match="order 0 is too low"):
+        divergence(lambda x: x, torch.zeros(1, 2), order=0)
