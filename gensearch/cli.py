@@ -6,8 +6,9 @@ Exit codes: 0 done, 1 failed (or a replay gave other pixels), 2 a wrong request,
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit; every error is one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(given, prog_name="gensearch", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = warn
+            code = app(given, prog_name="gensearch", standalone_mode=False)
     except KeyboardInterrupt:
         code = complain("interrupted", 130)
     except Exception as error:
@@ -59,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         code = complain(*explain(error))
     sys.exit(code or 0)
+
+
+def warn(message: Warning | str, *where: Any) -> None:
+    """Show a warning as one line on stderr."""
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def explain(error: Exception) -> tuple[str, int]:

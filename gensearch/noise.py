@@ -100,6 +100,8 @@ def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
     for move, *values in recipe[1:]:
         if move == "nearby":
             seed, cosine = values
+            if not -1 < cosine < 1:
+                raise ValueError(f"cannot turn noise by the cosine {cosine}; it lies between -1 and 1")
             noise = nearby(noise, randn([seed], shape), cosine)
         else:
             noise = read_exact(*values, shape)[:1]

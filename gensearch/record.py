@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gensearch import __version__
+from gensearch.compare import MACHINE, compare
 from gensearch.config import RunConfig, explain
 from gensearch.files import LOCK, append_line, owned, read_lines, write_atomic
 from gensearch.images import digest, encode, thumbnail, to_pixels
@@ -91,6 +92,16 @@ class RunFolder:
         if differ:
             raise ValueError(f"{self.path} holds another run: {', '.join(differ)} differ. Take another --out")
 
+    def refuse_changes(self, model: Model) -> None:
+        """Raise ValueError if another model than this one, by weights or settings, made the finished run."""
+        about = read_provenance(json.dumps(read_json(self.path / "result.json").get("provenance")), str(self.path))
+        now = json.loads(json.dumps(model.fingerprint()))
+        changed = [name for name in compare(about.fingerprint, now) if name.split(".")[0] not in MACHINE]
+        if changed:
+            raise ValueError(
+                f"{self.path} is finished, but the model changed since: {', '.join(changed)} differ. Take another --out"
+            )
+
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Make the folder this run's own, and this process its only writer; raises ValueError if another is."""
@@ -124,6 +135,11 @@ class RunFolder:
         """Publish pictures, result and report, and mark the run as done unless it was cut short."""
         from gensearch.report import write_report
 
+        if self.added < len(self.rounds) and output.result.stopped != "closed":
+            raise ValueError(
+                f"{self.path / 'rounds.jsonl'} holds {len(self.rounds)} rounds and this run has {self.added}: it was "
+                "edited, or another version made it. Take another --out"
+            )
         found = output.result
         best = self.publish_picture("best", found.best, model)
         base = self.publish_picture("base", found.base, model)

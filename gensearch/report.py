@@ -41,13 +41,18 @@ def write_report(folder: Path) -> None:
         replay=escape(f"gensearch replay {shlex.quote(str(folder))}"),
         command=escape(command(config)),
     )
-    write_atomic(folder / "report.html", page.encode())
+    write_atomic(folder / "report.html", page.encode(errors="replace"))  # a folder's name may be no text
 
 
 def lead(config: RunConfig, result: dict[str, Any]) -> str:
     """The run in one sentence."""
     best, base, spent = result["best"]["score"], result["base"]["score"], result["ledger"]["spent"]
-    why = {"budget": "the budget was used up", "finished": "the search was complete", "closed": "it was stopped early"}
+    why = {
+        "budget": "the budget was used up",
+        "finished": "the search was complete",
+        "closed": "it was stopped early",
+        "unscorable": "the verifier could score nothing more",
+    }
     return (
         f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, judged by "
         f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "

@@ -60,17 +60,17 @@ def generate(
         options={name: value for name, value in loading.items() if value is not None},
     )
     folder = RunFolder(out or default_folder(wanted), wanted)
-    if folder.done and not dry_run:
-        typer.echo("this run is finished already; its files are reused")
-        show_files(folder)
-        return
     pipe = build(wanted)
     if dry_run:
         from gensearch.commands.plan import show_plan
 
         show_plan(pipe, folder)
-        return
-    go(pipe, folder)
+    elif folder.done:
+        folder.refuse_changes(pipe.model)
+        typer.echo("this run is finished already; its files are reused")
+        show_files(folder)
+    else:
+        go(pipe, folder)
 
 
 def build(config: RunConfig) -> SearchPipeline:
@@ -136,9 +136,15 @@ def live(config: RunConfig) -> Iterator[Callable[[Progress], None]]:
 def show_files(folder: RunFolder) -> None:
     """The last lines of a command: what came of it, and where it is."""
     result = read_json(folder.path / "result.json")
-    best, base = result["best"]["score"], result["base"]["score"]
-    typer.echo(f"score {best} (one ordinary sample: {base}), {result['ledger']['spent']['nfe']} nfe")
-    for name, (winner, plain) in result["holdout"].items():
+    try:
+        best, base, spent = result["best"]["score"], result["base"]["score"], result["ledger"]["spent"]["nfe"]
+        opinions = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
+        ) from None
+    typer.echo(f"score {best} (one ordinary sample: {base}), {spent} nfe")
+    for name, winner, plain in opinions:
         typer.echo(f"hold-out {name}: {winner} (one ordinary sample: {plain})")
     typer.echo(f"picture: {folder.path / 'best.png'}")
     typer.echo(f"report:  {folder.path / 'report.html'}")

@@ -38,7 +38,13 @@ def replay(
         far = "the sizes differ" if found.difference is None else f"largest difference {found.difference}/255"
         typer.echo(f"not bit-exact: {far}")
         for name, (then, now) in found.changed.items():
-            typer.echo(f"  {name}: {then} then, {now} now")
+            typer.echo(f"  {name}: {shorten(then)} then, {shorten(now)} now")
         if not found.changed:
             typer.echo("  the fingerprints agree: the weights or the recipe changed")
     raise typer.Exit(1)
+
+
+def shorten(value: object, most: int = 80) -> str:
+    """A value as text of at most so many characters."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +229,56 @@ def test_a_folder_has_one_writer(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "another process is writing to" in error
     assert generate("--out", str(tmp_path)) == 0
+
+
+def test_a_finished_run_is_not_reused_for_a_model_that_changed(whole, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    assert generate("--out", str(folder)) == 0
+    assert "finished already" in capsys.readouterr().out
+    result = json.loads((folder / "result.json").read_bytes())
+    result["provenance"]["fingerprint"]["threads"] = 77  # the machine may be another one
+    (folder / "result.json").write_text(json.dumps(result))
+    assert generate("--out", str(folder)) == 0
+    result["provenance"]["fingerprint"]["num_steps"] = 9
+    (folder / "result.json").write_text(json.dumps(result))
+    assert generate("--out", str(folder)) == 2
+    assert "the model changed since: num_steps differ" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"best": 5}, {"holdout": []}, {"ledger": {"spent": None}}])
+def test_an_edited_result_is_called_damaged(whole, tmp_path, capsys, change):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    result = json.loads((folder / "result.json").read_bytes())
+    (folder / "result.json").write_text(json.dumps(result | change))
+    assert generate("--out", str(folder)) == 2
+    assert "result.json is damaged" in capsys.readouterr().err
+
+
+def test_rounds_that_the_run_does_not_repeat_are_refused(whole, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / "DONE").unlink()
+    with (folder / "rounds.jsonl").open("a") as journal:
+        journal.write((whole / "rounds.jsonl").read_text().splitlines()[-1] + "\n")
+    assert generate("--out", str(folder)) == 2
+    assert "holds 3 rounds and this run has 2" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_folder_whose_name_is_no_text_gets_its_report(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xff"))
+    assert generate("--out", str(folder)) == 0
+    assert (folder / "DONE").exists()
+
+
+def test_warnings_are_one_line(tmp_path, capsys, monkeypatch):
+    def warn(*args, **kwargs):
+        warnings.warn("a judge\nreads less", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr("gensearch.commands.generate.show_files", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert generate("--out", str(tmp_path / "run")) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "warning: a judge reads less"
