@@ -29,6 +29,7 @@ from gensearch.shapes.train.sd import TextToLatent, save_pipeline, scheduler
 from verifiers.geneval import judge
 
 TEACHER_STEPS, GUIDANCE = 8, 3.0
+JITTER = 0.2  # radians by which noises turn at most: nearby noises give nearly the same picture, and pairs are few
 CLEAR = 0.3  # score from which a detection counts, as in GenEval
 GUIDED_ABOVE = 300  # timesteps; below it the caption no longer changes the prediction, and guidance only costs passes
 
@@ -157,6 +158,8 @@ def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float)
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(data["ids"]), (size,), generator=generator)
         ids, target, x = data["ids"][rows], data["sample"][rows].float(), data["noise"][rows].float()
+        angle = JITTER * torch.rand(size, 1, 1, 1, generator=generator)
+        x = angle.cos() * x + angle.sin() * torch.randn(x.shape, generator=generator)
         chain = trailing((1, 1, 2, 4)[int(torch.randint(4, (1,), generator=generator))])
         length = int(torch.randint(len(chain), (1,), generator=generator)) + 1
         for t, following in pairwise(chain[:length]):
