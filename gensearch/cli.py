@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = warn
+            warnings.showwarning = warn  # type: ignore[assignment]
             code = app(given, prog_name="gensearch", standalone_mode=False)
     except KeyboardInterrupt:
         code = complain("interrupted", 130)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from gensearch.errors import nearest
 from gensearch.packages import configs
 
-MAX_PROMPT = 2000  # characters, as in gensearch.run
+MAX_PROMPT = 2000  # characters; longer text is a mistake or an attack, no text encoder reads it
+CONTROL = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control, surrogate, line and paragraph separator
 MAX_CONFIG_BYTES = 100_000
 MAX_COMPUTE = 1_000_000
 MAX_SEED = 2**53 - 1  # exact in JSON and in JavaScript
+CONTROLS = frozenset({"unguided"})  # searches that ignore what judges say, so that none may select either
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 Value = bool | int | float | str | None
@@ -42,12 +46,10 @@ class RunConfig(BaseModel):
     @field_validator("prompt")
     @classmethod
     def check_prompt(cls, prompt: str) -> str:
-        """Something to draw, in printable characters."""
+        """Something to draw, without control characters."""
         if not prompt.strip():
             raise ValueError("it is empty; say what the picture should show")
-        for place, character in enumerate(prompt):
-            if not character.isprintable():
-                raise ValueError(f"it holds the control character {character!r} at position {place}; remove it")
+        check_characters(prompt)
         return prompt
 
     @field_validator("options")
@@ -60,17 +62,35 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def check_roles(self) -> RunConfig:
-        """A hold-out neither guides nor selects."""
+        """A hold-out neither guides nor selects, nothing selects for a control, and a rank vote does nothing else."""
+        from gensearch.registry import leaf_names, ranked
+
+        seen = leaf_names(self.verifier) | leaf_names(self.select or self.verifier)
         for name in self.holdout:
-            if name in {self.verifier, self.select}:
+            if leaf_names(name) & seen:
                 raise ValueError(f"the hold-out {name!r} also guides or selects; hold out a judge that does neither")
+        for name in (self.verifier, *self.holdout):
+            if ranked(name):
+                raise ValueError(f"{name!r} can only select: ranks mean nothing outside a pool of candidates")
+        if self.select and self.search in CONTROLS:
+            raise ValueError(
+                f"{self.select!r} would pick instead of the lottery, and {self.search} be no control; leave out select"
+            )
         return self
+
+
+def check_characters(prompt: str) -> None:
+    """Raise ValueError for a prompt with control characters; joiners and wide spaces belong to some scripts."""
+    for place, character in enumerate(prompt):
+        if unicodedata.category(character) in CONTROL:
+            raise ValueError(f"the prompt holds the control character {character!r} at position {place}; remove it")
 
 
 def make_config(config: str | None = None, sets: Sequence[str] = (), **given: Any) -> RunConfig:
     """A config from a preset or YAML file, then what is not None in `given`, then `a.b=c` texts.
 
-    Mappings (`knobs`, `options`) are merged key by key. Raises ValueError with one line that names the field, the
+    Mappings (`knobs`, `options`) are merged key by key. A knob that bounds the search replaces a preset's `compute`,
+    unless that is asked for too. Raises ValueError with one line that names the field, the
     rule and the nearest known name.
     """
     data = read_preset(config) if config else {}
@@ -81,9 +101,29 @@ def make_config(config: str | None = None, sets: Sequence[str] = (), **given: An
             data[name] = value
     for text in sets:
         assign(data, *split(text, "--set", "compute=8 or knobs.n=4"))
+    if config and "compute" in data and unlimited(data, asked(given, sets)):
+        del data["compute"]
     if "prompt" not in data:
         raise ValueError("there is no prompt; give it as the first argument or as `prompt:` in the config")
     return validate(data)
+
+
+def asked(given: Mapping[str, Any], sets: Sequence[str]) -> set[str]:
+    """Dotted names of the fields and knobs that were given beside a preset."""
+    fields = {name for name, value in given.items() if value is not None}
+    return fields | {f"knobs.{name}" for name in given.get("knobs") or ()} | {t.partition("=")[0].strip() for t in sets}
+
+
+def unlimited(data: Mapping[str, Any], given: set[str]) -> bool:
+    """Whether a given knob bounds the search, and no budget was given with it."""
+    if "compute" in given or not any(name.startswith("knobs.") for name in given):
+        return False
+    from gensearch.registry import search
+    from gensearch.run import open_ended
+
+    knobs = entries(data, "knobs")
+    bounds = open_ended(search(str(data.get("search", RunConfig.model_fields["search"].default))))
+    return any(f"knobs.{name}" in given and knobs.get(name) is not None for name in bounds)
 
 
 def validate(data: Any) -> RunConfig:
@@ -147,10 +187,19 @@ def presets(folder: Path | None = None) -> list[str]:
     return sorted(path.stem for path in (folder or configs()).glob("*.yaml"))
 
 
+class Loader(yaml.SafeLoader):
+    """Plain data only, with the floats of YAML 1.2: 1e2 is a number."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+
+
 def parse_yaml(text: str, where: str) -> Any:
     """YAML as plain data; raises ValueError naming the place of a syntax error."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)  # a SafeLoader
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

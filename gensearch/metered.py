@@ -9,6 +9,7 @@ import torch
 
 from gensearch.ledger import Cost, Ledger
 from gensearch.types import Model, Noise, State, cat
+from verifiers.ensemble import leaves
 from verifiers.types import Media, Scores, Verifier
 
 T = TypeVar("T")
@@ -72,28 +73,38 @@ def _part(state: State) -> Callable[[slice], State]:
     return lambda rows: state[range(len(state))[rows]]
 
 
+class NothingScored(ValueError):
+    """A call in which no sample could be scored."""
+
+
 class MeteredVerifier:
-    """A verifier behind a ledger that also stops NaN: unscored samples are counted and lose every comparison."""
+    """A verifier behind a ledger that also stops NaN: unscored samples are counted and lose every comparison.
+
+    One call is charged per sample and single judge: a sum of two judges costs two, and each fills its own batches.
+    """
 
     def __init__(self, verifier: Verifier, ledger: Ledger) -> None:
         self._verifier = verifier
         self._ledger = ledger
         self.name = verifier.name
         self.differentiable = verifier.differentiable
+        self.terms = getattr(verifier, "terms", ())  # a sum stays one for those who count its judges
         self.unscored = 0
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score every row; raises ValueError if the verifier could score none of them."""
-        cost = Cost(scored=len(prompts))
-        self._ledger.require(f"scoring {len(prompts)} samples", cost)
+        """Score every row, infinite scores counting as none; raises NothingScored if no row has a score."""
+        rows = len(prompts)
+        single = leaves(self._verifier)
+        cost = Cost(scored=rows * len(single))
+        self._ledger.require(f"scoring {rows} samples", cost)
         scores = self._verifier(media, prompts, progress=progress)
-        batch_size = getattr(self._verifier, "batch_size", 1)
-        self._ledger.charge(cost, Cost(scored=-len(prompts) % batch_size))
-        missing = torch.isnan(scores.total)
+        filled = sum(-rows % getattr(judge, "batch_size", 1) for judge in single)
+        self._ledger.charge(cost, Cost(scored=filled))
+        missing = ~torch.isfinite(scores.total)
         self.unscored += int(missing.sum())
         if bool(missing.all()):
-            raise ValueError(
-                f"{self.name} could score none of {len(prompts)} samples (all NaN); "
+            raise NothingScored(
+                f"{self.name} could score none of {rows} samples (all NaN or infinite); "
                 "look at the pictures or take another verifier"
             )
         return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))

@@ -104,7 +104,7 @@ def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
                 raise ValueError(f"cannot turn noise by the cosine {cosine}; it lies between -1 and 1")
             noise = nearby(noise, randn([seed], shape), cosine)
         else:
-            noise = read_exact(*values, shape)[:1]
+            noise = read_exact(values[0], shape)[:1]
     return noise
 
 
@@ -118,5 +118,5 @@ def step_noise(recipes: Sequence[Recipe], step: int, shape: Sequence[int]) -> No
 
 def _own_step(recipe: Recipe, step: int, shape: Sequence[int]) -> Tensor:
     move, *values = recipe[-1]
-    own = read_exact(*values, shape) if move == "exact" else ()
+    own = read_exact(values[0], shape) if move == "exact" else ()
     return own[step] if step < len(own) else randn([derive(recipe[0][1], "step", step)], shape)[0]

@@ -42,30 +42,34 @@ class SearchPipeline:
         select: str | Verifier | None = None,
         holdout: Sequence[str | Verifier] = (),
         propose: Proposal | None = None,
+        options: Mapping[str, Any] | None = None,
         **knobs: Any,
     ) -> None:
         """Wrap a model or a loaded diffusers pipeline, with its LoRAs, offloading and compile settings.
 
         `compute` is the budget in prices of one ordinary sample: 16 unless it is given or a knob bounds the search.
-        `verifier` guides, `select` picks among finished samples instead of it, `holdout` judges only report. Raises
-        ValueError for unknown names and knobs, and for a hold-out that also guides or selects.
+        `verifier` guides, `select` picks among finished samples instead of it (`rank(a,b)` elects by mean rank among
+        all of them), `holdout` judges only report. `options` (steps, guidance_scale, batch_size...) are for wrapping.
+        Verifiers given by name run where the model does. Raises ValueError for unknown names and knobs, for hold-outs
+        that guide, select or share a name, and for options of a model that is ready.
         """
-        self.model: Model = model if hasattr(model, "advance") else registry.load_model(model)
+        self.model: Model = ready(model, options or {})
         self.search = registry.search(search) if isinstance(search, str) else search
         self.compute = compute
         self.knobs = checked_knobs(self.search, {**knobs, **({"propose": propose} if propose else {})})
-        named: dict[str, Verifier] = {}  # one object per name, so that the panel sees who has two roles
+        device, loaded = device_of(self.model), dict[str, Verifier]()
 
         def judge(given: str | Verifier) -> Verifier:
-            if not isinstance(given, str):
-                return given
-            return named.setdefault(given, named.get(given) or registry.verifier(given))
+            return registry.verifier(given, device=device, loaded=loaded) if isinstance(given, str) else given
 
         reporters = [judge(given) for given in holdout]
+        names = [reporter.name for reporter in reporters]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two hold-outs are called {', '.join(map(repr, twice))}; give each a name of its own")
         self.panel = Panel(
             judge(verifier),
             judge(select) if select else None,  # type: ignore[arg-type]
-            {reporter.name: reporter for reporter in reporters},
+            dict(zip(names, reporters, strict=True)),
         )
 
     @classmethod
@@ -79,7 +83,7 @@ class SearchPipeline:
         **settings: Any,
     ) -> SearchPipeline:
         """Load a model by name or path with `options` (steps, batch_size, device...); the rest as for the class."""
-        return cls(registry.load_model(source, **(options or {})), verifier, search, **settings)
+        return cls(source, verifier, search, options=options, **settings)
 
     @classmethod
     def from_config(cls, config: RunConfig) -> SearchPipeline:
@@ -133,3 +137,18 @@ class SearchPipeline:
     @torch.no_grad()
     def _opinions(self, media: Media, prompt: str) -> dict[str, torch.Tensor]:
         return self.panel.report(media, [prompt] * len(media))
+
+
+def ready(model: Any, options: Mapping[str, Any]) -> Model:
+    """A model as it is, or loaded or wrapped with options; raises ValueError for options that come too late."""
+    if not hasattr(model, "advance"):
+        return registry.load_model(model, **options)
+    if options:
+        raise ValueError(f"{model.name} is loaded already, so {', '.join(options)} would do nothing; load it with them")
+    return cast(Model, model)
+
+
+def device_of(model: Model) -> Any:
+    """Where a model's networks run; the CPU for one that does not say."""
+    pipeline = getattr(model, "pipeline", None)
+    return getattr(model, "device", None) or getattr(pipeline, "_execution_device", None) or "cpu"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,26 +20,28 @@ if TYPE_CHECKING:
 class Entry(NamedTuple):
     """A name's builder and what it stands for, in a few words."""
 
-    build: Callable[[], Any]
+    build: Callable[..., Any]
     about: str
+    network: bool = False  # whether the builder takes the device that its network is to run on
 
 
 # --- verifiers
 
 
-def shapes_clip(name: str) -> Verifier:
+def shapes_clip(name: str, device: Any = "cpu") -> Verifier:
     """An embedded CLIP of the Shapes world, by the name of its folder."""
     from verifiers.clip import CLIPScore
 
-    return CLIPScore.load(str(files("gensearch") / "shapes" / "weights" / name), name=f"shapes/{name}")
+    folder = files("gensearch") / "shapes" / "weights" / name
+    return CLIPScore.load(str(folder), name=f"shapes/{name}", device=device)
 
 
-def open_clip(source: str) -> Verifier:
+def open_clip(source: str, device: Any = "cpu") -> Verifier:
     """Any open_clip model, as `ARCHITECTURE@TAG` or the path of a local folder."""
     from verifiers.clip import CLIPScore
 
-    model, _, tag = source.partition("@")
-    return CLIPScore.load(model, tag or None, name=f"clip:{source}")
+    model, tag = (source, "") if os.path.isdir(source) else source.partition("@")[::2]
+    return CLIPScore.load(model, tag or None, name=f"clip:{source}", device=device)
 
 
 def shapes_judge() -> Verifier:
@@ -60,47 +66,98 @@ def random_score() -> Verifier:
 
 
 VERIFIERS: dict[str, Entry] = {
-    "shapes/clip": Entry(lambda: shapes_clip("clip"), "CLIP of the Shapes world, embedded; differentiable"),
-    "shapes/clip-holdout": Entry(lambda: shapes_clip("clip-holdout"), "another CLIP of that world, for --holdout"),
+    "shapes/clip": Entry(partial(shapes_clip, "clip"), "CLIP of the Shapes world, embedded; differentiable", True),
+    "shapes/clip-holdout": Entry(
+        partial(shapes_clip, "clip-holdout"), "another CLIP of that world, for --holdout", True
+    ),
     "shapes/judge": Entry(shapes_judge, "exact: 1 if the picture shows what its prompt asks for"),
     "shapes/partial": Entry(shapes_partial, "exact: the share of the prompt's clauses fulfilled"),
     "clip:ViT-B-32@laion2b_s34b_b79k": Entry(
-        lambda: open_clip("ViT-B-32@laion2b_s34b_b79k"), "CLIP score; any open_clip ARCHITECTURE@TAG or local folder"
+        partial(open_clip, "ViT-B-32@laion2b_s34b_b79k"),
+        "CLIP score; any open_clip ARCHITECTURE@TAG or local folder",
+        True,
     ),
     "random": Entry(random_score, "the control: no search may gain by it"),
 }
 
 
-def verifier(name: str) -> Verifier:
-    """A verifier by name, or a weighted sum such as `shapes/clip+0.5*random`.
+def verifier(name: str, *, device: Any = "cpu", loaded: dict[str, Verifier] | None = None) -> Verifier:
+    """A verifier by name, a weighted sum such as `shapes/clip+0.5*random`, or `rank(a,b)` of several, to select with.
 
-    Raises ValueError with the nearest name if there is none.
+    Networks run on `device` in float32. Single judges are taken from `loaded`, and added to it. Raises ValueError with
+    the nearest name if there is none.
     """
     terms = parse_verifier(name)
+    known = {} if loaded is None else loaded
+    if voters := ranked(name):
+        from verifiers.ensemble import RankVote
+
+        return RankVote(*(verifier(voter, device=device, loaded=known) for voter in voters), name=name)
+    for leaf, _ in terms:
+        if leaf not in known:
+            known[leaf] = single(leaf, device)
     if len(terms) == 1 and terms[0][1] == 1:
-        return single(terms[0][0])
+        return known[terms[0][0]]
     from verifiers.ensemble import Term, WeightedSum
 
-    return WeightedSum(*(Term(single(known), weight) for known, weight in terms), name=name)
+    return WeightedSum(*(Term(known[leaf], weight) for leaf, weight in terms), name=name)
 
 
-def single(name: str) -> Verifier:
+def single(name: str, device: Any = "cpu") -> Verifier:
     """One verifier by its registered name, or an open_clip model as `clip:SOURCE`."""
-    return open_clip(name.removeprefix("clip:")) if name.startswith("clip:") else VERIFIERS[name].build()
+    if name.startswith("clip:"):
+        return open_clip(name.removeprefix("clip:"), device)
+    entry = VERIFIERS[name]
+    return entry.build(device) if entry.network else entry.build()
 
 
 def parse_verifier(name: str) -> list[tuple[str, float]]:
-    """The registered names and weights that a verifier's name is made of; loads nothing."""
-    return [weigh(term.strip()) for term in name.split("+")]
+    """The registered names and weights that a verifier's name is made of; loads nothing, raises ValueError."""
+    return [weigh(term) for part in ranked(name) or [name] for term in split_sum(part)]
+
+
+def leaf_names(name: str) -> set[str]:
+    """Names of the single judges in a verifier's name, whether they are known or not."""
+    return {split_weight(term)[1] for part in ranked(name) or [name] for term in split_sum(part)}
+
+
+def ranked(name: str) -> list[str]:
+    """The judges of a rank vote, from `rank(a,b)`; none if the name is of another kind."""
+    inside = re.fullmatch(r"rank\((.*)\)", name.strip(), re.DOTALL)
+    return [voter.strip() for voter in inside[1].split(",")] if inside else []
+
+
+def split_sum(name: str) -> list[str]:
+    """The terms of a sum. A + may also belong to the folder of a `clip:` term: the longest that exists wins."""
+    pieces, terms = name.split("+"), []
+    while pieces:
+        joined = ["+".join(pieces[:count]).strip() for count in range(len(pieces), 0, -1)]
+        place = next((i for i, term in enumerate(joined) if is_folder(split_weight(term)[1])), len(joined) - 1)
+        terms.append(joined[place])
+        pieces = pieces[len(joined) - place :]
+    return terms
+
+
+def split_weight(term: str) -> tuple[str, str]:
+    """Weight and name of a term, the weight empty if there is none; a `clip:` source may hold a * itself."""
+    weighed = re.fullmatch(r"([^*:]*)\*(.*)", term, re.DOTALL)
+    return (weighed[1], weighed[2].strip()) if weighed else ("", term)
+
+
+def is_folder(name: str) -> bool:
+    """Whether a verifier is the CLIP of a local folder."""
+    return name.startswith("clip:") and os.path.isdir(name.removeprefix("clip:"))
 
 
 def weigh(term: str) -> tuple[str, float]:
     """A name and its weight, from `name` or `weight*name`; raises ValueError for anything else."""
-    weight, star, name = term.rpartition("*")
+    weight, name = split_weight(term)
     try:
-        factor = float(weight) if star else 1.0
+        factor = float(weight) if weight or term.startswith("*") else 1.0
     except ValueError:
         raise ValueError(f"{weight!r} is no weight; write a sum as 'shapes/clip+0.5*random'") from None
+    if not math.isfinite(factor):
+        raise ValueError(f"the weight of {name!r} is {weight}; give a finite one, as in '0.5*random'")
     if name not in VERIFIERS and not name.startswith("clip:"):
         raise ValueError(f"no verifier is called {name!r}{nearest(name, VERIFIERS)}")
     return name, factor

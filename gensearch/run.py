@@ -11,15 +11,15 @@ from typing import Any, cast, get_type_hints
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from gensearch.config import CONTROLS, MAX_PROMPT, check_characters
 from gensearch.errors import nearest
 from gensearch.ledger import BudgetSpent, Cost, Ledger
-from gensearch.metered import MeteredModel, MeteredVerifier
+from gensearch.metered import MeteredModel, MeteredVerifier, NothingScored
 from gensearch.noise import SEED_BITS, Rng
 from gensearch.sampling import price
-from gensearch.types import Model, Point, Progress, Result, Round, Sample, Search
+from gensearch.types import Model, Node, Point, Progress, Result, Round, Sample, Search
+from verifiers.ensemble import RankVote
 from verifiers.types import Scores, Verifier
-
-MAX_PROMPT = 2000  # characters; longer text is a mistake or an attack, no text encoder reads it
 
 
 def stream(
@@ -37,16 +37,22 @@ def stream(
     """Start a search and return an iterator over its progress; closing it keeps what was found.
 
     `compute` is the budget in prices of one ordinary sample of this model; `limit` caps columns of the ledger directly.
-    `verifier` guides; `select`, if given, picks the best among finished samples instead. Raises ValueError at once on
-    a bad prompt, seed, budget or knob, and BudgetSpent if the budget cannot finish one sample.
+    `verifier` guides; `select`, if given, picks the best among finished samples instead. A RankVote elects it anew
+    among all of them after each round, and keeps their media until the end. A round in which nothing could be scored
+    ends the search, or raises ValueError if it is the first. Raises ValueError at once on a bad prompt, seed, budget
+    or knob and on a control with `select`, and BudgetSpent if the budget cannot finish one sample.
     """
     check(prompt, seed, compute)
+    if select and search.__name__ in CONTROLS:
+        raise ValueError(
+            f"{select.name!r} would pick instead of the lottery, and {search.__name__} be no control; leave out select"
+        )
     knobs = checked_knobs(search, knobs)
     limits = dict(limit or {})
     if compute is not None:
         limits["work"] = min(int(compute * price(model).work), limits.get("work", 2**62))
     ledger = Ledger(limits)
-    unit = price(model)._replace(scored=2 if select else 1)
+    unit = price(model, verifier, *([select] if select else []))
     endless = open_ended(search)
     if endless and all(knobs.get(name) is None for name in endless) and ledger.affords(unit) == float("inf"):
         raise ValueError(f"{search.__name__} would never stop: give compute, a limit or {' or '.join(endless)}")
@@ -65,8 +71,9 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
     if progress is None or progress.best is None or progress.base is None:
         raise BudgetSpent("the search ended before it finished one sample; give it more compute")
     spent_out = progress.ledger.affords(progress.unit) < 1
-    stopped = "closed" if closed else "budget" if spent_out else "finished"
-    return Result(progress.best, progress.base, progress.curve, progress.ledger, progress.unscored, stopped)
+    stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
+    found = (progress.best, progress.base, progress.curve, progress.lineage)
+    return Result(*found, progress.ledger, progress.unscored, stopped)
 
 
 def _stream(
@@ -82,25 +89,39 @@ def _stream(
 ) -> Iterator[Progress]:
     guide = MeteredVerifier(verifier, ledger)
     judge = MeteredVerifier(select, ledger) if select else None
+    vote = select if isinstance(select, RankVote) else None
+    pool: list[Sample] = []  # of the vote
     best: Sample | None = None
     base: Sample | None = None
     curve: tuple[Point, ...] = ()
+    lineage: tuple[Node, ...] = ()
+    last: Progress | None = None
+
+    def unscored() -> int:
+        return guide.unscored + (judge.unscored if judge else 0)
+
     metered = MeteredModel(model, ledger)
     rounds = cast(Generator[Round], search(metered, guide, prompt, rng=rng, ledger=ledger, **knobs))
     try:
         for round in rounds:
             if round.done:
                 scores = pick(judge, round, prompt) if judge else round.scores
-                found = sample(round, scores, int(scores.total.argmax()))
                 base = base or sample(round, scores, 0)
-                if best is None or found.score > best.score:
-                    best = found
+                if vote:
+                    pool += [sample(round, scores, row) for row in range(len(round.ids))]
+                    best = pool[vote.winner([candidate.parts for candidate in pool])]
+                else:
+                    found = sample(round, scores, int(scores.total.argmax()))
+                    best = found if best is None or found.score > best.score else best
                 curve += climb(curve, ledger, scores.total.tolist())
-            unscored = guide.unscored + (judge.unscored if judge else 0)
-            yield Progress(round, best, base, curve, ledger, unscored, unit)
-    except BudgetSpent:
-        if best is None:
+                lineage += tuple(map(Node, round.ids, round.parents, round.recipes, scores.total.tolist()))
+            last = Progress(round, best, base, curve, lineage, ledger, unscored(), unit)
+            yield last
+    except (BudgetSpent, NothingScored) as error:
+        if last is None or last.best is None:
             raise
+        if isinstance(error, NothingScored):
+            last.stopped, last.unscored = "unscorable", unscored()
     finally:
         rounds.close()
 
@@ -147,6 +168,7 @@ def check(prompt: str, seed: int, compute: float | None) -> None:
         raise ValueError("the prompt is empty; say what the picture should show")
     if len(prompt) > MAX_PROMPT:
         raise ValueError(f"the prompt has {len(prompt)} characters; the longest allowed is {MAX_PROMPT}. Shorten it")
+    check_characters(prompt)
     if not isinstance(seed, int) or not 0 <= seed < 2**SEED_BITS:
         raise ValueError(f"seed {seed} is out of range; take an integer from 0 to 2^{SEED_BITS} - 1")
     if compute is not None and not 1 <= compute < float("inf"):

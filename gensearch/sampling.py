@@ -9,6 +9,7 @@ import torch
 from gensearch.ledger import Cost
 from gensearch.noise import step_noise
 from gensearch.types import Model, Noise, Recipe, Round
+from verifiers.ensemble import leaves
 from verifiers.types import Media, Verifier
 
 
@@ -52,9 +53,10 @@ def attempt(
     return Round(media, verifier(media, prompts), tuple(recipes), tuple(ids), tuple(parents))
 
 
-def price(model: Model) -> Cost:
-    """What one ordinary sample costs, scored once: the unit of the compute dial."""
-    return Cost(nfe=model.num_steps * model.nfe_per_step, decoded=1, scored=1)
+def price(model: Model, *verifiers: Verifier) -> Cost:
+    """What one ordinary sample costs, asked of each single judge of some verifiers, or of one judge by default."""
+    scored = sum(len(leaves(verifier)) for verifier in verifiers) if verifiers else 1
+    return Cost(nfe=model.num_steps * model.nfe_per_step, decoded=1, scored=scored)
 
 
 def round_size(model: Model) -> int:

@@ -71,8 +71,9 @@ class Model(Protocol):
     `start` takes the first network step and `advance` one more; together `num_steps` of them finish a sample.
     `render` decodes the clean estimate: a free preview of unfinished rows, the picture of finished ones.
     Adapters leave gradient mode to the caller. `verbs` names the optional methods that it offers:
-    "rewind" (forward kernel to a noisier step) and "transition" (mean and std of the next reverse step); "gradient"
-    says that gradients pass from media to noise.
+    "rewind" (forward kernel to a noisier step) and "transition" (mean and std of the next reverse step). "branch"
+    says that `start` takes any number of rows, and that rows of a state may be copied, dropped and joined with rows at
+    other steps; "gradient" that gradients pass from media to noise.
     """
 
     name: str
@@ -124,11 +125,23 @@ class Round(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One point of the anytime curve, one for each finished sample: what was spent so far, and the best score."""
+    """One point of the anytime curve, one for each finished sample: what was spent so far, and the best score.
+
+    Under a rank vote that is the best score of its first judge, which the elected sample need not have.
+    """
 
     spent: Cost
     seconds: float
     best: float
+
+
+class Node(NamedTuple):
+    """One finished sample in the lineage of a search."""
+
+    id: int
+    parent: int | None  # the sample that it was derived from
+    recipe: Recipe
+    score: float  # of the judge that selects; -inf if it could not score
 
 
 class Sample(NamedTuple):
@@ -142,17 +155,22 @@ class Sample(NamedTuple):
     parent: int | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Progress:
-    """The state of a search after one round: the round itself, the best finished sample so far, the account."""
+    """The state of a search after one round: the round itself, the best finished sample so far, the account.
+
+    The last one is told if the search broke off after it: `stopped` says why, and `unscored` grows.
+    """
 
     round: Round
     best: Sample | None
     base: Sample | None  # the first finished sample
     curve: tuple[Point, ...]
+    lineage: tuple[Node, ...]  # one for each finished sample, in order
     ledger: Ledger
-    unscored: int  # samples with a NaN score so far
+    unscored: int  # samples without a finite score so far
     unit: Cost  # the price of one ordinary sample
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,9 +180,10 @@ class Result:
     best: Sample
     base: Sample  # the first finished sample: what one ordinary call would have returned
     curve: tuple[Point, ...]
+    lineage: tuple[Node, ...]  # one for each finished sample, in order
     ledger: Ledger
     unscored: int
-    stopped: str  # why: "finished", "budget", "closed"
+    stopped: str  # why: "finished", "budget", "closed", or "unscorable": the next round could not be scored at all
 
 
 class Search(Protocol):

@@ -71,6 +71,8 @@ class Tokens(nn.Module):
     ) -> None:
         """Raises ValueError for a grid that is larger than the noise."""
         super().__init__()
+        self.rows: Tensor
+        self.columns: Tensor
         channels, height, breadth = shape
         if not 1 <= grid <= min(height, breadth):
             raise ValueError(f"grid {grid} does not fit noise of {height}x{breadth}; take 1 to {min(height, breadth)}")

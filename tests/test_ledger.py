@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from gensearch.ledger import BudgetSpent, Cost, Ledger
-from gensearch.metered import MeteredModel, MeteredVerifier
+from gensearch.metered import MeteredModel, MeteredVerifier, NothingScored
 from gensearch.models.toy import GaussianFlow
 from gensearch.noise import randn
+from gensearch.testing.setting import Batched
 from gensearch.testing.witness import assert_booked, counting
+from verifiers.ensemble import Term, WeightedSum
 from verifiers.random import RandomScore
 from verifiers.types import Scores
 
@@ -131,7 +133,7 @@ def test_a_metered_verifier_counts_and_stops_nan():
     assert metered(media, ["a"] * 5).total.tolist() == [-1, float("-inf"), -3, float("-inf"), -5]
     assert metered.unscored == 2
     assert (ledger.spent.scored, ledger.padding.scored) == (5, 3)
-    with pytest.raises(ValueError, match=r"half could score none of 1 samples \(all NaN\)"):
+    with pytest.raises(ValueError, match=r"half could score none of 1 samples \(all NaN or infinite\)"):
         metered(media[1:2], ["a"])
     assert ledger.spent.scored == 6
     with pytest.raises(BudgetSpent, match="scoring 1 samples needs 1 scored; 0 are left"):
@@ -142,3 +144,28 @@ def test_a_metered_verifier_counts_and_stops_nan():
 def test_a_metered_verifier_keeps_name_and_gradients():
     metered = MeteredVerifier(RandomScore(name="dice"), Ledger())
     assert (metered.name, metered.differentiable) == ("dice", False)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4])
+def test_a_sum_costs_one_call_of_every_single_judge_and_each_fills_its_batches(rows):
+    one, other = Batched(RandomScore(1, name="one")), Batched(RandomScore(2, name="other"))
+    judge = WeightedSum(Term(one), Term(WeightedSum(Term(other, 0.5), name="inner")))
+    ledger = Ledger()
+    with counting({"one": one.network, "other": other.network}) as seen:
+        MeteredVerifier(judge, ledger)(torch.rand(rows, 3, 2, 2), ["a"] * rows)
+    assert (ledger.spent.scored, ledger.padding.scored) == (2 * rows, 2 * (-rows % 3))
+    assert seen["one"] + seen["other"] == ledger.spent.scored + ledger.padding.scored
+
+
+def test_infinite_scores_are_no_scores():
+    totals = iter([torch.tensor([1.0, torch.inf, -torch.inf]), torch.tensor([torch.inf])])
+
+    def judge(media, prompts, *, progress=1.0):
+        return Scores(next(totals))
+
+    judge.name, judge.differentiable = "boundless", False
+    metered = MeteredVerifier(judge, Ledger())
+    assert metered(torch.zeros(3, 1), ["a"] * 3).total.tolist() == [1, float("-inf"), float("-inf")]
+    assert metered.unscored == 2
+    with pytest.raises(NothingScored, match="boundless could score none of 1 samples"):
+        metered(torch.zeros(1, 1), ["a"])

@@ -13,15 +13,18 @@ from gensearch.noise import randn
 from gensearch.run import result, run, stream
 from gensearch.sampling import price
 from gensearch.search.best_of_n import best_of_n
+from gensearch.search.unguided import unguided
 from gensearch.search.zero_order import zero_order
 from gensearch.testing.verifiers import LinearScore
 from gensearch.testing.witness import counting
 from gensearch.types import Round
+from verifiers.ensemble import RankVote, Term, WeightedSum, rank_vote
 from verifiers.random import RandomScore
 from verifiers.types import Scores
 
 MODEL = GaussianTurbo((1, 3, 3))
 JUDGE = LinearScore(randn([1], (1, 3, 3))[0])
+COLOURS, JUDGE3 = GaussianTurbo((3, 3, 3)), LinearScore(randn([1], (3, 3, 3))[0])
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,7 @@ JUDGE = LinearScore(randn([1], (1, 3, 3))[0])
         ({"prompt": ""}, "the prompt is empty"),
         ({"prompt": " \n\t"}, "the prompt is empty"),
         ({"prompt": None}, "the prompt is empty"),
+        ({"prompt": "a\tstar"}, r"the prompt holds the control character '\\t' at position 1; remove it"),
         ({"prompt": "x" * 10_000}, "the prompt has 10000 characters; the longest allowed is 2000"),
         ({"compute": 0}, "compute 0 cannot be"),
         ({"compute": -3}, "compute -3 cannot be"),
@@ -89,6 +93,20 @@ def test_a_selecting_judge_is_part_of_the_price():
     assert outcome.ledger.spent.scored == 6
 
 
+def test_every_single_judge_is_part_of_the_price():
+    both = WeightedSum(Term(JUDGE), Term(RandomScore(), 0.5))
+    for roles, needed in (({}, 2), ({"select": RandomScore()}, 3), ({"select": both}, 4)):
+        with pytest.raises(BudgetSpent, match=f"needs {needed} scored; {needed - 1} are left"):
+            stream(best_of_n, MODEL, both, "a star", limit={"scored": needed - 1}, **roles)
+        outcome = run(best_of_n, MODEL, both, "a star", n=3, **roles)
+        assert outcome.ledger.spent.scored == 3 * needed
+
+
+def test_nothing_selects_for_a_control():
+    with pytest.raises(ValueError, match="'random' would pick instead of the lottery, and unguided be no control"):
+        stream(unguided, MODEL, JUDGE, "a star", n=3, select=RandomScore())
+
+
 @pytest.mark.parametrize(("compute", "samples"), [(1, 1), (2.9, 2), (7, 7), (12.01, 12)])
 def test_compute_is_in_prices_of_one_sample(compute, samples):
     model = GaussianFlow((1, 3, 3), num_steps=3, guidance=2.0)
@@ -109,6 +127,72 @@ def test_a_search_says_why_it_stopped():
     first = next(progress)
     progress.close()
     assert result(first, closed=True).stopped == "closed"
+
+
+class Tiring:
+    """A judge that can score so many samples only."""
+
+    name = "tiring"
+    differentiable = True
+
+    def __init__(self, left):
+        self.left = left
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        tired = torch.arange(len(media)) >= self.left
+        self.left -= len(media)
+        return Scores(JUDGE(media, prompts).total.masked_fill(tired, torch.nan))
+
+
+@pytest.mark.parametrize("role", ["verifier", "select"])
+def test_a_round_that_cannot_be_scored_ends_the_search_and_keeps_the_best(role):
+    def judged(left):
+        return (Tiring(left), {}) if role == "verifier" else (JUDGE, {"select": Tiring(left)})
+
+    verifier, roles = judged(4)
+    rounds = list(stream(best_of_n, MODEL, verifier, "a star", n=12, **roles))
+    outcome = result(rounds[-1])
+    assert len(rounds) == 1
+    assert (outcome.stopped, outcome.unscored, outcome.ledger.spent.nfe) == ("unscorable", 4, 8)
+    assert outcome.best.score == run(best_of_n, MODEL, JUDGE, "a star", n=4).best.score
+    assert len(outcome.curve) == len(outcome.lineage) == 4
+    verifier, roles = judged(0)
+    with pytest.raises(ValueError, match="tiring could score none of 4 samples"):
+        run(best_of_n, MODEL, verifier, "a star", n=12, **roles)
+
+
+def test_the_lineage_names_every_finished_sample_in_order():
+    rounds = list(stream(zero_order, MODEL, JUDGE, "a star", compute=10))
+    lineage = result(rounds[-1]).lineage
+    samples = [row for p in rounds for row in zip(p.round.ids, p.round.parents, p.round.recipes, strict=True)]
+    assert [node[:3] for node in lineage] == samples
+    assert [node.score for node in lineage] == [score for p in rounds for score in p.round.scores.total.tolist()]
+    assert max(node.score for node in lineage) == rounds[-1].best.score
+    assert {node.parent for node in lineage} > {None}
+
+
+@pytest.mark.parametrize("n", [3, 11])
+def test_a_rank_vote_elects_among_all_finished_samples(n):
+    one, other = Channel(0), Channel(1)
+    outcome = run(best_of_n, COLOURS, JUDGE3, "a star", n=n, select=RankVote(one, other))
+    media = torch.cat([p.round.media for p in stream(best_of_n, COLOURS, JUDGE3, "a star", n=n)])
+    order = rank_vote({"red": one(media, [""] * n).total, "green": other(media, [""] * n).total})
+    assert outcome.best.id == int(order[0])
+    assert torch.equal(outcome.best.media, media[order[0]])
+    assert outcome.best.score == outcome.best.parts["channel0"] == one(media, [""] * n).total[order[0]].item()
+    assert outcome.ledger.spent.scored == 3 * n
+    assert outcome.curve[-1].best == one(media, [""] * n).total.max().item()
+
+
+class Channel:
+    differentiable = True
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.name = f"channel{channel}"
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        return Scores(media[:, self.channel].flatten(1).mean(1))
 
 
 def test_the_base_is_the_first_finished_sample():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from verifiers.clip import CLIPScore
-    from verifiers.ensemble import Panel, Term, WeightedSum, rank_vote
+    from verifiers.ensemble import Panel, RankVote, Term, WeightedSum, rank_vote
     from verifiers.random import RandomScore
     from verifiers.types import Media, Scores, Verifier
 
@@ -18,6 +18,7 @@ _HOME = {  # loaded on first use, so that the rule engine works without torch
     "Media": "types",
     "Panel": "ensemble",
     "RandomScore": "random",
+    "RankVote": "ensemble",
     "Scores": "types",
     "Term": "ensemble",
     "Verifier": "types",
@@ -31,6 +32,7 @@ __all__ = [
     "Media",
     "Panel",
     "RandomScore",
+    "RankVote",
     "Scores",
     "Term",
     "Verifier",

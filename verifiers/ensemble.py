@@ -50,6 +50,23 @@ class WeightedSum:
         return Scores(torch.stack(worth).sum(0), parts)
 
 
+class RankVote(WeightedSum):
+    """Judges that choose together, by mean rank over a pool; alone, a sample has the first one's score.
+
+    Only to select with: ranks mean nothing outside the pool, so this can neither guide nor report.
+    """
+
+    def __init__(self, *judges: Verifier, name: str = "rank") -> None:
+        """Take one or more judges with different names; a sample that one of them cannot score is unscored."""
+        super().__init__(*(Term(judge, weight=float(place == 0)) for place, judge in enumerate(judges)), name=name)
+
+    def winner(self, pool: Sequence[Mapping[str, float]]) -> int:
+        """The place of the best candidate in a pool of their parts, the first of equals."""
+        names = [term.verifier.name for term in self.terms]
+        parts = {name: torch.tensor([parts[name] for parts in pool], dtype=torch.float64) for name in names}
+        return int(rank_vote(parts)[0])
+
+
 def rank_vote(parts: Mapping[str, Tensor]) -> Tensor:
     """Order a pool of candidates by their mean rank over several scores (scale-free, as in Ma et al. 2025).
 
@@ -58,7 +75,7 @@ def rank_vote(parts: Mapping[str, Tensor]) -> Tensor:
     not score come last and leave the other ranks alone. Ranks mean nothing outside the pool: not a verifier.
     """
     scores = torch.stack([part.detach().double() for part in parts.values()])  # [judges, b]
-    unscored = scores.isnan().any(0)
+    unscored = ~scores.isfinite().all(0)
     scores = scores.masked_fill(unscored, torch.nan)  # compares false with everything
     mine, other = scores[:, :, None], scores[:, None, :]
     ranks = (other > mine).sum(-1) + (other == mine).sum(-1) / 2
@@ -72,12 +89,24 @@ def judges(verifier: Verifier) -> Iterator[Verifier]:
         yield from judges(term.verifier)
 
 
+def leaves(verifier: Verifier) -> list[Verifier]:
+    """The single judges that a verifier consists of: those inside a sum, or itself."""
+    inside = [leaf for term in getattr(verifier, "terms", ()) for leaf in leaves(term.verifier)]
+    return inside or [verifier]
+
+
+def leaf_names(*verifiers: Verifier) -> set[str]:
+    """Names of the single judges that some verifiers consist of: who has them has seen their opinion."""
+    return {leaf.name for verifier in verifiers for leaf in leaves(verifier)}
+
+
 @dataclass(frozen=True)
 class Panel:
     """Who sees what: `guide` steers the search, `select` picks among finished candidates, hold-outs only report.
 
     `select` defaults to `guide`. A hold-out that also guides or selects would measure its own training signal, so
-    sharing one raises ValueError.
+    sharing a single judge, also inside a sum and by another object of its name, raises ValueError. So does a rank
+    vote in another role than `select`.
     """
 
     guide: Verifier
@@ -86,18 +115,13 @@ class Panel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "select", self.select or self.guide)
-        seen = {id(judge) for chief in (self.guide, self.select) for judge in judges(chief)}
+        seen = leaf_names(self.guide, self.select)
         for name, verifier in self.holdout.items():
-            if any(id(judge) in seen for judge in judges(verifier)):
+            if leaf_names(verifier) & seen:
                 raise ValueError(f"the hold-out {name!r} also guides or selects; hold out a judge that does neither")
-
-    def pick(self, media: Media, prompts: Sequence[str]) -> int:
-        """The row that `select` likes best, the first of equals; raises ValueError if it could score none."""
-        total = self.select(media, prompts).total
-        unscored = total.isnan()
-        if bool(unscored.all()):
-            raise ValueError(f"{self.select.name} could score none of {len(prompts)} candidates; look at the pictures")
-        return int(total.masked_fill(unscored, -torch.inf).argmax())
+        for verifier in (self.guide, *self.holdout.values()):
+            if isinstance(verifier, RankVote):
+                raise ValueError(f"{verifier.name!r} can only select: ranks mean nothing outside a pool of candidates")
 
     def report(self, media: Media, prompts: Sequence[str]) -> dict[str, Tensor]:
         """What each hold-out thinks, name -> [b]."""

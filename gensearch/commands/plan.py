@@ -12,7 +12,7 @@ import typer
 
 from gensearch.record import RunFolder, read_json
 from gensearch.types import Model, Noise, State, Transition
-from verifiers.types import Media, Scores
+from verifiers.types import Media, Scores, Verifier
 
 if TYPE_CHECKING:
     from gensearch.ledger import Ledger
@@ -55,7 +55,10 @@ class Coin:
     """A verifier's outside: any scores will do, as long as they differ."""
 
     name = "rehearsal"
-    differentiable = True
+
+    def __init__(self, judge: Verifier) -> None:
+        self.differentiable = judge.differentiable
+        self.terms = getattr(judge, "terms", ())  # a sum pays for each of its judges
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The mean of each sample."""
@@ -66,8 +69,9 @@ def rehearse(pipe: SearchPipeline, prompt: str, seed: int) -> Ledger:
     """The account of the same search on a hollow model: exact wherever the cost does not depend on the scores."""
     from gensearch.pipeline import SearchPipeline
 
-    select = None if pipe.panel.select is pipe.panel.guide else Coin()
-    hollow = SearchPipeline(Hollow(pipe.model), Coin(), pipe.search, compute=pipe.compute, select=select, **pipe.knobs)
+    select = None if pipe.panel.select is pipe.panel.guide else Coin(pipe.panel.select)
+    guide = Coin(pipe.panel.guide)
+    hollow = SearchPipeline(Hollow(pipe.model), guide, pipe.search, compute=pipe.compute, select=select, **pipe.knobs)
     (last,) = deque(hollow.stream(prompt, seed), maxlen=1)
     return last.ledger
 
@@ -84,6 +88,7 @@ def show_plan(pipe: SearchPipeline, folder: RunFolder) -> None:
     judges += [f"{name} (hold-out)" for name in config.holdout]
     typer.echo(f"prompt:     {config.prompt}")
     typer.echo(f"model:      {config.model}, {pipe.model.num_steps} steps, {unit.nfe} nfe for one ordinary sample")
+    typer.echo(f"adapter:    {adapter(pipe.model)}")
     typer.echo(f"search:     {config.search}{knobs}, seed {config.seed}")
     typer.echo(f"verifiers:  {', '.join(judges)}")
     typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored")
@@ -93,6 +98,12 @@ def show_plan(pipe: SearchPipeline, folder: RunFolder) -> None:
     typer.echo(f"time:       about {pace * spent.nfe:.1f} s" if pace else "time:       not measured yet")
     state = "finished already" if folder.done else "to be resumed" if folder.rounds else "new"
     typer.echo(f"folder:     {folder.path} ({state})")
+
+
+def adapter(model: Model) -> str:
+    """The class that runs a model, what else than plain sampling it can do, and what it had to change."""
+    notes = "".join(f"; {note}" for note in getattr(model, "notes", ()))
+    return f"{type(model).__name__}, verbs: {', '.join(sorted(model.verbs)) or 'none'}{notes}"
 
 
 def measured(folder: RunFolder) -> float | None:

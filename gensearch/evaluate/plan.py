@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -18,7 +19,7 @@ PRESETS = "evaluate"  # the folder of presets within `configs`
 class Method(BaseModel):
     """One way to turn a prompt and a seed into a picture: a run's config, less what all methods share."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=60)  # also a folder of pictures
     model: str = "shapes/turbo"
@@ -33,7 +34,7 @@ class Method(BaseModel):
 class Plan(BaseModel):
     """Every method on every prompt with every seed; the seeds are shared, so that all comparisons are paired."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     prompts: int = Field(48, ge=1)  # per tag, at most
     seeds: int = Field(1, ge=1)  # per prompt
@@ -71,11 +72,34 @@ def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> P
     Raises ValueError with one line that names the field, the rule and the nearest known name.
     """
     data = read_preset(config, configs() / PRESETS) if config else {}
-    listed = [validate(Method, entry) for entry in data.get("methods") or ()]
+    entries = data.get("methods") or []
+    if not isinstance(entries, list):
+        raise ValueError(f"methods: it is {entries!r} in the config; write it as methods: [{{name: base, compute: 1}}]")
+    listed = [validate(Method, entry) for entry in entries]
     given = [validate(Method, parse_method(text)) for text in methods]
     replaced = {method.name for method in given}
-    data["methods"] = [method for method in listed if method.name not in replaced] + given
-    return validate(Plan, data | {key: value for key, value in overrides.items() if value is not None})
+    kept = [method for method in listed if method.name not in replaced]
+    place = {method.name: index for index, method in enumerate(listed)}  # the first one is the baseline
+    data["methods"] = sorted(kept + given, key=lambda method: place.get(method.name, len(place)))
+    plan = validate(Plan, data | {key: value for key, value in overrides.items() if value is not None})
+    check_names(plan)
+    return plan
+
+
+def check_names(plan: Plan) -> None:
+    """Look up every search, knob and verifier without loading one; raises ValueError with the nearest name."""
+    from gensearch import registry
+    from gensearch.run import checked_knobs
+
+    for name in plan.holdout:
+        registry.parse_verifier(name)
+    for method in plan.methods:
+        try:
+            checked_knobs(registry.search(method.search), method.knobs)
+            for name in filter(None, (method.verifier, method.select)):
+                registry.parse_verifier(name)
+        except ValueError as error:
+            raise ValueError(f"method {method.name!r}: {error}") from None
 
 
 def validate(schema: type[Schema], data: Any) -> Schema:
@@ -92,7 +116,8 @@ def parse_method(text: str) -> dict[str, Any]:
     Values are read as YAML. Raises ValueError for any other form.
     """
     name, equals, rest = text.partition("=")
-    pairs = [pair.partition(":") for pair in rest.split(",") if pair.strip()]
+    outside_brackets = r",(?![^(\[]*[)\]])"
+    pairs = [pair.partition(":") for pair in re.split(outside_brackets, rest) if pair.strip()]
     if not equals or not all(value.strip() for _, _, value in pairs):
         raise ValueError(f"cannot read --method {text!r}; write NAME=KEY:VALUE,KEY:VALUE as in 'best16=compute:16'")
     data: dict[str, Any] = {"name": name.strip()}

@@ -20,19 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from gensearch import registry
+from gensearch.evaluate.folder import JOURNAL, Job, Record, claim, key, records, refuse_others
 from gensearch.evaluate.plan import Plan
-from gensearch.files import append_line, owned, read_lines, write_atomic
+from gensearch.files import append_line, owned, write_atomic
 from gensearch.images import encode, to_pixels
 from gensearch.models.fingerprint import module_hash
 from gensearch.noise import derive
 from gensearch.pipeline import SearchPipeline
 from gensearch.run import result
 from gensearch.types import Model, Result, Search
-from verifiers.ensemble import Panel, judges
+from verifiers.ensemble import judges, leaf_names
 from verifiers.types import Verifier
-
-JOURNAL = "results.jsonl"
-Record = dict[str, Any]
 
 
 class Benchmark(NamedTuple):
@@ -47,14 +45,6 @@ class Benchmark(NamedTuple):
     search: Callable[[str], Search] = registry.search  # name -> search
 
 
-class Job(NamedTuple):
-    """One method on one prompt with one seed; prompt and seed by index."""
-
-    method: str
-    prompt: int
-    seed: int
-
-
 def jobs(plan: Plan, prompts: int) -> list[Job]:
     """All jobs of a plan, pair by pair, so that an unfinished run is still paired."""
     return [Job(m.name, p, s) for p in range(prompts) for s in range(plan.seeds) for m in plan.methods]
@@ -64,53 +54,24 @@ def run_plan(plan: Plan, benchmark: Benchmark, folder: Path, *, workers: int = 1
     """Do the jobs that the folder does not hold yet and yield each record once it is safely written.
 
     Whatever ends it, the same call goes on where it stopped, and the results do not depend on `workers`.
-    Raises ValueError at once if the folder belongs to another plan or to another process that is writing, or for
-    names and knobs that do not exist.
+    Raises ValueError at once if the folder belongs to something else, and before the first job if another process is
+    writing to it, if it is damaged, if a model or a judge changed since, or for names and knobs that do not exist.
     """
+    refuse_others(plan, benchmark.name, folder)
+    return _run_plan(plan, benchmark, folder, workers)
+
+
+def _run_plan(plan: Plan, benchmark: Benchmark, folder: Path, workers: int) -> Iterator[Record]:
     with owned(folder):
-        claim(plan, benchmark, folder)
-        done = {key(record) for record in read_lines(folder / JOURNAL)}
-        todo = [job for job in jobs(plan, len(benchmark.lines(plan.prompts))) if job not in done]
+        claim(plan, benchmark.name, folder)
+        made_by = {key(record): record["identity"] for record in records(folder)}
+        todo = [job for job in jobs(plan, len(benchmark.lines(plan.prompts))) if job not in made_by]
+        known = {job.method: identity for job, identity in made_by.items()}
         work = in_processes if workers > 1 else in_this_process
-        for record, picture in work(plan, benchmark, todo, workers) if todo else ():
+        for record, picture in work(plan, benchmark, known, todo, workers) if todo else ():
             write_atomic(folder / record["picture"], picture)
             append_line(folder / JOURNAL, record)
             yield record
-
-
-def records(folder: Path) -> list[Record]:
-    """What a folder holds, in order of prompt, seed and method name, each job once.
-
-    Raises ValueError if a method's results were made by different networks, as after new weights under an old name.
-    """
-    found = {key(record): record for record in read_lines(folder / JOURNAL)}
-    made_by = {(record["method"], record["identity"]) for record in found.values()}
-    for method, _ in made_by:
-        if sum(method == name for name, _ in made_by) > 1:
-            raise ValueError(
-                f"{folder}: the model or a judge of {method!r} changed between its results; start again with --out"
-            )
-    return sorted(found.values(), key=lambda record: (record["prompt"], record["seed"], record["method"]))
-
-
-def key(record: Record) -> Job:
-    """The job that made a record."""
-    return Job(record["method"], record["prompt"], record["seed"])
-
-
-def claim(plan: Plan, benchmark: Benchmark, folder: Path) -> None:
-    """Mark a folder without results as this plan's; raises ValueError if it holds another's results."""
-    mine = {"benchmark": benchmark.name, "torch": torch.__version__, **plan.model_dump(mode="json")}
-    path = folder / "plan.json"
-    if not (folder / JOURNAL).exists():
-        write_atomic(path, json.dumps(mine, indent=1).encode())
-        return
-    theirs = json.loads(path.read_bytes())
-    changed = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
-    if changed:
-        raise ValueError(
-            f"{folder} holds another evaluation: {', '.join(changed)} differ. Take a new folder with --out"
-        )
 
 
 # --- one process
@@ -119,31 +80,39 @@ def claim(plan: Plan, benchmark: Benchmark, folder: Path) -> None:
 class Bench:
     """The loaded models and verifiers of one process: each once, whatever the number of methods that share it."""
 
-    def __init__(self, plan: Plan, benchmark: Benchmark) -> None:
-        """Load everything and refuse, before anything is spent, what some method could not run."""
+    def __init__(self, plan: Plan, benchmark: Benchmark, known: Mapping[str, str]) -> None:
+        """Load everything and refuse, before anything is spent, what some method could not run.
+
+        `known` are the identities of the methods that have results already: what made those must make the rest.
+        """
         self.seed = plan.seed
         self.lines = benchmark.lines(plan.prompts)
         self.judge = benchmark.judge()
         verifier = cache(benchmark.verifier)
         model = cache(lambda source, options: benchmark.model(source, **json.loads(options)))
-        self.pipelines = {
-            method.name: SearchPipeline(
-                model(method.model, json.dumps(method.options, sort_keys=True)),
-                verifier(method.verifier),
-                benchmark.search(method.search),
-                compute=method.compute,
-                select=verifier(method.select) if method.select else None,
-                holdout=[verifier(name) for name in plan.holdout],
-                **method.knobs,
-            )
-            for method in plan.methods
-        }
+        self.holdout = {name: verifier(name) for name in plan.holdout}
+        self.pipelines = {}
+        for method in plan.methods:
+            try:
+                self.pipelines[method.name] = SearchPipeline(
+                    model(method.model, json.dumps(method.options, sort_keys=True)),
+                    verifier(method.verifier),
+                    benchmark.search(method.search),
+                    compute=method.compute,
+                    select=verifier(method.select) if method.select else None,
+                    holdout=list(self.holdout.values()),
+                    **method.knobs,
+                )
+            except ValueError as error:
+                raise ValueError(f"method {method.name!r}: {error}") from error
         self.identities = {name: identity(pipeline) for name, pipeline in self.pipelines.items()}
-        self.seen = {name: seen_by(pipeline.panel) for name, pipeline in self.pipelines.items()}
-        for name, seen in self.seen.items():
-            if seen & set(plan.holdout):
-                raise ValueError(f"{name!r} searches with the hold-out {seen & set(plan.holdout)}; hold out another")
-        self.oracles = {name for name, seen in self.seen.items() if seen & benchmark.oracles}
+        changed = [name for name, made_by in known.items() if self.identities.get(name) != made_by]
+        if changed:
+            raise ValueError(
+                f"the model or a judge of {', '.join(changed)} changed since the folder's results; take another --out"
+            )
+        seen = {name: leaf_names(pipe.panel.guide, pipe.panel.select) for name, pipe in self.pipelines.items()}
+        self.oracles = {name for name in seen if seen[name] & benchmark.oracles}
 
     def do(self, job: Job) -> tuple[Record, bytes]:
         """Search, judge the winner and the plain sample, and return the record with the winner's PNG."""
@@ -161,7 +130,7 @@ class Bench:
             "identity": self.identities[job.method],
             "root": root,
             "oracle": job.method in self.oracles,
-            **self.opinions(pipeline, prompt, found),
+            **self.opinions(prompt, found),
             "score": number(found.best.score),
             "recipe": found.best.recipe,
             "spent": found.ledger.spent._asdict(),
@@ -173,12 +142,12 @@ class Bench:
         }
         return record, encode(to_pixels(found.best.media))
 
-    def opinions(self, pipeline: SearchPipeline, prompt: str, found: Result) -> dict[str, Any]:
+    def opinions(self, prompt: str, found: Result) -> dict[str, Any]:
         """The judge's and the hold-outs' totals for the winner and, as `base`, for the plain sample."""
         media = torch.stack([found.best.media, found.base.media])
         with torch.no_grad():
             verdict = self.judge(media, [prompt] * 2).total
-            report = pipeline.panel.report(media, [prompt] * 2)
+            report = {name: judge(media, [prompt] * 2).total for name, judge in self.holdout.items()}
         winner, base = (
             {"judge": number(verdict[row]), "holdout": {name: number(total[row]) for name, total in report.items()}}
             for row in (0, 1)
@@ -196,22 +165,17 @@ def identity(pipeline: SearchPipeline) -> str:
     return f"{derive(json.dumps(parts, sort_keys=True, default=str)):014x}"
 
 
-def seen_by(panel: Panel) -> set[str]:
-    """Names of all judges that guide or select, those inside sums included."""
-    return {judge.name for chief in (panel.guide, panel.select) for judge in judges(chief)}
-
-
 def number(score: float | Tensor) -> float | None:
     """A score as JSON can hold it; None for one that is missing."""
     return float(score) if float("-inf") < float(score) < float("inf") else None
 
 
 def in_this_process(
-    plan: Plan, benchmark: Benchmark, todo: Sequence[Job], workers: int
+    plan: Plan, benchmark: Benchmark, known: Mapping[str, str], todo: Sequence[Job], workers: int
 ) -> Iterator[tuple[Record, bytes]]:
     """Do the jobs one after the other; the caller's thread count holds again whenever it has control."""
     with threads(plan.threads):
-        bench = Bench(plan, benchmark)
+        bench = Bench(plan, benchmark, known)
     for job in todo:
         with threads(plan.threads):
             done = bench.do(job)
@@ -232,9 +196,11 @@ def threads(count: int) -> Iterator[None]:
 # --- several processes
 
 
-def in_processes(plan: Plan, benchmark: Benchmark, todo: Sequence[Job], workers: int) -> Iterator[tuple[Record, bytes]]:
+def in_processes(
+    plan: Plan, benchmark: Benchmark, known: Mapping[str, str], todo: Sequence[Job], workers: int
+) -> Iterator[tuple[Record, bytes]]:
     """Do the jobs in spawned processes, each with its own copy of the models; results come in the order of the jobs."""
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initialise, (plan, benchmark))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initialise, (plan, benchmark, known))
     try:
         yield from pool.map(do, todo)
     finally:
@@ -244,14 +210,14 @@ def in_processes(plan: Plan, benchmark: Benchmark, todo: Sequence[Job], workers:
 _bench: list[Callable[[], Bench]] = []  # of a worker process
 
 
-def initialise(plan: Plan, benchmark: Benchmark) -> None:
+def initialise(plan: Plan, benchmark: Benchmark, known: Mapping[str, str]) -> None:
     """Prepare a worker process: one that ends with its parent and loads everything at its first job.
 
     Loading here instead would hide its errors: an executor reports a failed initialiser without saying why.
     """
     Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(plan.threads)
-    _bench[:] = [cache(lambda: Bench(plan, benchmark))]
+    _bench[:] = [cache(lambda: Bench(plan, benchmark, known))]
 
 
 def end_with_parent() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gensearch.evaluate.bootstrap import LEVEL, RESAMPLES, interval, mean_of_tags
+from gensearch.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, interval, mean_of_tags
 from gensearch.evaluate.plan import Plan
+from verifiers.summary import Judged
+from verifiers.summary import summarise as sum_up
 
 Record = dict[str, Any]
 Summary = dict[str, Any]
@@ -26,7 +28,7 @@ def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int 
     if not pairs:
         raise ValueError("no prompt is finished with all methods yet; run the same command again to go on")
     rows = {name: [by_job[name, p, s] for p, s in pairs] for name in names}
-    scores = {judge: verdict} | {name: partial(opinion, name) for name in plan.holdout}
+    scores = {judge: verdict} | {name: partial(opinion, name) for name in plan.holdout if name != judge}
     return {
         "judge": judge,
         "baseline": plan.reference,
@@ -58,11 +60,14 @@ def opinion(holdout: str, record: Record) -> float:
 
 
 def account(rows: Sequence[Record]) -> dict[str, Any]:
-    """What a method is and what it spent on all pairs together."""
+    """What a method is, its shares of correct images and prompts, and what it spent on all pairs together."""
+    shares = sum_up(Judged(row["tag"], str(row["prompt"]), verdict(row) == 1) for row in rows)
     spent = {column: sum(row["spent"][column] for row in rows) for column in rows[0]["spent"]}
     padding = {column: sum(row["padding"][column] for row in rows) for column in rows[0]["padding"]}
     return {
         "oracle": any(row["oracle"] for row in rows),
+        "images": shares.images,
+        "prompts": shares.prompts,
         "spent": spent,
         "padding": padding,
         "unscored": sum(row["unscored"] for row in rows),
@@ -75,11 +80,13 @@ def compare(
 ) -> dict[str, Any]:
     """One score of one method: its tags, their mean, and the gain over the baseline with its interval.
 
-    Seeds are averaged within each prompt first; pairs that one side could not score are left out of the gain.
+    Seeds are averaged within each prompt first; pairs that one side could not score are left out of the gain. Where
+    nothing is left there are no tags, and None in place of numbers.
     """
-    tags, overall = mean_of_tags(*per_prompt(mine, [value(row) for row in mine]))
-    gains = [value(a) - value(b) for a, b in zip(mine, base, strict=True)]
-    gain = interval(*per_prompt(mine, gains), resamples=resamples)
+    known = per_prompt(mine, [value(row) for row in mine])
+    tags, overall = mean_of_tags(*known) if len(known[0]) else ({}, None)
+    both = per_prompt(mine, [value(a) - value(b) for a, b in zip(mine, base, strict=True)])
+    gain = interval(*both, resamples=resamples) if len(both[0]) else Interval(*[float("nan")] * 3)
     return {"tags": tags, "overall": overall, "gain": {k: v if v == v else None for k, v in gain._asdict().items()}}
 
 
@@ -107,10 +114,18 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
         row = [f"{name} (oracle)" if method["oracle"] else name]
         row += [f"{scores[judge]['tags'][tag]:.2f}" for tag in tags] + [f"{scores[judge]['overall']:.3f}"]
         row.append("baseline" if base else limits(scores[judge]["gain"]))
-        row += [f"{scores[h]['overall']:.3f}" + ("" if base else f", {limits(scores[h]['gain'])}") for h in holdout]
+        row += [reported(scores[h], base) for h in holdout]
         row += [f"{method['spent'][column] / summary['pairs']:.1f}" for column in ("nfe", "scored")]
         rows.append([*row, f"{method['seconds'] / summary['pairs']:.2f}"])
     return header, rows
+
+
+def reported(score: dict[str, Any], base: bool) -> str:
+    """A hold-out's mean and gain; a dash where it could score nothing."""
+    if score["overall"] is None:
+        return "-"
+    mean = f"{score['overall']:.3f}"
+    return mean if base or score["gain"]["mean"] is None else f"{mean}, {limits(score['gain'])}"
 
 
 def limits(gain: dict[str, float | None]) -> str:

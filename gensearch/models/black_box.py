@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gensearch.models.fingerprint import component_hashes
+from gensearch.models.fingerprint import attention, backends, component_hashes, versions
+from gensearch.models.options import Batch, Count, Shape, checked
 from gensearch.models.stepper import exclusive
 from gensearch.noise import SEED_BITS, randn
 from gensearch.types import Noise, State
@@ -28,20 +29,21 @@ class BlackBox:
     `source` is a callable (prompts, noise [b, *noise_shape]) -> media, or a diffusers pipeline with `latents=`, called
     with `settings`. Media may be PIL pictures, numpy arrays (channels last) or tensors. Construction calls it three
     times on `prompt` and raises ValueError if the noise does not decide the picture. `nfe` is what one sample costs;
-    None measures a pipeline's denoiser and takes 1 for a callable.
+    None measures a pipeline's denoiser and takes 1 for a callable. What it decodes is booked by `render`.
     """
 
     num_steps = 1
     stochastic = False
     verbs: frozenset[str] = frozenset()
 
+    @checked
     def __init__(
         self,
         source: Any,
-        noise_shape: Sequence[int],
+        noise_shape: Shape,
         *,
-        batch_size: int = 1,
-        nfe: int | None = None,
+        batch_size: Batch = 1,
+        nfe: Count | None = None,
         name: str | None = None,
         prompt: str = "a photo of a cat",
         **settings: Any,
@@ -139,21 +141,39 @@ def fill(rows: int, size: int) -> list[int]:
 
 
 def to_media(made: Any) -> Media:
-    """Float media [b, 3, h, w] or [b, t, 3, h, w] in [0, 1] from PIL pictures, channels-last arrays or tensors."""
+    """Float media [b, 3, h, w] or [b, t, 3, h, w] in [0, 1] from PIL pictures, arrays, tensors or lists of them.
+
+    Integers count to 255. Channels may come last, as in arrays they do where both is possible. Raises TypeError for
+    other things and ValueError for other shapes.
+    """
     if isinstance(made, Tensor):
-        return made.float()
+        return laid_out(made, (-3, -1))
     if isinstance(made, np.ndarray):
-        scale = 255 if made.dtype == np.uint8 else 1
-        return torch.from_numpy(made).float().movedim(-1, -3) / scale
-    if made and isinstance(made[0], Tensor):
-        return torch.stack(list(made)).float()
-    if made and isinstance(made[0], list):
-        return torch.stack([to_media(frames) for frames in made])
-    if made and hasattr(made[0], "convert"):
-        return to_media(np.stack([np.asarray(picture.convert("RGB")) for picture in made]))
-    if made and isinstance(made[0], np.ndarray):
+        return laid_out(torch.from_numpy(made), (-1, -3))
+    first = made[0] if isinstance(made, list | tuple) and made else None
+    if isinstance(first, Tensor):
+        return to_media(torch.stack(list(made)))
+    if isinstance(first, np.ndarray):
         return to_media(np.stack(made))
+    if isinstance(first, list | tuple):
+        return torch.stack([to_media(frames) for frames in made])
+    if hasattr(first, "convert"):
+        return to_media(np.stack([np.asarray(picture.convert("RGB")) for picture in made]))
     raise TypeError(f"cannot read media from {type(made).__name__}; return PIL pictures, an array or a tensor")
+
+
+def laid_out(values: Tensor, places: tuple[int, ...]) -> Media:
+    """Pixels as floats with their channels third from the end; `places` are where to look for them, best first."""
+    channels = next((axis for axis in places if values.ndim in (4, 5) and values.shape[axis] == 3), None)
+    if channels is None:
+        raise ValueError(
+            f"media of shape {tuple(values.shape)} are neither pictures [b, 3, h, w] nor clips [b, t, 3, h, w]; "
+            "return three channels, there or last"
+        )
+    if values.dtype == torch.bool or values.is_complex():
+        raise TypeError(f"media of {values.dtype} are no pixels; return floats in [0, 1] or integers up to 255")
+    pixels = values.float() if values.is_floating_point() else values.float() / 255
+    return pixels.movedim(channels, -3)
 
 
 @contextmanager
@@ -181,8 +201,6 @@ def label(source: Any) -> str:
 
 def describe(model: Any, pipeline: Any, settings: dict[str, Any]) -> dict[str, Any]:
     """The part of a fingerprint that all adapters share: what runs, with which settings, on what."""
-    import diffusers
-
     found: dict[str, Any] = {"adapter": type(model).__name__, "model": model.name}
     if pipeline is not None:
         found |= {
@@ -192,6 +210,6 @@ def describe(model: Any, pipeline: Any, settings: dict[str, Any]) -> dict[str, A
             "settings": {k: repr(v) for k, v in sorted(settings.items())},
             "dtype": str(pipeline.dtype),
             "device": str(pipeline._execution_device),
+            "attention": attention(pipeline),
         }
-    versions = {"torch": torch.__version__, "diffusers": diffusers.__version__}
-    return {**found, "threads": torch.get_num_threads(), "versions": versions}
+    return {**found, "threads": torch.get_num_threads(), "versions": versions(), "backends": backends()}

@@ -1,9 +1,10 @@
-"""Hashes of what a pipeline is made of: two with the same hashes are the same generator."""
+"""What a pipeline is made of, by hashes, and what computes it: two that agree in all are the same generator."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -36,3 +37,33 @@ def settings(module: nn.Module) -> dict[str, Any]:
     found = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     written = ("transformers_version", "architectures", "dtype")  # by saving and loading
     return {k: v for k, v in found.items() if not k.startswith("_") and k not in written}
+
+
+def versions() -> dict[str, str]:
+    """The libraries that bits depend on."""
+    return {name: version(name) for name in ("torch", "diffusers", "transformers", "open_clip_torch")}
+
+
+def backends() -> dict[str, Any]:
+    """Switches of torch that change the last bits of a sample."""
+    torch_backends: Any = torch.backends  # its annotations know little of it
+    cuda, cudnn = torch_backends.cuda, torch_backends.cudnn
+    return {
+        "cuda_matmul": cuda.matmul.fp32_precision,  # "tf32" however it was set; `allow_tf32` itself may refuse to say
+        "cudnn_conv": cudnn.conv.fp32_precision,
+        "cpu_matmul": torch_backends.mkldnn.matmul.fp32_precision,
+        "cudnn_benchmark": cudnn.benchmark,
+        "cudnn_deterministic": cudnn.deterministic,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def attention(pipeline: Any) -> dict[str, list[str]]:
+    """What computes attention in each network: processors of diffusers, or the implementation of transformers."""
+    found = {}
+    for name, component in pipeline.components.items():
+        kinds = {type(processor).__name__ for processor in getattr(component, "attn_processors", {}).values()}
+        own = getattr(getattr(component, "config", None), "_attn_implementation", None)
+        if kinds or own:
+            found[name] = sorted(kinds | ({own} if own else set()))
+    return found

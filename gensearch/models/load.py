@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gensearch.errors import nearest, one_line
+from gensearch.models.options import check_options
 from gensearch.types import Model
 
 NATIVE = {  # pipeline class -> module and class of the adapter that runs its networks in our own loop
@@ -35,6 +36,12 @@ class Preset(NamedTuple):
     licence: str
     dtype: str
     settings: dict[str, Any]
+    batch_size: int | None = None
+
+    def options(self, device: str) -> dict[str, Any]:
+        """Settings for a device; on a CPU a larger batch would only make a single sample pay for its padding."""
+        batch = {} if self.batch_size is None or device == "cpu" else {"batch_size": self.batch_size}
+        return {**batch, **self.settings}
 
 
 class Source(NamedTuple):
@@ -53,9 +60,11 @@ def load(
 
     `adapter` "auto" takes "native" where it exists, else "probed" for a pipeline and "black_box" for a callable.
     `options` go to the adapter (steps, guidance_scale, batch_size, ...) and replace what presets and the folder's
-    gensearch.json say. `device` is the GPU if there is one, `dtype` always float32 on the CPU. Only safetensors are
-    read and no remote code is run. Raises LoadError for what cannot be loaded, ValueError for unknown options.
+    gensearch.json say; for a loaded pipeline, those of the name or folder that it came from. `device` is the GPU if
+    there is one, `dtype` always float32 on the CPU. Only safetensors are read and no remote code is run. Raises
+    LoadError for what cannot be loaded, ValueError for unknown or unfit options.
     """
+    check_options(load, {"adapter": adapter, "device": device, "dtype": dtype}, "load")
     if adapter not in ADAPTERS:
         raise ValueError(f"unknown adapter {adapter!r}{nearest(adapter, ADAPTERS)}")
     if dtype is not None and dtype not in DTYPES:
@@ -63,8 +72,9 @@ def load(
     if not isinstance(source, str | Path):
         if device or dtype:
             raise ValueError("device and dtype are those of the loaded pipeline; move it with pipeline.to(...) instead")
-        return adapted(type(source), adapter, options)(source)
-    found = locate(str(source))
+        return adapted(type(source), adapter, {**origin(source), **options})(source)
+    device = usable(device)
+    found = locate(str(source), device)
     with readable(source, found.hint):
         kind = pipeline_class(found.where)
     # Options are checked before anything large is read.
@@ -88,7 +98,30 @@ def embedded() -> dict[str, Path]:
     return {f"shapes/{path.parent.name}": path.parent for path in sorted(weights.glob("*/model_index.json"))}
 
 
-def locate(source: str) -> Source:
+def origin(pipeline: Any) -> dict[str, Any]:
+    """What a preset or a folder says about a loaded pipeline, by where it came from; its scheduler stays its own."""
+    where = str(getattr(pipeline, "name_or_path", None) or "") if hasattr(pipeline, "components") else ""
+    if where and (Path(where) / SETTINGS).is_file():
+        settings = in_folder(Path(where)).settings
+    else:
+        known = presets().get(where)
+        settings = known.options(pipeline._execution_device.type) if known else {}
+    return {name: value for name, value in settings.items() if name not in ("sampler", "spacing")}
+
+
+def usable(device: str | None) -> str:
+    """The device asked for, or else the GPU if there is one; raises ValueError for one that cannot be used here."""
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used ({one_line(error)[:80]}); take 'cpu' or 'cuda'") from error
+    return device
+
+
+def locate(source: str, device: str) -> Source:
     """Find out what a name means, without loading it; raises LoadError if it means nothing."""
     own, known = embedded(), presets()
     if source.startswith("shapes/"):
@@ -101,7 +134,8 @@ def locate(source: str) -> Source:
         raise LoadError(f"no folder and no model is called {source!r}{similar(source, [*own, *known])}")
     preset = known.get(source, Preset("", "float32", {}))
     hint = "; it is not in the local cache, and the hub has no such model, does not answer or wants you to log in"
-    return Source(source, preset.settings, preset.dtype, hint + ("" if source in known else similar(source, known)))
+    hint += "" if source in known else similar(source, known)
+    return Source(source, preset.options(device), preset.dtype, hint)
 
 
 def similar(source: str, known: Iterable[str]) -> str:
@@ -135,11 +169,10 @@ def pipeline_class(where: str) -> type[Any]:
     return kind
 
 
-def read(kind: type[Any], source: Source, device: str | None, dtype: str | None) -> Any:
+def read(kind: type[Any], source: Source, device: str, dtype: str | None) -> Any:
     """Load a pipeline, whole or not at all, and freeze its weights."""
     import torch
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     number = getattr(torch, dtype or ("float32" if device == "cpu" else source.dtype))
     safe = {"use_safetensors": True, "trust_remote_code": False}
     folder = source.where if Path(source.where).is_dir() else kind.download(source.where, **safe)
@@ -206,7 +239,7 @@ def readable(source: Any, hint: str) -> Iterator[None]:
 
 
 def adapted(kind: type[Any], adapter: str, options: dict[str, Any]) -> Callable[[Any], Model]:
-    """How to build the adapter for a class of pipelines; raises ValueError for options that it does not take."""
+    """How to build the adapter for a class of pipelines; raises ValueError for unknown and unfit options."""
     native = next((NATIVE[c.__name__] for c in kind.__mro__ if c.__name__ in NATIVE), None)
     is_pipeline = any(c.__name__ == "DiffusionPipeline" for c in kind.__mro__)
     if adapter == "auto":
@@ -230,6 +263,7 @@ def adapted(kind: type[Any], adapter: str, options: dict[str, Any]) -> Callable[
     for name in options:
         if name not in taken:
             raise ValueError(f"unknown option {name!r} for a {adapter} {kind.__name__}{nearest(name, sorted(taken))}")
+    check_options(build.__init__, options, build.__name__)
     return lambda pipeline: build(pipeline, **options)
 
 

@@ -16,6 +16,7 @@ from gensearch.models.batching import in_batches
 from gensearch.models.black_box import counting, describe, fill, label, to_media
 from gensearch.models.fingerprint import component_hashes
 from gensearch.models.latents import family, rearranged
+from gensearch.models.options import Batch, Shape, checked
 from gensearch.models.probe import Step, probe
 from gensearch.models.stepper import Call, Cancelled, Order, exclusive
 from gensearch.noise import randn
@@ -49,12 +50,13 @@ class Probed:
 
     verbs: frozenset[str] = frozenset()
 
+    @checked
     def __init__(
         self,
         pipeline: Any,
         *,
-        batch_size: int = 4,  # searches ask for rounds of at least this many
-        noise_shape: Sequence[int] | None = None,
+        batch_size: Batch = 4,  # searches ask for rounds of at least this many
+        noise_shape: Shape | None = None,
         name: str | None = None,
         prompt: str = "a photo of a cat",
         **settings: Any,

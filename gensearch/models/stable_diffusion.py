@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import sys
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -14,6 +17,7 @@ from gensearch import steps as kernels
 from gensearch.models.batching import in_batches
 from gensearch.models.black_box import describe, label
 from gensearch.models.fingerprint import component_hashes
+from gensearch.models.options import Batch, Count, Pixels, Scale, Share, checked
 from gensearch.models.schedules import find_scheduler, read_schedule
 from gensearch.types import Noise, State, Transition
 from verifiers.types import Media
@@ -25,37 +29,44 @@ class StableDiffusion:
     """A StableDiffusionPipeline or StableDiffusionXLPipeline, one network pass at a time.
 
     Noise is N(0, 1) latents. Guidance is on above `guidance_scale` 1 and then takes two passes per step. Between passes
-    samples are fp32 whatever the networks compute in. `sampler` ("ddim", "euler", "euler_ancestral") and `spacing`
-    replace what the pipeline's scheduler says; a scheduler with other steps gives way to DDIM and `notes` says so.
+    samples are fp32 whatever the networks compute in. `steps` and `guidance_scale` are by default those of the
+    pipeline's own call. `sampler` ("ddim", "euler", "euler_ancestral") and `spacing` replace what its scheduler says; a
+    scheduler with other steps gives way to DDIM, with a warning that `notes` keeps.
     Text is encoded once per prompt and remembered: wrap the pipeline again after changing its text encoders.
     """
 
-    verbs = frozenset({"rewind", "transition", "gradient"})
+    verbs = frozenset({"branch", "rewind", "transition", "gradient"})
 
+    @checked
     def __init__(
         self,
         pipeline: Any,
         *,
-        steps: int = 20,
-        guidance_scale: float = 7.5,
-        guidance_rescale: float = 0.0,
+        steps: Count | None = None,
+        guidance_scale: Scale | None = None,
+        guidance_rescale: Share = 0.0,
         negative_prompt: str | None = None,
-        eta: float = 0.0,
+        eta: Share = 0.0,
         sampler: str | None = None,
         spacing: str | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        batch_size: int = 1,
+        height: Pixels | None = None,
+        width: Pixels | None = None,
+        batch_size: Batch = 1,
         name: str | None = None,
     ) -> None:
         """Read the pipeline's schedule; the pipeline itself is left as it is.
 
-        Raises ValueError for what this loop cannot do: pictures that are no multiple of the latents' scale, networks
-        that take more than latents and text, and schedules that `read_schedule` refuses.
+        Raises ValueError for an unfit option and for what this loop cannot do: pictures that are no multiple of the
+        latents' scale, networks that take more than latents and text, and schedules that `read_schedule` refuses.
         """
         self.pipeline = pipeline
         self.name = name or label(pipeline)
         self.scheduler, sampler, self.notes = find_scheduler(pipeline.scheduler, sampler, spacing)
+        for note in self.notes:
+            warnings.warn(note, UserWarning, stacklevel=callers_level())
+        call = inspect.signature(pipeline.__call__).parameters
+        steps = call["num_inference_steps"].default if steps is None else steps
+        guidance_scale = call["guidance_scale"].default if guidance_scale is None else guidance_scale
         self.schedule = read_schedule(self.scheduler, sampler, steps, eta)
         self.settings = {
             "steps": steps,
@@ -205,6 +216,14 @@ class StableDiffusion:
     @cached_property
     def _hashes(self) -> dict[str, str]:
         return component_hashes(self.pipeline)
+
+
+def callers_level() -> int:
+    """The `stacklevel` of a warning that shall point to the first line outside this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"].split(".")[0] == "gensearch":
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def stacked(conditions: Tensor) -> Tensor:

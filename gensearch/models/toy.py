@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from gensearch.models.fingerprint import module_hash
+from gensearch.models.options import Batch, Count, Share, checked
 from gensearch.noise import derive, randn
 from gensearch.types import Noise, State, Transition
 from verifiers.types import Media
+
+Guidance = Annotated[float, Field(allow_inf_nan=False)] | None
+Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Toy(ABC):
@@ -22,7 +28,7 @@ class Toy(ABC):
     """
 
     name: str
-    verbs = frozenset({"rewind", "transition", "gradient"})
+    verbs = frozenset({"branch", "rewind", "transition", "gradient"})
 
     def __init__(
         self,
@@ -79,8 +85,7 @@ class Toy(ABC):
     def fingerprint(self) -> dict[str, Any]:
         """Everything the bits of a sample depend on, less the machine."""
         names = ("name", "noise_shape", "num_steps", "churn", "guidance", "batch_size")
-        weights = {name: value.tolist() for name, value in self.network.named_parameters()}
-        return {name: getattr(self, name) for name in names} | {"weights": weights}
+        return {name: getattr(self, name) for name in names} | {"weights": module_hash(self.network)}
 
     def _look(self, prompts: tuple[str, ...], step: Tensor, x: Tensor, conditions: Tensor) -> State:
         clean = self._in_batches(self._denoise, x, self.times[step - 1], conditions)
@@ -156,15 +161,16 @@ class GaussianFlow(Toy):
     name = "toy/flow"
     network: PosteriorMean
 
+    @checked
     def __init__(
         self,
         noise_shape: tuple[int, ...] = (1, 8, 8),
         *,
-        num_steps: int = 4,
-        churn: float = 0.0,
-        guidance: float | None = None,
-        batch_size: int = 4,
-        std: float = 0.8,
+        num_steps: Count = 4,
+        churn: Share = 0.0,
+        guidance: Guidance = None,
+        batch_size: Batch = 4,
+        std: Spread = 0.8,
     ) -> None:
         super().__init__(self.make_network(std), noise_shape, num_steps, churn, guidance, batch_size)
 
@@ -239,17 +245,18 @@ class GaussianMixture(Toy):
     name = "toy/mixture"
     network: MixturePosterior
 
+    @checked
     def __init__(
         self,
         noise_shape: tuple[int, ...] = (1, 8, 8),
         *,
         words: tuple[str, ...] = ("red", "green", "blue", "star", "ring"),
-        leak: float = 0.2,
-        num_steps: int = 8,
-        churn: float = 0.0,
-        guidance: float | None = None,
-        batch_size: int = 4,
-        std: float = 0.3,
+        leak: Share = 0.2,
+        num_steps: Count = 8,
+        churn: Share = 0.0,
+        guidance: Guidance = None,
+        batch_size: Batch = 4,
+        std: Spread = 0.3,
     ) -> None:
         self.words = words
         self.leak = leak

@@ -26,10 +26,10 @@ def best_of_n(
 ) -> Iterator[Round]:
     """Draw `n` samples (None: as many as the ledger pays) and score each (Ma et al. 2025, arXiv:2501.09732).
 
-    Rounds are about equal: a last round of one sample would raise, and lose all others, if that one cannot be scored.
+    Rounds are about equal: a last round of one sample would end the search early if that one cannot be scored.
     """
     drawn = 0
-    while left := min((n or float("inf")) - drawn, ledger.affords(price(model))):
+    while left := min((n or float("inf")) - drawn, ledger.affords(price(model, verifier))):
         most = round_size(model)
         size = most if left == float("inf") else ceil(left / ceil(left / most))
         seeds = rng.seeds(size)

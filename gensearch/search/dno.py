@@ -46,7 +46,7 @@ def dno(
     require_gradients(model, verifier, "dno", differentiable=False)
     judge = verifier if verifier.differentiable else Sounded(verifier, probes, rng.root)
     keep = regulariser(regularise)
-    unit = price(model)._replace(scored=1 if verifier.differentiable else 1 + probes)
+    unit = price(model, *[verifier] * (1 if verifier.differentiable else 1 + probes))
     ledger.require(f"dno on {model.name}", unit)
     seeds = rng.seeds(int(min(chains, ledger.affords(unit))))
     prompts, size = [prompt] * len(seeds), len(seeds)

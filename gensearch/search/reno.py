@@ -42,7 +42,7 @@ def reno(
     """
     require_gradients(model, verifier, "reno")
     keep = regulariser(regularise)
-    unit = price(model)
+    unit = price(model, verifier)
     seeds = rng.seeds(int(min(chains, ledger.affords(unit))))
     prompts, size = [prompt] * len(seeds), len(seeds)
     start = master(propose(model, prompts, seeds))

@@ -28,7 +28,8 @@ def unguided(
 
     The verifier is asked and paid as in best-of-N. Its opinion is kept in `parts` under its name; `total` is a uniform
     number in [0, 1) from each sample's seed, so the curve of an unguided run is the luck of the draw and says nothing
-    about quality. Samples that the verifier could not score still lose.
+    about quality. Samples that the verifier could not score still lose. With a `select` of its own it would be no
+    control, so `stream` refuses one.
     """
     for round in best_of_n(model, verifier, prompt, rng=rng, ledger=ledger, n=n, propose=propose):
         judged = round.scores.total

@@ -37,9 +37,9 @@ def zero_order(
     """
     recipe: Recipe
     drawn, stale, best = 0, patience, 0.0  # as stale as can be: the first round starts from a fresh pivot
-    for _ in ledger.rounds(rounds, price(model)):
+    for _ in ledger.rounds(rounds, price(model, verifier)):
         fresh = stale == patience
-        seeds = rng.seeds(int(min(neighbours + fresh, ledger.affords(price(model)))))
+        seeds = rng.seeds(int(min(neighbours + fresh, ledger.affords(price(model, verifier)))))
         ids = range(drawn, drawn + len(seeds))
         if fresh:
             pivot, home = propose(model, [prompt], seeds[:1]), drawn

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from gensearch.config import CONTROLS
 from gensearch.ledger import BudgetSpent, Cost
 from gensearch.run import result
 from gensearch.sampling import price
-from gensearch.testing.setting import Failing, Setting, Unscorable, digest, finished, told, watched
+from gensearch.testing.setting import Batched, Failing, Setting, Unscorable, digest, finished, told, watched
 from gensearch.testing.witness import Failure, assert_booked, counting, disturb, global_state, weights_of
 from gensearch.types import Round, Search
 from verifiers.random import RandomScore
@@ -47,10 +48,12 @@ class SearchLaws:
             assert bool(round.media.ge(0).all() & round.media.le(1).all())
 
     def test_the_account_is_true(self, setting: Setting) -> None:
-        """Spent plus padding is what forward hooks saw on the real modules, after every round."""
-        with counting(setting.networks) as seen:
-            for progress in setting.stream():
-                assert_booked(progress.ledger, setting.networks, seen)
+        """Spent plus padding is what forward hooks saw on the real modules, the judge's too, after every round."""
+        judge = Batched(setting.verifier)
+        networks = {**setting.networks, "scored": judge.network}
+        with counting(networks) as seen:
+            for progress in setting.stream(verifier=judge):
+                assert_booked(progress.ledger, networks, seen)
         assert seen["nfe"] > 0
 
     def test_the_account_is_true_after_an_accident(self, setting: Setting) -> None:
@@ -169,7 +172,11 @@ class SearchLaws:
         assert outcome.ledger.spent.nfe == price(setting.model).nfe
 
     def test_the_selector_does_not_steer(self, setting: Setting) -> None:
-        """Replacing the judge that selects changes the pick at most, never what is tried."""
+        """Replacing the judge that selects changes the pick at most, never what is tried; a control refuses one."""
+        if setting.search.__name__ in CONTROLS:
+            with pytest.raises(ValueError, match="no control"):
+                setting.stream(select=RandomScore())
+            return
         alone = told(setting.rounds())
         for seed in (1, 2):
             rounds = setting.rounds(select=RandomScore(seed, name="other"))

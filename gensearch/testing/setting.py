@@ -67,6 +67,38 @@ class Setting:
         return result(self.rounds(**changes)[-1])
 
 
+class Batched:
+    """A verifier whose `network` judges in batches of exactly three, the last row repeated, as real ones do."""
+
+    batch_size = 3
+
+    def __init__(self, verifier: Verifier) -> None:
+        self.network = Network(verifier)
+        self.name = verifier.name
+        self.differentiable = verifier.differentiable
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """The inner scores."""
+        done = []
+        for first in range(0, len(media), self.batch_size):
+            rows = [min(row, len(media) - 1) for row in range(first, first + self.batch_size)]
+            done.append(self.network(media[rows], [prompts[row] for row in rows], progress=progress))
+        parts = {name: torch.cat([scores.parts[name] for scores in done])[: len(media)] for name in done[0].parts}
+        return Scores(torch.cat([scores.total for scores in done])[: len(media)], parts)
+
+
+class Network(nn.Module):
+    """A verifier as a module, so that hooks can count the rows that it sees."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        super().__init__()
+        self.verifier = verifier
+
+    def forward(self, media: Media, prompts: Sequence[str], progress: float) -> Scores:
+        """The inner scores."""
+        return self.verifier(media, prompts, progress=progress)
+
+
 class Unscorable:
     """A verifier that cannot score some samples, by their content, and remembers how many."""
 

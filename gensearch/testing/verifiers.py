@@ -137,7 +137,7 @@ class VerifierLaws:
     def test_higher_is_better(self, verifier: Verifier, ladder: tuple[Media, list[str]] | None) -> None:
         """Along the ladder, if there is one, scores rise."""
         if ladder is None:
-            return
+            pytest.skip("no ladder of pictures was given")
         total = judged(verifier, *ladder).total
         assert total.diff().gt(0).all(), f"scores along the ladder do not rise: {total.tolist()}"
 

@@ -96,6 +96,7 @@ def verifier(name: str) -> Any:
     makers = {
         "first": lambda: Number("first", 0),
         "second": lambda: Number("second", 1),
+        "1*second": lambda: Number("second", 1),
         "judge": Judge,
         "random": lambda: RandomScore(5),
         "noise": lambda: RandomScore(77, name="noise"),

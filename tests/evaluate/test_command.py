@@ -31,6 +31,46 @@ def test_a_dry_run_prints_the_cost_and_leaves_nothing(tmp_path: Path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "cost"),
+    [
+        ("search:zero_order,knobs.neighbours:2", "16 x 6 = 96"),
+        ("search:zero_order,knobs.rounds:2", "set by its knobs"),
+        ("knobs.n:4", "set by its knobs"),
+        ("knobs.n:4,compute:3", "3 x 6 = 18"),
+    ],
+)
+def test_a_dry_run_counts_what_the_run_would_spend(method, cost):
+    flags = ["--method", f"a={method}", "--prompts", "1", "--dry-run"]
+    done = CliRunner().invoke(app, ["shapes", *flags], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert cost in done.output
+
+
+@pytest.mark.parametrize("mistake", ["verifier:nope", "search:nope", "knobs.compute:3"])
+def test_a_dry_run_of_what_cannot_run_fails(mistake):
+    done = CliRunner().invoke(app, ["shapes", "--method", f"a={mistake}", "--dry-run"])
+    assert isinstance(done.exception, ValueError)
+
+
+@pytest.mark.parametrize("holdout", ["1*second", "nothing"])
+def test_a_run_sums_up_whatever_its_holdout(tmp_path: Path, holdout):
+    command.finish(plan(holdout=[holdout]), DICE, tmp_path, 1)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    overall = [method["scores"][holdout]["overall"] for method in summary["methods"].values()]
+    assert all((score is None) == (holdout == "nothing") for score in overall)
+    assert f"{holdout} (hold-out)" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.parametrize("line", ["{not json}", '{"a": 1}', "5"])
+def test_a_damaged_journal_is_one_clear_line(tmp_path: Path, line):
+    command.finish(plan(), DICE, tmp_path, 1)
+    with (tmp_path / runner.JOURNAL).open("a") as journal:
+        journal.write(f"{line}\n")
+    with pytest.raises(ValueError, match=r"results\.jsonl is damaged: a line is no"):
+        command.finish(plan(), DICE, tmp_path, 1)
+
+
 def test_a_run_leaves_summary_and_table_and_a_second_one_repeats_them(tmp_path: Path):
     command.finish(plan(), DICE, tmp_path, 1)
     summary = json.loads((tmp_path / "summary.json").read_text())

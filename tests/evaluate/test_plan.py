@@ -21,6 +21,12 @@ def test_a_method_in_one_text():
     )
 
 
+def test_commas_inside_brackets_are_part_of_a_value():
+    text = "a=select:rank(shapes/clip,random),knobs.steps:[1, 2],compute:3"
+    expected = {"select": "rank(shapes/clip,random)", "knobs": {"steps": [1, 2]}, "compute": 3}
+    assert parse_method(text) == {"name": "a", **expected}
+
+
 @pytest.mark.parametrize("text", ["best16", "best16:compute=16", "a=compute", "a=compute:,search:x"])
 def test_other_texts_are_refused_with_an_example(text):
     with pytest.raises(ValueError, match="best16=compute:16"):
@@ -48,12 +54,50 @@ def test_texts_and_options_go_over_the_file(tmp_path):
         ([], {}, "methods: .* at least 1"),
         (["a=compute:1"], {"seeds": 0}, "seeds: "),
         (["a=compute:1"], {"promts": 3}, "unknown key 'promts'; did you mean 'prompts'?"),
+        (["a=verifier:nope"], {}, "method 'a': no verifier is called 'nope'"),
+        (["a=select:radom"], {}, "method 'a': no verifier is called 'radom'; did you mean 'random'?"),
+        (["a=compute:1"], {"holdout": ["nope"]}, "no verifier is called 'nope'"),
+        (["a=search:best_of_m"], {}, "method 'a': no search is called 'best_of_m'; did you mean 'best_of_n'?"),
+        (
+            ["a=verifier:random"],
+            {"holdout": ["shapes/judge+2*random"]},
+            "the hold-out 'shapes/judge.2.random' also guides",
+        ),
+        (["a=select:random+shapes/clip"], {"holdout": ["1*random"]}, "the hold-out '1.random' also guides"),
+        (["a=knobs.compute:3"], {}, "method 'a': unknown knob 'compute' for best_of_n"),
+        (["a=knobs.select:x"], {}, "method 'a': unknown knob 'select' for best_of_n"),
+        (["a=knobs.holdout:[x]"], {}, "method 'a': unknown knob 'holdout' for best_of_n"),
+        (["a=knobs.n:0"], {}, "method 'a': knob n of best_of_n is 0"),
+        (["a=search:unguided,select:shapes/clip"], {}, "method 'a': 'shapes/clip' would pick instead of the lottery"),
     ],
 )
 def test_mistakes_are_one_line_with_the_way_out(methods, options, message):
     with pytest.raises(ValueError, match=message) as error:
         make_plan(None, methods, **options)
     assert "\n" not in str(error.value)
+
+
+def test_a_replaced_method_keeps_its_place_and_stays_the_baseline():
+    plan = make_plan("shapes_turbo", ["new=compute:3", "base=compute:2"])
+    assert plan.reference == "base"
+    assert plan.methods[0] == Method(name="base", compute=2)
+    assert [m.name for m in plan.methods] == [*(m.name for m in make_plan("shapes_turbo", []).methods), "new"]
+    with pytest.raises(ValueError, match="two methods have one name"):
+        make_plan("shapes_turbo", ["base=compute:2", "base=compute:3"])
+
+
+def test_spaces_around_names_mean_nothing():
+    plan = make_plan(None, ["a=compute:1"], holdout=[" shapes/judge"])
+    assert plan.holdout == ("shapes/judge",)
+    with pytest.raises(ValueError, match="the hold-out 'random' also guides"):
+        make_plan(None, ["a=verifier:random"], holdout=[" random "])
+
+
+@pytest.mark.parametrize("methods", ["5", "abc", "{a: {compute: 1}}"])
+def test_methods_in_a_file_are_a_list(tmp_path, methods):
+    (tmp_path / "plan.yaml").write_text(f"methods: {methods}\n")
+    with pytest.raises(ValueError, match="methods: it is .* in the config; write it as methods: "):
+        make_plan(str(tmp_path / "plan.yaml"), [])
 
 
 def test_two_methods_of_one_name_are_refused():
@@ -66,12 +110,15 @@ def test_unknown_presets_suggest_the_nearest():
         make_plan("shape_turbo", [])
 
 
-def test_every_preset_is_a_plan_with_known_verifiers_and_both_controls():
+def test_every_preset_is_a_plan_that_has_both_controls_if_it_searches():
     names = sorted(path.stem for path in (configs() / "evaluate").glob("*.yaml"))
     assert "shapes_turbo" in names
     for name in names:
         plan = make_plan(name, [])
         judges = {*plan.holdout, *(method.verifier for method in plan.methods)}
+        searches = {method.search for method in plan.methods}
         assert judges <= set(VERIFIERS)
-        assert plan.reference == "base"
-        assert "random" in judges
+        assert plan.methods[0].compute == 1  # the baseline is one ordinary sample
+        if any(method.compute != 1 for method in plan.methods):
+            assert "random" in judges
+            assert "unguided" in searches

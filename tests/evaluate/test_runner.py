@@ -167,9 +167,10 @@ def test_another_plan_in_the_same_folder_is_refused(whole, change):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"knobs": {"m": 3}}, "unknown knob 'm'"),
-        ({"verifier": "sum"}, "'bad' searches with the hold-out {'second'}"),
-        ({"select": "sum"}, "'bad' searches with the hold-out {'second'}"),
+        ({"knobs": {"m": 3}}, "method 'bad': unknown knob 'm'"),
+        ({"verifier": "sum"}, "method 'bad': the hold-out 'second' also guides"),
+        ({"select": "sum"}, "method 'bad': the hold-out 'second' also guides"),
+        ({"verifier": "1*second"}, "method 'bad': the hold-out 'second' also guides"),
     ],
 )
 def test_methods_that_cannot_run_are_refused_before_the_first_search(tmp_path, fields, message):
@@ -178,6 +179,14 @@ def test_methods_that_cannot_run_are_refused_before_the_first_search(tmp_path, f
         evaluate(tmp_path, methods=[good, method("bad", **{"verifier": "first", "compute": 2, **fields})])
     assert records(tmp_path) == []
     assert len(evaluate(tmp_path, methods=[good])) == 12  # the corrected plan may have the folder
+
+
+def test_a_holdout_that_holds_the_guide_in_a_sum_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="method 'a': the hold-out 'sum' also guides"):
+        evaluate(tmp_path, holdout=["sum"], methods=[method("a", verifier="first", compute=1)])
+    with pytest.raises(ValueError, match="method 'a': the hold-out 'sum' also guides"):
+        evaluate(tmp_path, holdout=["sum"], methods=[method("a", verifier="blend", compute=1)])
+    evaluate(tmp_path, prompts=1, holdout=["sum"], methods=[method("a", verifier="judge", compute=1)])
 
 
 def test_errors_in_worker_processes_come_through(tmp_path):
@@ -246,6 +255,18 @@ def test_results_of_two_models_under_one_name_are_not_mixed(tmp_path):
         journal.write(json.dumps({**last, "identity": "another"}) + "\n")
     with pytest.raises(ValueError, match=f"model or a judge of '{last['method']}' changed"):
         records(tmp_path)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_does_not_go_on_with_another_model(tmp_path, workers):
+    """Also where the changed method itself is finished: its numbers would be compared with those of the new one."""
+    lines = [r | {"identity": "another"} if r["method"] == "base" else r for r in evaluate(tmp_path)]
+    kept = "".join(json.dumps(line) + "\n" for line in lines[:-2])
+    assert {line["method"] for line in lines[-2:]} == {"best4", "best6"}
+    (tmp_path / JOURNAL).write_text(kept)
+    with pytest.raises(ValueError, match="the model or a judge of base changed since"):
+        evaluate(tmp_path, workers=workers)
+    assert (tmp_path / JOURNAL).read_text() == kept
 
 
 def test_a_methods_identity_follows_the_weights_of_its_judges():

@@ -71,6 +71,35 @@ def test_the_order_of_records_does_not_matter():
     assert summarise(plan, "judge", records[::-1]) == summarise(plan, "judge", records)
 
 
+def test_shares_of_correct_images_and_prompts():
+    plan, records = evaluation()
+    methods = summarise(plan, "judge", records)["methods"]
+    assert (methods["base"]["images"], methods["base"]["prompts"]) == (pytest.approx(3 / 10), pytest.approx(2 / 5))
+    assert (methods["better"]["images"], methods["better"]["prompts"]) == (pytest.approx(6 / 10), pytest.approx(4 / 5))
+
+
+@pytest.mark.parametrize("silent", [VERDICTS, ["base"], ["better"]])
+def test_a_holdout_that_scored_nothing_is_a_dash(silent):
+    plan, records = evaluation()
+    records = [r | {"holdout": {"other": None}} if r["method"] in silent else r for r in records]
+    summary = summarise(plan, "judge", records, resamples=200)
+    column = cells(summary)[0].index("other (hold-out)")
+    for (name, method), row in zip(summary["methods"].items(), cells(summary)[1], strict=True):
+        other = method["scores"]["other"]
+        assert (other["overall"] is None) == (row[column] == "-") == (name in silent)
+        assert (other["gain"]["mean"] is None) == (name in silent or "base" in silent)
+    json.dumps(summary, allow_nan=False)
+
+
+def test_the_judge_held_out_reports_once():
+    plan, records = evaluation()
+    plan = plan.model_copy(update={"holdout": ("judge",)})
+    records = [r | {"holdout": {"judge": r["judge"]}} for r in records]
+    summary = summarise(plan, "judge", records, resamples=200)
+    assert list(summary["methods"]["better"]["scores"]) == ["judge"]
+    assert summary["methods"]["better"]["scores"]["judge"]["overall"] == pytest.approx((0.75 + 3 / 6) / 2)
+
+
 def test_only_pairs_that_all_methods_finished_count():
     plan, records = evaluation()
     part = [r for r in records if (r["method"], r["prompt"], r["seed"]) != ("same", 0, 1)]

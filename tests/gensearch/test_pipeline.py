@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import gensearch
+from gensearch import registry
 from gensearch.config import RunConfig
 from gensearch.ledger import BudgetSpent
 from gensearch.models.toy import GaussianMixture, GaussianTurbo
@@ -18,6 +19,7 @@ from verifiers.random import RandomScore
 from verifiers.types import Scores
 
 PROMPT = "a red star"
+STAR = "a photo of a red star"  # one that the Shapes judges can read
 
 
 class Brightness:
@@ -87,8 +89,74 @@ def test_a_holdout_that_guides_is_refused_also_by_name():
     judge = Brightness()
     with pytest.raises(ValueError, match="also guides or selects"):
         SearchPipeline(model(), judge, holdout=[judge])
+
+
+HELD_OUT_TWICE = [
+    ({"verifier": "random"}, "random"),
+    ({"verifier": "shapes/partial+0.5*random"}, "random"),
+    ({"verifier": "random"}, "1*random"),
+    ({"verifier": "random"}, "2*random"),
+    ({"verifier": "shapes/judge", "select": "0.1*random"}, "shapes/partial+random"),
+    ({"verifier": "shapes/judge", "select": "rank(shapes/partial,random)"}, "random"),
+]
+
+
+@pytest.mark.parametrize(("roles", "holdout"), HELD_OUT_TWICE)
+def test_a_judge_that_guides_or_selects_is_no_holdout_under_any_name(roles, holdout):
     with pytest.raises(ValueError, match="also guides or selects"):
-        SearchPipeline(model(), "random", holdout=["random"])
+        SearchPipeline(model(), **roles, holdout=[holdout])
+    with pytest.raises(ValueError, match="also guides or selects"):
+        RunConfig(prompt=PROMPT, **roles, holdout=[holdout])
+
+
+def test_holdouts_have_names_of_their_own():
+    with pytest.raises(ValueError, match="two hold-outs are called 'random'; give each a name of its own"):
+        SearchPipeline(model(), Brightness(), holdout=[RandomScore(1), RandomScore(2)])
+
+
+def test_a_network_is_loaded_once_for_all_its_roles(monkeypatch):
+    loads = []
+    monkeypatch.setitem(registry.VERIFIERS, "random", registry.Entry(lambda: loads.append(1) or RandomScore(), ""))
+    pipe = SearchPipeline(model(), "random", select="random+shapes/judge", holdout=["shapes/partial"])
+    assert loads == [1]
+    assert pipe.panel.select.terms[0].verifier is pipe.panel.guide
+
+
+def test_networks_run_where_the_model_does():
+    there = model()
+    there.device = "meta"
+    pipe = SearchPipeline(there, "random+0.5*shapes/clip", holdout=["shapes/clip-holdout"])
+    assert pipe.panel.guide.terms[1].verifier.device.type == "meta"
+    assert pipe.panel.holdout["shapes/clip-holdout"].device.type == "meta"
+
+
+def test_a_rank_vote_selects_by_name():
+    out = SearchPipeline(model(), Brightness(), compute=6, select="rank(random,2*random+shapes/judge)")(STAR)
+    assert out.result.ledger.spent.scored == 6 * 4
+    assert out.result.best.score == out.result.best.parts["random"]
+    with pytest.raises(ValueError, match="can only select"):
+        SearchPipeline(model(), "rank(random,shapes/judge)")
+
+
+def test_nothing_selects_for_the_control():
+    pipe = SearchPipeline(model(), Brightness(), "unguided", select="random")
+    with pytest.raises(ValueError, match="'random' would pick instead of the lottery"):
+        pipe(PROMPT)
+
+
+def test_options_are_for_models_that_are_not_loaded_yet():
+    assert SearchPipeline("toy/flow", "random", options={"steps": 3, "batch_size": 2}).model.batch_size == 2
+    with pytest.raises(ValueError, match=r"toy/turbo is loaded already, so batch_size would do nothing"):
+        SearchPipeline(model(), "random", options={"batch_size": 2})
+
+
+def test_a_loaded_pipeline_is_wrapped_with_options():
+    class Plain:
+        def __call__(self, prompt, latents, num_inference_steps=1):
+            return latents
+
+    with pytest.raises(ValueError, match="unknown option 'stepz'"):
+        SearchPipeline(Plain(), "random", options={"noise_shape": (3, 4, 4), "stepz": 2})
 
 
 def test_ctrl_c_keeps_the_best_so_far():
@@ -162,6 +230,6 @@ def test_the_public_names_exist_and_others_do_not():
 def test_a_holdout_that_cannot_judge_the_prompt_says_so_before_the_budget_is_spent():
     guide = Brightness(interrupt_at=2)  # a second round would be interrupted
     pipe = SearchPipeline(model(), guide, compute=50, holdout=["shapes/judge"])
-    with pytest.raises(ValueError, match="outside the grammar|not a prompt|prompt"):
+    with pytest.raises(ValueError, match="cannot read the prompt 'nothing that this world can draw'"):
         pipe("nothing that this world can draw")
     assert guide.left == 1

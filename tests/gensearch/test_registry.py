@@ -19,3 +19,51 @@ def test_sums_of_registered_names_are_read_without_loading():
     assert registry.parse_verifier("0.5*random+shapes/judge") == [("random", 0.5), ("shapes/judge", 1.0)]
     with pytest.raises(ValueError, match="did you mean 'random'"):
         registry.parse_verifier("2*randon")
+
+
+@pytest.mark.parametrize("weight", ["inf", "-inf", "nan", "1e999"])
+def test_weights_are_finite(weight):
+    with pytest.raises(ValueError, match=f"the weight of 'random' is {weight}; give a finite one"):
+        registry.parse_verifier(f"shapes/judge+{weight}*random")
+
+
+@pytest.mark.parametrize("term", ["x*random", "*random"])
+def test_a_weight_is_a_number(term):
+    with pytest.raises(ValueError, match="is no weight"):
+        registry.parse_verifier(term)
+
+
+def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a+b", "a", "a+random", "c*d@e"):
+        (tmp_path / name).mkdir()
+    assert registry.parse_verifier("clip:a+b") == [("clip:a+b", 1)]
+    assert registry.parse_verifier("clip:a+shapes/judge") == [("clip:a", 1), ("shapes/judge", 1)]
+    assert registry.parse_verifier("2*clip:a+b+0.5*random") == [("clip:a+b", 2), ("random", 0.5)]
+    assert registry.parse_verifier("random+clip:a+random") == [("random", 1), ("clip:a+random", 1)]
+    assert registry.parse_verifier("3*clip:c*d@e") == [("clip:c*d@e", 3)]
+    assert registry.parse_verifier("clip:" + "x" * 9000 + "\0") == [("clip:" + "x" * 9000 + "\0", 1)]
+    with pytest.raises(FileNotFoundError, match=r"c\*d@e has no open_clip_config.json"):
+        registry.verifier("clip:c*d@e")
+
+
+def test_names_of_single_judges_are_read_whether_they_exist_or_not():
+    assert registry.leaf_names("2*first + random") == {"first", "random"}
+    assert registry.leaf_names("rank(a, 0.5*b+c)") == {"a", "b", "c"}
+
+
+def test_a_single_judge_is_loaded_once():
+    loaded = {}
+    alone = registry.verifier("random", loaded=loaded)
+    both = registry.verifier("2*random+shapes/judge", loaded=loaded)
+    vote = registry.verifier("rank(shapes/judge,random)", loaded=loaded)
+    assert set(loaded) == {"random", "shapes/judge"}
+    assert both.terms[0].verifier is vote.terms[1].verifier is alone
+    assert vote.name == "rank(shapes/judge,random)"
+
+
+def test_networks_run_on_the_device_that_is_asked_for():
+    judge = registry.verifier("0.5*shapes/clip+random", device="meta").terms[0].verifier
+    assert judge.device.type == "meta"
+    assert judge.dtype.itemsize == 4
+    assert registry.verifier("shapes/clip").device.type == "cpu"

@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gensearch import cli
+from gensearch import cli, registry
 from gensearch.config import RunConfig
 from gensearch.record import read_journal
 from gensearch.report import command, curve, ticks, write_report
+from verifiers.random import RandomScore
 
 PROMPT = "a <script>alert(1)</script> & \"red\" 'star' $best ${x}"
 
@@ -36,9 +37,11 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "run"
-    words = ["generate", PROMPT, "--model", "toy/turbo", "--verifier", "0.5*random", "--holdout", "2*random"]
-    with pytest.raises(SystemExit):
-        cli.main([*words, "--compute", "6", "--out", str(folder), "--select", "random"])
+    words = ["generate", PROMPT, "--model", "toy/turbo", "--verifier", "0.5*random", "--holdout", "noise"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.VERIFIERS, "noise", registry.Entry(lambda: RandomScore(1, name="noise"), ""))
+        with pytest.raises(SystemExit):
+            cli.main([*words, "--compute", "6", "--out", str(folder), "--select", "random"])
     return folder
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 
 from gensearch.models.black_box import BlackBox, generators, to_media
@@ -126,6 +127,55 @@ def test_clips_keep_their_frames():
     assert torch.equal(media, to_media(pixels))
 
 
-def test_other_media_are_refused():
-    with pytest.raises(TypeError, match="cannot read media from str"):
-        to_media("picture.png")
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.int16])
+def test_integers_count_to_255(dtype):
+    pixels = torch.full((2, 3, 5, 4), 200).to(dtype)
+    for form in (pixels, list(pixels), pixels.numpy(), pixels.movedim(1, -1), pixels.movedim(1, -1).numpy()):
+        media = to_media(form)
+        assert media.shape == (2, 3, 5, 4)
+        assert torch.equal(media, torch.full((2, 3, 5, 4), 200 / 255))
+
+
+def test_channels_go_to_their_place():
+    pixels = randn([1, 2], (5, 4, 3))
+    assert torch.equal(to_media(pixels), pixels.permute(0, 3, 1, 2))
+    clips = randn([1, 2], (6, 5, 4, 3))
+    assert torch.equal(to_media(clips), clips.permute(0, 1, 4, 2, 3))
+    both = randn([1, 2], (3, 5, 3))
+    assert torch.equal(to_media(both), both)
+    assert torch.equal(to_media(both.numpy()), both.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("made", "error", "message"),
+    [
+        ("picture.png", TypeError, "cannot read media from str"),
+        (Image.new("RGB", (4, 4)), TypeError, "cannot read media from Image"),
+        ([], TypeError, "cannot read media from list"),
+        (torch.zeros(2, 4, 5, 5), ValueError, r"media of shape \(2, 4, 5, 5\) are neither pictures"),
+        (torch.zeros(3, 5, 5), ValueError, r"media of shape \(3, 5, 5\) are neither pictures"),
+        (np.zeros((2, 5, 5), np.uint8), ValueError, r"media of shape \(2, 5, 5\) are neither pictures"),
+        (torch.ones(2, 3, 5, 5, dtype=torch.bool), TypeError, "media of torch.bool are no pixels"),
+    ],
+)
+def test_other_media_are_refused(made, error, message):
+    with pytest.raises(error, match=message):
+        to_media(made)
+
+
+def test_the_fingerprint_names_libraries_and_switches(monkeypatch):
+    model = BlackBox(stable_diffusion(), (4, 8, 8), num_inference_steps=1, **SIZE)
+    found = model.fingerprint()
+    assert set(found["versions"]) == {"torch", "diffusers", "transformers", "open_clip_torch"}
+    assert found["attention"] == {"unet": ["AttnProcessor2_0"], "vae": ["AttnProcessor2_0"], "text_encoder": ["sdpa"]}
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", not torch.backends.cudnn.deterministic)
+    model.pipeline.unet.set_attn_processor(AttnProcessor())
+    torch.backends.cuda.matmul.allow_tf32 = True
+    now = model.fingerprint()
+    torch.backends.cuda.matmul.allow_tf32 = False
+    assert {key for key in found if found[key] != now[key]} == {"backends", "attention"}
+    assert {key for key in found["backends"] if found["backends"][key] != now["backends"][key]} == {
+        "cuda_matmul",
+        "cudnn_deterministic",
+    }
+    assert now["attention"]["unet"] == ["AttnProcessor"]

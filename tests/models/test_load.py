@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from gensearch.models import load as module
@@ -64,6 +65,28 @@ def test_options_replace_the_folders_settings(saved):
     assert model.fingerprint()["dtype"] == "torch.bfloat16"
 
 
+def test_a_loaded_pipeline_gets_what_is_known_about_where_it_came_from(saved):
+    pipeline = StableDiffusionPipeline.from_pretrained(saved, dtype=torch.float32)
+    model: Any = load(pipeline, guidance_scale=3.0)
+    assert (model.num_steps, model.guidance_scale, model.batch_size) == (3, 3.0, 4)
+    assert load(pipeline, adapter="probed", batch_size=1).num_steps == 3
+    pipeline.register_to_config(_name_or_path="stabilityai/sd-turbo")
+    model = load(pipeline)
+    assert (model.num_steps, model.guidance_scale, model.batch_size) == (1, 0.0, 1)
+    assert model.scheduler.config.timestep_spacing == "leading"  # its own: it may have been chosen since
+    pipeline.register_to_config(_name_or_path="somebody/else")
+    assert load(pipeline).num_steps == 50
+
+
+def test_batches_are_for_accelerators():
+    known = presets()
+    sizes = {name: known[name].options("cuda").get("batch_size") for name in known}
+    assert sizes["stabilityai/sd-turbo"] == sizes["stable-diffusion-v1-5/stable-diffusion-v1-5"] == 4
+    assert sizes["stabilityai/stable-diffusion-xl-base-1.0"] == 2
+    assert sizes["black-forest-labs/FLUX.1-schnell"] is None
+    assert not any("batch_size" in preset.options("cpu") for preset in known.values())
+
+
 def test_embedded_models_have_names(saved, tmp_path, monkeypatch):
     shutil.copytree(saved, tmp_path / "shapes" / "weights" / "sd")
     monkeypatch.setattr(module, "files", lambda _: tmp_path)
@@ -105,7 +128,7 @@ def test_presets_fit_their_adapters():
     }
     known = presets()
     for name, kind in kinds.items():
-        assert callable(module.adapted(getattr(diffusers, kind), "auto", known[name].settings))
+        assert callable(module.adapted(getattr(diffusers, kind), "auto", known[name].options("cuda")))
     for preset in known.values():
         assert preset.licence
         assert preset.dtype in module.DTYPES

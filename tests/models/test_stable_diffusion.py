@@ -20,6 +20,7 @@ from gensearch.metered import MeteredModel
 from gensearch.models.batching import in_batches
 from gensearch.models.black_box import counting
 from gensearch.models.fingerprint import module_hash
+from gensearch.models.load import load
 from gensearch.models.stable_diffusion import StableDiffusion
 from gensearch.noise import randn
 from gensearch.types import State, cat
@@ -106,6 +107,17 @@ def test_equals_the_pipelines_own_call(request, family, schedule, steps, guidanc
     made = ours(model, noise)
     assert made.std() > 0.01
     assert torch.equal(made, theirs(pipeline, noise, steps, guidance_scale=guidance, guidance_rescale=rescale))
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_without_options_one_sample_is_the_plain_call(request, family):
+    pipeline = request.getfixturevalue(family)
+    pipeline.scheduler = tiny.scheduler(EulerDiscreteScheduler)
+    model = load(pipeline)
+    noise = randn([4], model.noise_shape)
+    plain = pipeline(PROMPT, latents=noise, output_type="pt").images
+    assert (model.num_steps, model.guidance_scale) == (50, 7.5 if family == "sd" else 5.0)
+    assert torch.equal(ours(model, noise), plain)
 
 
 @pytest.mark.parametrize("zeros", [True, False])
@@ -350,7 +362,10 @@ def test_a_safety_checker_blackens_what_it_flags(sd):
 @pytest.mark.parametrize("kind", [PNDMScheduler, DPMSolverMultistepScheduler])
 def test_other_samplers_give_way_to_ddim_and_say_so(sd, kind):
     sd.scheduler = kind(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    model = StableDiffusion(sd, steps=4, guidance_scale=0.0)
+    for make in (load, StableDiffusion):
+        with pytest.warns(UserWarning, match=f"{kind.__name__} has no native step") as caught:
+            model = make(sd, steps=4, guidance_scale=0.0)
+        assert [warning.filename for warning in caught] == [__file__]
     assert model.notes == (f"{kind.__name__} has no native step; DDIM on its noise levels is used instead",)
     assert model.fingerprint()["notes"] == list(model.notes)
     assert not model.scheduler.config.clip_sample
@@ -380,8 +395,7 @@ def test_sampler_and_spacing_can_be_chosen(sd):
         ({}, {"sampler": "heun"}, "unknown sampler 'heun'"),
         ({}, {"spacing": "even"}, "unknown spacing 'even'"),
         ({}, {"sampler": "euler", "eta": 0.5}, "eta 0.5 belongs to DDIM"),
-        ({}, {"eta": 1.5}, "eta 1.5 is out of range"),
-        ({}, {"steps": 0}, "0 steps do not fit the schedule; take 1 to 1000"),
+        ({}, {"eta": 1.5}, "option eta of StableDiffusion is 1.5: input should be less than or equal to 1"),
         ({}, {"steps": 1001}, "1001 steps do not fit"),
         ({}, {"height": 17}, "pictures of 17x16 are not made of 2x2 blocks"),
     ],

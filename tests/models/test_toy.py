@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -99,3 +101,11 @@ def test_previews_of_the_flow_are_posterior_means():
     with torch.no_grad():
         state = model.start(["a red star"] * 5, noise)
     assert torch.equal(state.clean, model.condition("a red star").expand(5, -1, -1, -1))  # pure noise says nothing
+
+
+def test_fingerprints_are_short_and_tell_weights_apart():
+    one, other = GaussianMixture((3, 16, 16)), GaussianMixture((3, 16, 16), std=0.4)
+    assert len(json.dumps(one.fingerprint())) < 400
+    changed = {key for key, value in one.fingerprint().items() if other.fingerprint()[key] != value}
+    assert changed == {"weights"}
+    assert one.fingerprint() == GaussianMixture((3, 16, 16)).fingerprint()

@@ -53,6 +53,12 @@ class InPlace(GaussianFlow):
         return super().start(prompts, noise.mul_(0.5))
 
 
+class Steep(GaussianFlow):
+    def render(self, state):
+        media = super().render(state)
+        return media + (media - media.detach())
+
+
 class Switching(GaussianFlow):
     def start(self, prompts, noise):
         torch.set_grad_enabled(False)
@@ -127,6 +133,7 @@ BROKEN_MODELS = [
     (Quiet, "stochastic_says_whether_noise_is_read"),
     (WrongKernel, "transition_is_the_kernel_of_advance"),
     (LazyRewind, "rewind_is_a_complete_state"),
+    (Steep, "gradients_are_those_of_the_media"),
     (Switching, "gradient_mode_is_left_alone"),
     (Learning, "weights_stay"),
     (FreeLunch, "the_account_is_true"),
@@ -271,7 +278,7 @@ def other_start(rng, **_):
 
 
 def seeds_by_budget(rng, ledger, **_):
-    rng.drawn = int(ledger.left("nfe")) if ledger.left("nfe") > 100 else 0
+    rng.drawn = int(ledger.left("work")) if ledger.left("work") > 100 else 0
 
 
 def train(model, **_):
@@ -311,6 +318,12 @@ def peeking(model, verifier, prompt, *, rng, ledger, n: int | None = None):
     truth = Setting(best_of_n).verifier
     for round in best_of_n(model, verifier, prompt, rng=rng, ledger=ledger, n=n):
         yield round._replace(scores=truth(round.media, [prompt] * len(round.ids)))
+
+
+def asking_twice(model, verifier, prompt, *, rng, ledger, n: int | None = None):
+    for round in best_of_n(model, verifier, prompt, rng=rng, ledger=ledger, n=n):
+        verifier._verifier(round.media, [prompt] * len(round.ids))
+        yield round
 
 
 def unseeded_neighbours(model, verifier, prompt, *, rng, ledger, n: int | None = None):
@@ -354,6 +367,8 @@ BROKEN_SEARCHES = [
     (Setting(altered(lambda r: r._replace(ids=(0,) * len(r.ids)))), "rounds_are_whole"),
     (Setting(altered(lambda r: r._replace(parents=(99,) * len(r.ids)))), "rounds_are_whole"),
     (Setting(careless(lambda model, **_: {"model": model._model})), "the_account_is_true"),
+    (Setting(careless(lambda verifier, **_: {"verifier": verifier._verifier})), "the_account_is_true"),
+    (Setting(asking_twice), "the_account_is_true"),
     (Setting(careless(lambda model, **_: {"model": model._model})), "the_account_is_true_after_an_accident"),
     (Setting(careless(no_limit)), "never_more_than_the_limit"),
     (Setting(careless(lucky_seeds)), "same_seed_same_search"),

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from verifiers import Panel, RandomScore, Scores, Term, Verifier, WeightedSum, rank_vote
+from verifiers import Panel, RandomScore, RankVote, Scores, Term, Verifier, WeightedSum, rank_vote
+from verifiers.ensemble import leaf_names, leaves
 
 NAN = math.nan
 
@@ -117,31 +118,58 @@ def test_permuting_the_pool_permutes_the_order() -> None:
 # --- roles
 
 
-def test_replacing_the_hold_out_by_noise_changes_no_pick() -> None:
+def test_replacing_the_hold_out_by_noise_replaces_a_report_and_nothing_else() -> None:
     x = media()
     quiet = Panel(Brightness(0), select=Brightness(1), holdout={"blue": Brightness(2)})
     noisy = Panel(Brightness(0), select=Brightness(1), holdout={"blue": RandomScore(4)})
-    assert quiet.pick(x, PROMPTS) == noisy.pick(x, PROMPTS) == int(x[:, 1].mean((1, 2)).argmax())
-    assert quiet.holdout["blue"].progress == []  # picking never asks it
     assert torch.equal(quiet.report(x, PROMPTS)["blue"], Brightness(2)(x, PROMPTS).total)
     assert not torch.equal(noisy.report(x, PROMPTS)["blue"], quiet.report(x, PROMPTS)["blue"])
 
 
-def test_select_defaults_to_guide_and_unscored_never_wins() -> None:
-    x = media()
-    best = int(x[:, 0].mean((1, 2)).argmax())
-    assert Panel(Brightness(0)).pick(x, PROMPTS) == best
-    assert Panel(Brightness(0, unscored=best)).pick(x, PROMPTS) != best
-    with pytest.raises(ValueError, match="channel0 could score none of 1"):
-        Panel(Brightness(0, unscored=0)).pick(x[:1], PROMPTS[:1])
+def test_select_defaults_to_guide() -> None:
+    guide = Brightness(0)
+    assert Panel(guide).select is guide
 
 
-def test_a_judge_that_guides_cannot_be_held_out_not_even_inside_a_sum() -> None:
-    inner = Brightness(0)
+def weighted(*judges: Verifier, name: str = "sum") -> WeightedSum:
+    return WeightedSum(*map(Term, judges), name=name)
+
+
+@pytest.mark.parametrize(
+    ("guide", "select", "holdout"),
+    [
+        (Brightness(0), None, Brightness(0)),  # another object of the same name
+        (weighted(Brightness(0), Brightness(1)), None, Brightness(0)),
+        (Brightness(0), None, WeightedSum(Term(Brightness(0), 2.0))),
+        (Brightness(1), Brightness(0), weighted(Brightness(2), weighted(Brightness(0), name="inner"))),
+        (Brightness(1), RankVote(Brightness(2), Brightness(0)), weighted(Brightness(0))),
+    ],
+)
+def test_who_guides_or_selects_cannot_be_held_out_not_even_inside_a_sum(guide, select, holdout) -> None:
     with pytest.raises(ValueError, match="'mine' also guides or selects"):
-        Panel(WeightedSum(Term(inner), Term(Brightness(1))), holdout={"mine": inner})
-    with pytest.raises(ValueError, match="also guides or selects"):
-        Panel(Brightness(1), select=inner, holdout={"sum": WeightedSum(Term(inner))})
+        Panel(guide, select=select, holdout={"mine": holdout})
+
+
+def test_leaves_are_the_single_judges() -> None:
+    a, b = Brightness(0), Brightness(1)
+    assert leaves(a) == [a]
+    assert leaves(weighted(weighted(a, name="inner"), b)) == [a, b]
+    assert leaf_names(weighted(a), b) == {"channel0", "channel1"}
+
+
+def test_a_rank_vote_only_selects_and_needs_every_judge() -> None:
+    vote = RankVote(Brightness(0, unscored=2), Brightness(1, unscored=4), name="rank(r,g)")
+    scores = vote(media(), PROMPTS)
+    assert scores.total.isnan().tolist() == [False, False, True, False, True, False]
+    assert torch.equal(scores.total[:2], media()[:2, 0].mean((1, 2)))
+    pool = [{"channel0": a, "channel1": b} for a, b in [(1.0, 1.0), (3.0, 0.5), (2.0, 7.0), (9.0, NAN)]]
+    assert vote.winner(pool) == 2
+    assert Panel(Brightness(2), select=vote).select is vote
+    for roles in ({"guide": vote}, {"guide": Brightness(2), "holdout": {"vote": vote}}):
+        with pytest.raises(ValueError, match=r"'rank\(r,g\)' can only select"):
+            Panel(**roles)
+    with pytest.raises(ValueError, match="different names"):
+        RankVote()
 
 
 # --- the random control

@@ -138,10 +138,9 @@ def like(line: world.Spec, things: list[tuple[str, str]]) -> Iterator[world.Spec
         yield world.make_spec(tag, (shapes[0], ""), colors, "", len(things))
     elif len(things) == 2:
         tag = line["tag"] if line["tag"] in ("position", "color_attr") else "two_object"
-        orders = (slice(None), slice(None, None, -1))
-        for order in orders if shapes[0] == line["include"][-1]["class"] else orders[::-1]:
+        for (first, color), (second, other) in (things, things[::-1]):
             for relation in world.RELATIONS if tag == "position" else ("",):
-                yield world.make_spec(tag, tuple(shapes[order]), colors[order], relation, 1)
+                yield world.make_spec(tag, (first, second), [color, other], relation, 1)
 
 
 def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float) -> None:

@@ -1,0 +1,55 @@
+"""Options of models, held to their annotations: one rule for the command line, folders, presets and Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+Batch = Annotated[int, Field(ge=1, le=4096)]  # what a record can hold
+Count = Annotated[int, Field(ge=1)]
+Pixels = Annotated[int, Field(ge=1, le=16384)]
+Scale = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Shape = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]  # of one sample; a list will do
+
+SHARED = {  # what pipelines call alike; what their own signatures say about types is often wrong
+    "steps": Count,
+    "num_inference_steps": Count,
+    "guidance_scale": Scale,
+    "true_cfg_scale": Scale,
+    "guidance_rescale": Share,
+    "negative_prompt": str | list[str] | None,
+    "eta": Share,
+    "height": Pixels | None,
+    "width": Pixels | None,
+    "num_frames": Count,
+    "max_sequence_length": Count,
+}
+
+Init = TypeVar("Init", bound=Callable[..., None])
+
+
+def checked(init: Init) -> Init:
+    """An `__init__` that refuses keyword arguments which do not fit its annotations, with ValueError."""
+
+    @wraps(init)
+    def held(self: Any, *args: Any, **options: Any) -> None:
+        check_options(init, options, getattr(type(self), "name", type(self).__name__))
+        init(self, *args, **options)
+
+    return cast(Init, held)
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], whose: str) -> None:
+    """Raise ValueError for the first option that does not fit a function's annotations; nothing is converted."""
+    hints = {**SHARED, **get_type_hints(function, include_extras=True)}
+    for name, value in options.items():
+        try:
+            strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
+            TypeAdapter(hints.get(name, Any), config=strict).validate_python(value)
+        except ValidationError as error:
+            rule = error.errors()[0]["msg"]
+            raise ValueError(f"option {name} of {whose} is {value!r}: {rule.lower()}") from None

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+from diffusers import PNDMScheduler
+
+from gensearch.commands.plan import adapter, show_plan
+from gensearch.config import RunConfig
+from gensearch.models.black_box import BlackBox
+from gensearch.models.stable_diffusion import StableDiffusion
+from gensearch.pipeline import SearchPipeline
+from gensearch.record import RunFolder
+from tests import tiny
+
+
+def test_the_plan_says_which_adapter_runs_the_model_and_what_it_can(tmp_path, capsys):
+    config = RunConfig(prompt="a photo of a red star", model="toy/flow", verifier="random")
+    show_plan(SearchPipeline.from_config(config), RunFolder(tmp_path / "run", config))
+    said = capsys.readouterr().out.splitlines()
+    assert "adapter:    GaussianFlow, verbs: branch, gradient, rewind, transition" in said
+
+
+def test_what_an_adapter_changed_is_part_of_the_plan():
+    with pytest.warns(UserWarning, match="PNDMScheduler has no native step"):
+        model = StableDiffusion(tiny.stable_diffusion(tiny.scheduler(PNDMScheduler)))
+    assert adapter(model).endswith("; PNDMScheduler has no native step; DDIM on its noise levels is used instead")
+
+
+def test_an_adapter_without_verbs_says_so():
+    assert adapter(BlackBox(lambda prompts, noise: noise, (3, 4, 4))) == "BlackBox, verbs: none"
