@@ -98,7 +98,7 @@ def test_it_can_be_trained_through():
         divergence(affine(w.detach() + s, torch.zeros(D, dtype=torch.float64)), x, order=2, probes=3, seed=2)[1].sum()
         for s in (step, -step)
     )
-    assert float((up - down) / 2) == pytest.approx(float((slope * step).sum()), rel=1e-5)
+    assert ((up - down) / 2).item() == pytest.approx((slope * step).sum().item(), rel=1e-5)
     assert f.shape == x.shape
 
 
