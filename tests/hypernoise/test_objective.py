@@ -119,8 +119,8 @@ def test_a_quadratic_reward_shows_the_surrogates_loss_of_variance(lam):
             return value
 
         adam.step(loss)
-        assert float(b) == pytest.approx(lam * m / (1 + lam), rel=0.02)
-        assert float((1 + w) ** 2) == pytest.approx(variance, rel=0.02)
+        assert b.item() == pytest.approx(lam * m / (1 + lam), rel=0.02)
+        assert ((1 + w) ** 2).item() == pytest.approx(variance, rel=0.02)
 
 
 @pytest.mark.parametrize(("n", "nats"), [(1, 0), (4, 0.636), (16, 1.835), (50, 2.932), (100, 3.615)])
