@@ -1,9 +1,10 @@
-"""The detector against labels: 230 objects of generated pictures, named without sight of its answers.
+"""The detector against labels: 340 objects of generated pictures, named without sight of its answers.
 
 The labels come from a vision-language model that saw enlarged crops and was asked to answer as a careful person would.
 
 `objects.json` gives each object's picture (64x64 tiles of `pictures.png`, 16 to a row), box, shape and colour; null
-means no clean shape, or not one colour. Thresholds were set with sheet a only.
+means no clean shape, or not one colour. Thresholds were set with sheet a, the one for circles with a and b; sheet c came
+later, from pictures of another generator.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ def answer(entry: dict) -> tuple[str | None, str | None]:
     return name, detection.color
 
 
-@pytest.mark.parametrize(("sheet", "count"), [("a", 130), ("b", 100)])
-def test_shapes_are_what_the_labels_say(sheet, count):
+@pytest.mark.parametrize(("sheet", "count", "least"), [("a", 130, 0.86), ("b", 100, 0.85), ("c", 110, 0.78)])
+def test_shapes_are_what_the_labels_say(sheet, count, least):
     labelled = [entry for entry in OBJECTS if entry["sheet"] == sheet]
     assert len(labelled) == count
     agree = np.mean([answer(entry)[0] == entry["shape"] for entry in labelled])
-    assert agree >= 0.86  # measured: 0.89 and 0.88, s.e. 0.03
+    assert agree >= least  # measured: 0.89, 0.88 and 0.82, s.e. 0.03
 
 
 def test_most_objects_that_the_labels_reject_are_rejected():
     rejected = [answer(entry)[0] is None for entry in OBJECTS if entry["shape"] is None]
-    assert len(rejected) == 46
-    assert np.mean(rejected) >= 0.82  # measured: 0.87
+    assert len(rejected) == 101
+    assert np.mean(rejected) >= 0.8  # measured: 0.84, and 0.82 on sheet c alone
 
 
 def test_colours_of_agreed_shapes_are_what_the_labels_say():
