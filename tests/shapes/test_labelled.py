@@ -3,8 +3,8 @@
 The labels come from a vision-language model that saw enlarged crops and was asked to answer as a careful person would.
 
 `objects.json` gives each object's picture (64x64 tiles of `pictures.png`, 16 to a row), box, shape and colour; null
-means no clean shape, or not one colour. Thresholds were set with sheet a, the one for circles with a and b; sheet c came
-later, from pictures of another generator.
+means no clean shape, or not one colour. Thresholds were set with sheet a, the one for circles with a and b; sheet c
+came later, from pictures of another generator.
 """
 
 from __future__ import annotations
