@@ -15,7 +15,7 @@ from gensearch.errors import nearest
 from gensearch.packages import configs
 
 MAX_PROMPT = 2000  # characters; longer text is a mistake or an attack, no text encoder reads it
-CONTROL = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control, surrogate, line and paragraph separator
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control, surrogate, line and paragraph separator
 MAX_CONFIG_BYTES = 100_000
 MAX_COMPUTE = 1_000_000
 MAX_SEED = 2**53 - 1  # exact in JSON and in JavaScript
@@ -72,17 +72,21 @@ class RunConfig(BaseModel):
         for name in (self.verifier, *self.holdout):
             if ranked(name):
                 raise ValueError(f"{name!r} can only select: ranks mean nothing outside a pool of candidates")
-        if self.select and self.search in CONTROLS:
-            raise ValueError(
-                f"{self.select!r} would pick instead of the lottery, and {self.search} be no control; leave out select"
-            )
+        if self.select:
+            refuse_selector(self.select, self.search)
         return self
+
+
+def refuse_selector(select: str, search: str) -> None:
+    """Raise ValueError if a search is a control, in which no judge may have the last word."""
+    if search in CONTROLS:
+        raise ValueError(f"{select!r} would pick instead of the lottery, and {search} be no control; leave out select")
 
 
 def check_characters(prompt: str) -> None:
     """Raise ValueError for a prompt with control characters; joiners and wide spaces belong to some scripts."""
     for place, character in enumerate(prompt):
-        if unicodedata.category(character) in CONTROL:
+        if unicodedata.category(character) in UNPRINTABLE:
             raise ValueError(f"the prompt holds the control character {character!r} at position {place}; remove it")
 
 

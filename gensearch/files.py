@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,20 @@ def append_line(path: Path, data: Any) -> None:
         file.write(json.dumps(data, allow_nan=False, ensure_ascii=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_records(path: Path, fields: Set[str], what: str) -> list[dict[str, Any]]:
+    """The finished lines of a journal of objects with at least some fields.
+
+    A torn last line is ignored; any other damage raises ValueError, which says that a line is no `what`.
+    """
+    try:
+        lines = read_lines(path)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is damaged: a line is not JSON. Take another --out, or delete the folder") from None
+    if not all(isinstance(line, dict) and line.keys() >= fields for line in lines):
+        raise ValueError(f"{path} is damaged: a line is no {what}. Take another --out, or delete the folder")
+    return lines
 
 
 def read_lines(path: Path) -> list[Any]:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from gensearch.ledger import Cost, Ledger
-from gensearch.noise import derive, randn
+from gensearch.noise import derive, master, randn
 from gensearch.regularise import Regulariser
 from gensearch.sampling import generate, price
-from gensearch.types import Model, Noise, Recipe
+from gensearch.steps import rows
+from gensearch.types import Model, Noise, Recipe, Round
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -32,24 +33,27 @@ class Climb(NamedTuple):
 
         A sample that could not be scored, or whose gradient is not finite, gets zeros: it stays where it is.
         """
-        rows, unit = len(self.total), Cost(backward=price(model).nfe)
-        ledger.require(f"gradients of {rows} samples", unit.times(rows))
+        size, unit = len(self.total), Cost(backward=price(model).nfe)
+        ledger.require(f"gradients of {size} samples", unit.times(size))
         with torch.inference_mode(False), torch.enable_grad():
             wanted = self.total.masked_fill(self.total.isinf(), 0).sum()
             gradients = torch.autograd.grad(wanted, self.noise)
-        ledger.charge(unit.times(rows), unit.times(-rows % model.batch_size))
+        ledger.charge(unit.times(size), unit.times(-size % model.batch_size))
         return tuple(finite(g) for g in gradients)
 
-
-def master(noise: Noise) -> Noise:
-    """Noise in fp32 or better: the steps of an optimiser are lost in anything less."""
-    return noise.to(torch.promote_types(noise.dtype, torch.float32))
+    def round(self, recipes: Sequence[Recipe], turn: int) -> Round:
+        """These samples as round `turn` of a search (0, 1, ...) in which every sample has one child."""
+        size = len(recipes)
+        ids = range(turn * size, (turn + 1) * size)
+        return Round(
+            self.media, self.scores, tuple(recipes), tuple(ids), tuple(id - size if turn else None for id in ids)
+        )
 
 
 def finite(gradient: Tensor) -> Tensor:
     """Gradients [b, *] with zeros for every row that holds something else than numbers."""
-    whole = gradient.isfinite().flatten(1).all(1)
-    return torch.where(whole.view(-1, *[1] * (gradient.ndim - 1)), gradient, 0)
+    (whole,) = rows(gradient, gradient.isfinite().flatten(1).all(1))
+    return torch.where(whole, gradient, 0)
 
 
 def climb(
@@ -79,7 +83,8 @@ def downhill(keep: Regulariser, noise: Noise, start: Noise) -> Noise:
 def clip(gradient: Tensor, most: float) -> Tensor:
     """Gradients [b, *], each sample's own norm cut to `most`: a batch mate's size changes nothing."""
     norms = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
-    return gradient * (most / norms).clamp(max=1).view(-1, *[1] * (gradient.ndim - 1))
+    (share,) = rows(gradient, (most / norms).clamp(max=1))
+    return gradient * share
 
 
 class Sounded:
@@ -109,20 +114,24 @@ class Sounded:
                 seeds = [derive(self.seed, "sound", self.calls, probe, row) for row in range(len(media))]
                 direction = randn(seeds, media.shape[1:]).to(media)
                 there = self.verifier((media + self.reach * direction).clamp(0, 1), prompts, progress=progress).total
-                rise = ((there - scores.total) / self.reach).nan_to_num(0, 0, 0)
-                slope += rise.view(-1, *[1] * (media.ndim - 1)) * direction / self.probes
+                (rise,) = rows(media, ((there - scores.total) / self.reach).nan_to_num(0, 0, 0))
+                slope += rise * direction / self.probes
             self.calls += 1
         return scores._replace(total=scores.total + ((media - media.detach()) * slope).flatten(1).sum(1))
 
 
-def require_gradients(model: Model, verifier: Verifier, search: str, *, differentiable: bool = True) -> None:
-    """Raise ValueError if gradients do not get through a model or, where they must, a verifier."""
+def require_gradients(model: Model, search: str) -> None:
+    """Raise ValueError if gradients do not get through a model."""
     if "gradient" not in model.verbs:
         raise ValueError(
             f"{search} needs gradients, and none pass through {model.name} ({type(model).__name__} adapter); "
             "take a native model, or zero_order"
         )
-    if differentiable and not verifier.differentiable:
+
+
+def require_differentiable(verifier: Verifier, search: str) -> None:
+    """Raise ValueError if a verifier gives no gradients."""
+    if not verifier.differentiable:
         raise ValueError(
             f"{search} needs gradients, and {verifier.name} gives none; take a CLIP score, dno or zero_order"
         )

@@ -44,6 +44,11 @@ def gaussian(model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Nois
     return randn(seeds, model.noise_shape)
 
 
+def master(noise: Noise) -> Noise:
+    """Noise in fp32 or better: sums and an optimiser's steps are lost in anything less."""
+    return noise.to(torch.promote_types(noise.dtype, torch.float32))
+
+
 def nearby(pivot: Noise, direction: Noise, cosine: float) -> Noise:
     """Points on the pivot's sphere at a fixed angle from it (zero-order search, Ma et al. 2025, arXiv:2501.09732).
 
@@ -71,12 +76,15 @@ def exact(noises: Tensor) -> tuple[str, str]:
     return "exact", base64.b64encode(values.tobytes()).decode()
 
 
+def exactly(recipes: Sequence[Recipe], noises: Tensor) -> tuple[Recipe, ...]:
+    """Recipes that end in their own noises [b, 1 + k, *shape]."""
+    return tuple((*recipe, exact(own)) for recipe, own in zip(recipes, noises, strict=True))
+
+
 def described(propose: Proposal, noise: Noise, seeds: Sequence[int]) -> tuple[Recipe, ...]:
     """Recipes of proposed noise [b, *shape]: by seed if it is plain, and otherwise exactly."""
-    plain: list[Recipe] = [(("gaussian", seed),) for seed in seeds]
-    if propose is gaussian:
-        return tuple(plain)
-    return tuple((*recipe, exact(x[None])) for recipe, x in zip(plain, noise, strict=True))
+    plain: tuple[Recipe, ...] = tuple((("gaussian", seed),) for seed in seeds)
+    return plain if propose is gaussian else exactly(plain, noise[:, None])
 
 
 def read_exact(text: str, shape: Sequence[int]) -> Tensor:

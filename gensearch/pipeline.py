@@ -110,8 +110,7 @@ class SearchPipeline:
         """The progress of a search, round by round; stop whenever you like and keep `progress.best`."""
         compute = overrides.pop("compute", self.compute)
         knobs = {**self.knobs, **overrides}
-        if compute is None and not any(knobs.get(name) for name in open_ended(self.search)):
-            compute = DEFAULT_COMPUTE
+        compute = budget(self.search, compute, knobs)
         guide, select = self.panel.guide, self.panel.select
         chooser = None if select is guide else select
         settings = {"compute": compute, "seed": seed, "select": chooser, **knobs}
@@ -137,6 +136,13 @@ class SearchPipeline:
     @torch.no_grad()
     def _opinions(self, media: Media, prompt: str) -> dict[str, torch.Tensor]:
         return self.panel.report(media, [prompt] * len(media))
+
+
+def budget(search: Search, compute: float | None, knobs: Mapping[str, Any]) -> float | None:
+    """The budget that is given, or else the default; None where a knob bounds the search instead."""
+    if compute is None and not any(knobs.get(name) for name in open_ended(search)):
+        return DEFAULT_COMPUTE
+    return compute
 
 
 def ready(model: Any, options: Mapping[str, Any]) -> Model:

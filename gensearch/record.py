@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gensearch import __version__
 from gensearch.compare import MACHINE, compare
 from gensearch.config import RunConfig, explain
-from gensearch.files import LOCK, append_line, owned, read_lines, write_atomic
+from gensearch.files import LOCK, append_line, owned, read_records, write_atomic
 from gensearch.images import digest, encode, thumbnail, to_pixels
+from gensearch.models.options import Batch
 
 if TYPE_CHECKING:
     from gensearch.pipeline import Output
@@ -46,7 +47,7 @@ class Provenance(BaseModel):
     recipe: Annotated[list[Move], Field(min_length=1, max_length=10_000)]
     score: float | None
     pixels: str = Field(pattern=r"^[0-9a-f]{64}$")  # sha256 of the uint8 frames [t, h, w, 3]
-    batch_size: int = Field(ge=1, le=4096)  # the physical one of the networks
+    batch_size: Batch  # the physical one of the networks
     fingerprint: dict[str, Any]  # what else the bits depend on
 
 
@@ -208,14 +209,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
     """The finished rounds of a run; a torn last line is ignored, any other damage raises ValueError."""
-    path = folder / "rounds.jsonl"
-    try:
-        rounds = read_lines(path)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path} is damaged: a line is not JSON. Take another --out, or delete the folder") from None
-    if not all(isinstance(line, dict) and line.keys() >= set(COMPARED) for line in rounds):
-        raise ValueError(f"{path} is damaged: a line is no round. Take another --out, or delete the folder")
-    return rounds
+    return read_records(folder / "rounds.jsonl", set(COMPARED), "round")
 
 
 def is_part(path: Path) -> bool:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from gensearch.errors import nearest
+from gensearch.noise import master
+from gensearch.steps import rows
 from gensearch.types import Noise
 
 PERMUTATIONS = 100  # random cuts beside the sequential one
@@ -26,7 +28,7 @@ Penalty = Callable[[Noise, Noise], Tensor]
 
 def wide(noise: Noise) -> Tensor:
     """Rows [b, d] in fp32 or better: in fp16 the chi penalty overflows from d = 14,000 on."""
-    return noise.flatten(1).to(torch.promote_types(noise.dtype, torch.float32))
+    return master(noise).flatten(1)
 
 
 def chi(noise: Noise, start: Noise) -> Tensor:
@@ -78,7 +80,7 @@ def spectral(noise: Noise, start: Noise) -> Tensor:
     [b, c, *space].
     """
     space = noise.shape[2:]
-    x = noise.to(torch.promote_types(noise.dtype, torch.float32))
+    x = master(noise)
     power = torch.fft.fftn(x, dim=tuple(range(2, x.ndim)), norm="ortho").abs().square().mean(1).flatten(1)
     ring = rings(tuple(space)).to(x.device)
     count = torch.zeros(BANDS, dtype=power.dtype, device=x.device).index_add(0, ring, torch.ones_like(power[0]))
@@ -101,7 +103,8 @@ PENALTIES: dict[str, Penalty] = {"chi": chi, "shift": shift, "probability": prob
 def rescale(noise: Noise, start: Noise) -> Noise:
     """The noise with the norm it started with (DOODL, Wallace et al. 2023, arXiv:2303.13703)."""
     size = noise.flatten(1).norm(dim=1).clamp(min=1e-12)
-    return noise * (start.flatten(1).norm(dim=1) / size).view(-1, *[1] * (noise.ndim - 1))
+    (scale,) = rows(noise, start.flatten(1).norm(dim=1) / size)
+    return noise * scale
 
 
 class Regulariser(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, cast, get_type_hints
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from gensearch.config import CONTROLS, MAX_PROMPT, check_characters
+from gensearch.config import MAX_PROMPT, check_characters, refuse_selector
 from gensearch.errors import nearest
 from gensearch.ledger import BudgetSpent, Cost, Ledger
 from gensearch.metered import MeteredModel, MeteredVerifier, NothingScored
@@ -43,10 +43,8 @@ def stream(
     or knob and on a control with `select`, and BudgetSpent if the budget cannot finish one sample.
     """
     check(prompt, seed, compute)
-    if select and search.__name__ in CONTROLS:
-        raise ValueError(
-            f"{select.name!r} would pick instead of the lottery, and {search.__name__} be no control; leave out select"
-        )
+    if select:
+        refuse_selector(select.name, search.__name__)
     knobs = checked_knobs(search, knobs)
     limits = dict(limit or {})
     if compute is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gensearch.evaluate.plan import Method, Plan, make_plan
+from gensearch.evaluate.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,12 +65,14 @@ def show_plan(plan: Plan, benchmark: Name) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from gensearch import registry
+    from gensearch.pipeline import budget
     from gensearch.shapes import world
 
     pairs = len(world.benchmark(plan.prompts)) * plan.seeds
     table = Table("method", "model", "search", "guide", "select", "samples' worth of compute")
     for method in plan.methods:
-        each = budget(method)
+        each = budget(registry.search(method.search), method.compute, method.knobs)
         cost = f"{each:g} x {pairs} = {each * pairs:g}" if each else "set by its knobs"
         table.add_row(method.name, method.model, method.search, method.verifier, method.select or "guide", cost)
     console = Console()
@@ -78,16 +80,6 @@ def show_plan(plan: Plan, benchmark: Name) -> None:
     console.print(
         f"{benchmark.value}: {pairs} pairs of prompt and seed; hold-outs: {', '.join(plan.holdout) or 'none'}."
     )
-
-
-def budget(method: Method) -> float | None:
-    """Samples' worth of compute, by the rule of SearchPipeline; None if a knob bounds the search."""
-    from gensearch import registry
-    from gensearch.pipeline import DEFAULT_COMPUTE
-    from gensearch.run import open_ended
-
-    bounded = any(method.knobs.get(name) for name in open_ended(registry.search(method.search)))
-    return method.compute or (None if bounded else DEFAULT_COMPUTE)
 
 
 def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:

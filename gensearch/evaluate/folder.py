@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gensearch.evaluate.plan import Plan
-from gensearch.files import LOCK, read_lines, write_atomic
+from gensearch.files import LOCK, read_records, write_atomic
 from gensearch.record import is_part, read_json
 
 PLAN = "plan.json"
@@ -44,7 +44,7 @@ def records(folder: Path) -> list[Record]:
     Raises ValueError if the journal is damaged, or if a method's results were made by different networks, as after new
     weights under an old name.
     """
-    found = {key(record): record for record in read_journal(folder)}
+    found = {key(record): record for record in read_records(folder / JOURNAL, READ, "result")}
     made_by = {(record["method"], record["identity"]) for record in found.values()}
     for method, _ in made_by:
         if sum(method == name for name, _ in made_by) > 1:
@@ -52,18 +52,6 @@ def records(folder: Path) -> list[Record]:
                 f"{folder}: the model or a judge of {method!r} changed between its results; start again with --out"
             )
     return sorted(found.values(), key=lambda record: (record["prompt"], record["seed"], record["method"]))
-
-
-def read_journal(folder: Path) -> list[Record]:
-    """The finished lines; a torn last line is ignored, any other damage raises ValueError."""
-    path = folder / JOURNAL
-    try:
-        lines = read_lines(path)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path} is damaged: a line is not JSON. Take another --out, or delete the folder") from None
-    if not all(isinstance(line, dict) and line.keys() >= READ for line in lines):
-        raise ValueError(f"{path} is damaged: a line is no result. Take another --out, or delete the folder")
-    return lines
 
 
 def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:

@@ -17,7 +17,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gensearch import registry
 from gensearch.evaluate.folder import JOURNAL, Job, Record, claim, key, records, refuse_others
@@ -27,6 +27,7 @@ from gensearch.images import encode, to_pixels
 from gensearch.models.fingerprint import module_hash
 from gensearch.noise import derive
 from gensearch.pipeline import SearchPipeline
+from gensearch.record import number
 from gensearch.run import result
 from gensearch.types import Model, Result, Search
 from verifiers.ensemble import judges, leaf_names
@@ -149,7 +150,10 @@ class Bench:
             verdict = self.judge(media, [prompt] * 2).total
             report = {name: judge(media, [prompt] * 2).total for name, judge in self.holdout.items()}
         winner, base = (
-            {"judge": number(verdict[row]), "holdout": {name: number(total[row]) for name, total in report.items()}}
+            {
+                "judge": number(float(verdict[row])),
+                "holdout": {name: number(float(total[row])) for name, total in report.items()},
+            }
             for row in (0, 1)
         )
         return {**winner, "base": base}
@@ -163,11 +167,6 @@ def identity(pipeline: SearchPipeline) -> str:
     hashes = {name: module_hash(network) for name, network in networks.items() if isinstance(network, nn.Module)}
     parts = [pipeline.model.fingerprint(), hashes]
     return f"{derive(json.dumps(parts, sort_keys=True, default=str)):014x}"
-
-
-def number(score: float | Tensor) -> float | None:
-    """A score as JSON can hold it; None for one that is missing."""
-    return float(score) if float("-inf") < float(score) < float("inf") else None
 
 
 def in_this_process(

@@ -8,9 +8,9 @@ from typing import Annotated
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from gensearch.gradient import Sounded, climb, clip, downhill, master, require_gradients
+from gensearch.gradient import Sounded, climb, clip, downhill, require_gradients
 from gensearch.ledger import Cost, Ledger
-from gensearch.noise import Rng, described, exact, gaussian, step_noise
+from gensearch.noise import Rng, described, exactly, gaussian, master, step_noise
 from gensearch.regularise import regulariser
 from gensearch.sampling import price
 from gensearch.types import Model, Proposal, Round
@@ -43,7 +43,7 @@ def dno(
     about `probes` disturbed pictures for each step: its slope among pictures is estimated, and carried back to the
     noise exactly (the paper's hybrid gradient).
     """
-    require_gradients(model, verifier, "dno", differentiable=False)
+    require_gradients(model, "dno")
     judge = verifier if verifier.differentiable else Sounded(verifier, probes, rng.root)
     keep = regulariser(regularise)
     unit = price(model, *[verifier] * (1 if verifier.differentiable else 1 + probes))
@@ -51,12 +51,12 @@ def dno(
     seeds = rng.seeds(int(min(chains, ledger.affords(unit))))
     prompts, size = [prompt] * len(seeds), len(seeds)
     first = master(propose(model, prompts, seeds))
-    plain = recipes = described(propose, first, seeds)
+    plain = described(propose, first, seeds)
     steps = [step_noise(plain, step, model.noise_shape) for step in range(1, model.num_steps)]
     noise = start = torch.stack([first, *(steps if model.stochastic else ())], 1)  # [b, 1 + steps, *noise_shape]
     mean, square = torch.zeros_like(noise), torch.zeros_like(noise)
     found = climb(model, judge, prompts, noise.unbind(1), plain)
-    yield Round(found.media, found.scores, recipes, tuple(range(size)), (None,) * size)
+    yield found.round(plain, 0)
     again = unit.plus(Cost(backward=unit.nfe)).times(size)
     for i in ledger.rounds(None if iterations is None else iterations - 1, again):
         slope = torch.stack(found.slope(model, ledger), 1)
@@ -66,7 +66,6 @@ def dno(
         unbiased, size_of = mean / (1 - BETAS[0] ** (i + 1)), square / (1 - BETAS[1] ** (i + 1))
         moved = noise * (1 - lr * decay) - lr * unbiased / (size_of.sqrt() + EPS)
         noise = keep.project(moved.flatten(1, 2), start.flatten(1, 2)).view_as(noise)
-        recipes = tuple((*recipe, exact(x)) for recipe, x in zip(plain, noise, strict=True))
+        recipes = exactly(plain, noise)
         found = climb(model, judge, prompts, noise.unbind(1), plain)
-        ids = range((i + 1) * size, (i + 2) * size)
-        yield Round(found.media, found.scores, recipes, tuple(ids), tuple(id - size for id in ids))
+        yield found.round(recipes, i + 1)

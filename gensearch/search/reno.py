@@ -8,9 +8,9 @@ from typing import Annotated
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from gensearch.gradient import climb, clip, downhill, master, require_gradients
+from gensearch.gradient import climb, clip, downhill, require_differentiable, require_gradients
 from gensearch.ledger import Cost, Ledger
-from gensearch.noise import Rng, described, exact, gaussian
+from gensearch.noise import Rng, described, exactly, gaussian, master
 from gensearch.regularise import regulariser
 from gensearch.sampling import price
 from gensearch.types import Model, Proposal, Round
@@ -40,23 +40,23 @@ def reno(
     sample's gradient clipped to `max_norm`. n evaluations, n - 1 updates; the first is the plain picture. The best by
     reward alone is returned. Raises ValueError where gradients do not pass.
     """
-    require_gradients(model, verifier, "reno")
+    require_gradients(model, "reno")
+    require_differentiable(verifier, "reno")
     keep = regulariser(regularise)
     unit = price(model, verifier)
     seeds = rng.seeds(int(min(chains, ledger.affords(unit))))
     prompts, size = [prompt] * len(seeds), len(seeds)
     start = master(propose(model, prompts, seeds))
     noise, speed = start, torch.zeros_like(start)
-    plain = recipes = described(propose, start, seeds)
-    found = climb(model, verifier, prompts, [noise], recipes)
-    yield Round(found.media, found.scores, recipes, tuple(range(size)), (None,) * size)
+    plain = described(propose, start, seeds)
+    found = climb(model, verifier, prompts, [noise], plain)
+    yield found.round(plain, 0)
     again = unit.plus(Cost(backward=unit.nfe)).times(size)
     for i in ledger.rounds(None if iterations is None else iterations - 1, again):
         (slope,) = found.slope(model, ledger)
         descent = clip(downhill(keep, noise, start) - reward_weight * slope, max_norm)
         speed = momentum * speed + descent
         noise = keep.project(noise - lr * (descent + momentum * speed), start)
-        recipes = tuple((*recipe, exact(x[None])) for recipe, x in zip(plain, noise, strict=True))
+        recipes = exactly(plain, noise[:, None])
         found = climb(model, verifier, prompts, [noise], recipes)
-        ids = range((i + 1) * size, (i + 2) * size)
-        yield Round(found.media, found.scores, recipes, tuple(ids), tuple(id - size for id in ids))
+        yield found.round(recipes, i + 1)

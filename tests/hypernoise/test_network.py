@@ -11,6 +11,7 @@ from torch import nn
 
 from gensearch.testing.witness import weights_of
 from hypernoise.network import Difference, LowRank, Tokens, dct, lowpass, shared_copy, suits, trainable
+from tests import tiny
 
 SHAPE = (4, 8, 8)
 
@@ -19,18 +20,7 @@ SHAPE = (4, 8, 8)
 def unet() -> Iterator[UNet2DConditionModel]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        yield UNet2DConditionModel(
-            sample_size=8,
-            in_channels=4,
-            out_channels=4,
-            block_out_channels=(8, 16),
-            layers_per_block=1,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            cross_attention_dim=12,
-            attention_head_dim=2,
-            norm_num_groups=4,
-        ).eval()
+        yield tiny.unet(4, cross_attention_dim=12)
 
 
 def look(network: nn.Module, noise: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ from gensearch.shapes.judge import pixels
 from gensearch.shapes.train.data import token_ids
 from gensearch.shapes.train.loop import autocast, fit
 from gensearch.shapes.train.sd import TextToLatent, save_pipeline, scheduler
-from verifiers.geneval import judge
+from verifiers.geneval import keep, verdict
 
 TEACHER_STEPS, GUIDANCE = 8, 3.0
 JITTER = 0.2  # radians by which noises turn at most: nearby noises give nearly the same picture, and pairs are few
@@ -115,16 +115,20 @@ def retell(picture: np.ndarray, line: world.Spec) -> str | None:
     A picture with an object of no clear shape or colour has only its own. One that happens to show what is held out
     of training has none.
     """
-    detector = ShapesDetector()
-    found = [(shape, d) for shape, group in detector.detect(picture).items() for d in group]
+    detected = ShapesDetector().detect(picture)
+
+    def shown(asked: world.Spec) -> bool:
+        return verdict(picture, asked, keep(detected, asked["tag"])).correct
+
+    found = [(shape, d) for shape, group in detected.items() for d in group]
     if world.is_held_out(tuple((shape, d.color or "") for shape, d in found if d.score > CLEAR)):
         return None
-    if judge(picture, line, detector).correct:
+    if shown(line):
         return str(line["prompt"])
     if not found or any(d.score <= CLEAR or d.color is None for _, d in found):
         return None
     things = [(shape, str(d.color)) for shape, d in found]
-    return next((other["prompt"] for other in like(line, things) if judge(picture, other, detector).correct), None)
+    return next((other["prompt"] for other in like(line, things) if shown(other)), None)
 
 
 def like(line: world.Spec, things: list[tuple[str, str]]) -> Iterator[world.Spec]:
