@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,27 @@ app.command("generate", epilog=EXITS)(generate)
 app.command("evaluate", epilog=EXITS)(evaluate)
 app.command("list")(list_names)
 app.command("replay", epilog=EXITS)(replay)
+training = typer.Typer(no_args_is_help=True, help="Train what makes searches cheaper.")
+app.add_typer(training, name="train")
+
+
+@training.command("hypernoise", epilog=EXITS)
+def train_hypernoise(
+    config: Annotated[str, typer.Option(help="A recipe of configs/hypernoise or a YAML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, panel and result.")],
+    sets: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE or form.NAME=VALUE.")] = None,
+    log: Annotated[str, typer.Option(help="tensorboard, wandb or none.")] = "tensorboard",
+) -> None:
+    """Train a noise hypernetwork, which keeps most of a search's gain for one more network pass.
+
+    Example: gensearch train hypernoise --config redness --out runs/redness
+
+    The same command goes on with a run that was interrupted. For several processes: torchrun --nproc_per_node 2 -m
+    gensearch.cli train hypernoise ...
+    """
+    from hypernoise.command import train
+
+    train(config, sets or (), out, log)
 
 
 def show_version(wanted: bool) -> None:

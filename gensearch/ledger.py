@@ -16,11 +16,15 @@ class Cost(NamedTuple):
     decoded: int = 0
     scored: int = 0
     tokens: int = 0  # token row-steps of autoregressive models
+    proposed: int = 0  # passes of a proposal's own network
 
     @property
     def work(self) -> int:
-        """Denoiser passes with a backward one counted as two forward ones: what searches of all kinds compare by."""
-        return self.nfe + 2 * self.backward
+        """What searches of all kinds compare by: denoiser passes, a backward one counted as two forward ones.
+
+        A pass of a proposal's network counts as one, however small it is.
+        """
+        return self.nfe + 2 * self.backward + self.proposed
 
     def plus(self, other: Cost) -> Cost:
         """The sum, column by column."""

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 
 from gensearch.ledger import Cost, Ledger
-from gensearch.types import Model, Noise, State, cat
+from gensearch.sampling import fee
+from gensearch.types import Model, Noise, Proposal, State, cat
 from verifiers.ensemble import leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -71,6 +72,24 @@ class MeteredModel:
 
 def _part(state: State) -> Callable[[slice], State]:
     return lambda rows: state[range(len(state))[rows]]
+
+
+class MeteredProposal:
+    """A proposal behind a ledger; plain noise costs nothing and needs none."""
+
+    def __init__(self, propose: Proposal, ledger: Ledger) -> None:
+        self._propose = propose
+        self._ledger = ledger
+        self.cost = fee(propose)
+
+    def __call__(self, model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
+        """Noise for every row; raises BudgetSpent, and does nothing, if it does not fit."""
+        rows = len(seeds)
+        self._ledger.require(f"proposing {rows} noises", self.cost.times(rows))
+        with torch.no_grad():
+            noise = self._propose(model, prompts, seeds)
+        self._ledger.charge(self.cost.times(rows), self.cost.times(-rows % model.batch_size))
+        return noise
 
 
 class NothingScored(ValueError):

@@ -41,7 +41,7 @@ class SearchPipeline:
         compute: float | None = None,
         select: str | Verifier | None = None,
         holdout: Sequence[str | Verifier] = (),
-        propose: Proposal | None = None,
+        propose: str | Proposal | None = None,
         options: Mapping[str, Any] | None = None,
         **knobs: Any,
     ) -> None:
@@ -50,12 +50,15 @@ class SearchPipeline:
         `compute` is the budget in prices of one ordinary sample: 16 unless it is given or a knob bounds the search.
         `verifier` guides, `select` picks among finished samples instead of it (`rank(a,b)` elects by mean rank among
         all of them), `holdout` judges only report. `options` (steps, guidance_scale, batch_size...) are for wrapping.
-        Verifiers given by name run where the model does. Raises ValueError for unknown names and knobs, for hold-outs
+        `propose` makes the noise that a search starts from: None for plain noise, a callable, or the name of a
+        hypernetwork. Verifiers given by name run where the model does. Raises ValueError for unknown names and knobs, for hold-outs
         that guide, select or share a name, and for options of a model that is ready.
         """
         self.model: Model = ready(model, options or {})
         self.search = registry.search(search) if isinstance(search, str) else search
         self.compute = compute
+        if isinstance(propose, str):
+            propose = registry.proposal(propose, self.model)
         self.knobs = checked_knobs(self.search, {**knobs, **({"propose": propose} if propose else {})})
         device, loaded = device_of(self.model), dict[str, Verifier]()
 
@@ -88,7 +91,8 @@ class SearchPipeline:
     @classmethod
     def from_config(cls, config: RunConfig) -> SearchPipeline:
         """The pipeline that a config describes; prompt and seed are for the call."""
-        settings = {"compute": config.compute, "select": config.select, "holdout": config.holdout, **config.knobs}
+        settings = {name: getattr(config, name) for name in ("compute", "select", "holdout", "propose")}
+        settings |= config.knobs
         return cls.from_pretrained(config.model, config.verifier, config.search, options=config.options, **settings)
 
     def __call__(self, prompt: str, seed: int = 0, **overrides: Any) -> Output:

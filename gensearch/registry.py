@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import entry_points
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gensearch.errors import nearest
 
 if TYPE_CHECKING:
-    from gensearch.types import Model, Search
+    from gensearch.types import Model, Proposal, Search
     from verifiers.types import Verifier
 
 
@@ -58,6 +59,13 @@ def shapes_partial() -> Verifier:
     return ShapesPartial()
 
 
+def redness() -> Verifier:
+    """The reward to try a training run with."""
+    from verifiers.redness import Redness
+
+    return Redness()
+
+
 def random_score() -> Verifier:
     """The control."""
     from verifiers.random import RandomScore
@@ -77,6 +85,7 @@ VERIFIERS: dict[str, Entry] = {
         "CLIP score; any open_clip ARCHITECTURE@TAG or local folder",
         True,
     ),
+    "redness": Entry(redness, "how red the picture is; differentiable, to try a training run with"),
     "random": Entry(random_score, "the control: no search may gain by it"),
 }
 
@@ -174,6 +183,25 @@ def search(name: str) -> Search:
         raise ValueError(f"no search is called {name!r}{nearest(name, SEARCHES)}")
     return SEARCHES[name]
 
+
+def proposal(name: str, model: Model) -> Proposal:
+    """The proposal of a noise hypernetwork for a model, by `shapes/NAME`, folder or repository, or as `gain*NAME`.
+
+    Installed packages offer loaders, called as (source, model, gain), as entry points of the group PROPOSALS. Raises
+    ValueError for a gain that is no number, and what the loader raises.
+    """
+    gain, source = split_weight(name)
+    try:
+        factor = float(gain or 1)
+    except ValueError:
+        raise ValueError(f"{gain!r} is no gain; write a hypernetwork as '0.5*shapes/hypernoise'") from None
+    if not math.isfinite(factor):
+        raise ValueError(f"the gain of {source!r} is {gain}; give a finite one, as in '0.5*shapes/hypernoise'")
+    (loader,) = entry_points(group=PROPOSALS, name="hypernetwork")
+    return loader.load()(source, model, factor)
+
+
+PROPOSALS = "gensearch.proposals"
 
 TOYS = {
     "toy/flow": "Gaussian pixels, exact in closed form; needs no weights",

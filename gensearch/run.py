@@ -14,8 +14,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from gensearch.config import MAX_PROMPT, check_characters, refuse_selector
 from gensearch.errors import nearest
 from gensearch.ledger import BudgetSpent, Cost, Ledger
-from gensearch.metered import MeteredModel, MeteredVerifier, NothingScored
-from gensearch.noise import SEED_BITS, Rng
+from gensearch.metered import MeteredModel, MeteredProposal, MeteredVerifier, NothingScored
+from gensearch.noise import SEED_BITS, Rng, gaussian
 from gensearch.sampling import price
 from gensearch.types import Model, Node, Point, Progress, Result, Round, Sample, Search
 from verifiers.ensemble import RankVote
@@ -50,7 +50,9 @@ def stream(
     if compute is not None:
         limits["work"] = min(int(compute * price(model).work), limits.get("work", 2**62))
     ledger = Ledger(limits)
-    unit = price(model, verifier, *([select] if select else []))
+    if propose := knobs.get("propose"):
+        knobs["propose"] = MeteredProposal(propose, ledger)
+    unit = price(model, verifier, *([select] if select else []), propose=propose or gaussian)
     endless = open_ended(search)
     if endless and all(knobs.get(name) is None for name in endless) and ledger.affords(unit) == float("inf"):
         raise ValueError(f"{search.__name__} would never stop: give compute, a limit or {' or '.join(endless)}")

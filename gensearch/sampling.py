@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from gensearch.ledger import Cost
-from gensearch.noise import step_noise
-from gensearch.types import Model, Noise, Recipe, Round
+from gensearch.noise import gaussian, step_noise
+from gensearch.types import Model, Noise, Proposal, Recipe, Round
 from verifiers.ensemble import leaves
 from verifiers.types import Media, Verifier
 
@@ -53,10 +53,15 @@ def attempt(
     return Round(media, verifier(media, prompts), tuple(recipes), tuple(ids), tuple(parents))
 
 
-def price(model: Model, *verifiers: Verifier) -> Cost:
-    """What one ordinary sample costs, asked of each single judge of some verifiers, or of one judge by default."""
+def price(model: Model, *verifiers: Verifier, propose: Proposal = gaussian) -> Cost:
+    """What one sample of proposed noise costs, asked of each single judge of some verifiers, or of one by default."""
     scored = sum(len(leaves(verifier)) for verifier in verifiers) if verifiers else 1
-    return Cost(nfe=model.num_steps * model.nfe_per_step, decoded=1, scored=scored)
+    return Cost(nfe=model.num_steps * model.nfe_per_step, decoded=1, scored=scored).plus(fee(propose))
+
+
+def fee(propose: Proposal) -> Cost:
+    """What a proposal takes for one sample: its `cost`, and nothing if it has none."""
+    return getattr(propose, "cost", Cost())
 
 
 def round_size(model: Model) -> int:

@@ -73,7 +73,7 @@ class Model(Protocol):
     Adapters leave gradient mode to the caller. `verbs` names the optional methods that it offers:
     "rewind" (forward kernel to a noisier step) and "transition" (mean and std of the next reverse step). "branch"
     says that `start` takes any number of rows, and that rows of a state may be copied, dropped and joined with rows at
-    other steps; "gradient" that gradients pass from media to noise.
+    other steps; "gradient" that gradients pass from media to noise; "look" that it is Lookable.
     """
 
     name: str
@@ -101,6 +101,25 @@ class Rewindable(Model, Protocol):
     """
 
     def rewind(self, state: State, step: Tensor, noise: Noise) -> State: ...
+
+
+class Lookable(Model, Protocol):
+    """A model whose network can be copied, changed and asked about pure noise: what hypernetworks are made from."""
+
+    last_layer: str  # the submodule of `network` that its output comes from
+
+    @property
+    def pure(self) -> float: ...  # the timestep of pure noise, as the network is told
+
+    @property
+    def guidance(self) -> float: ...  # the guidance scale in effect, 0 without
+
+    @property
+    def network(self) -> torch.nn.Module: ...  # the denoiser
+
+    def conditions(self, prompts: Sequence[str]) -> tuple[Tensor, ...]: ...  # [b, *]; text [b, length, width] first
+
+    def look(self, network: torch.nn.Module, noise: Noise, *conditions: Tensor) -> Tensor: ...  # fp32 [b, *noise_shape]
 
 
 class Transition(NamedTuple):

@@ -1,6 +1,7 @@
 """Residual noise networks f(x0, prompt): zero before training, beside a generator that never changes.
 
-All are called with noise [b, c, h, w] and text features [b, length, width], and return what to add to the noise.
+All are called with noise [b, c, h, w] and the generator's conditions, of which text features [b, length, width] come
+first, and return what to add to the noise.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Look = Callable[[nn.Module, Tensor, Tensor], Tensor]  # network, noise, text -> what it says about pure noise
+Look = Callable[..., Tensor]  # network, noise, *conditions -> what it says about pure noise
 
 
 class LowRank(nn.Module):
@@ -30,9 +31,9 @@ class LowRank(nn.Module):
         self.network = add_lora(adapted, rank, scaling)
         self.look = look
 
-    def forward(self, noise: Tensor, text: Tensor) -> Tensor:
+    def forward(self, noise: Tensor, *conditions: Tensor) -> Tensor:
         """[b, c, h, w]."""
-        return self.look(self.network, noise, text)
+        return self.look(self.network, noise, *conditions)
 
 
 class Difference(nn.Module):
@@ -44,11 +45,11 @@ class Difference(nn.Module):
         self.base = [network]  # in a list: not a part of this module
         self.look = look
 
-    def forward(self, noise: Tensor, text: Tensor) -> Tensor:
+    def forward(self, noise: Tensor, *conditions: Tensor) -> Tensor:
         """[b, c, h, w]."""
         with torch.no_grad():
-            before = self.look(self.base[0], noise, text)
-        return self.look(self.network, noise, text) - before
+            before = self.look(self.base[0], noise, *conditions)
+        return self.look(self.network, noise, *conditions) - before
 
 
 class Tokens(nn.Module):
@@ -87,8 +88,8 @@ class Tokens(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
-    def forward(self, noise: Tensor, text: Tensor) -> Tensor:
-        """[b, c, h, w]."""
+    def forward(self, noise: Tensor, text: Tensor, *others: Tensor) -> Tensor:
+        """[b, c, h, w]; pooled text and masks are not read."""
         low = self.rows @ noise @ self.columns.T
         tokens = self.enter(low.flatten(2).mT) + self.place
         added = self.leave(self.layers(tokens, self.read(text))).mT.view_as(low)

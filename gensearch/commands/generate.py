@@ -26,6 +26,9 @@ def generate(
         float | None,
         typer.Option(help="Budget in prices of one ordinary sample [default: 16, unless a knob bounds the search]."),
     ] = None,
+    propose: Annotated[
+        str | None, typer.Option(help="A noise hypernetwork to start from, NAME or GAIN*NAME [default: plain noise].")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random comes from it [default: 0].")] = None,
     knob: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the search; may be repeated.")] = None,
     select: Annotated[str | None, typer.Option(help="A verifier that picks the winner instead of the guide.")] = None,
@@ -54,6 +57,7 @@ def generate(
         sets or (),
         **{"prompt": prompt, "model": model, "verifier": verifier, "search": search, "compute": compute, "seed": seed},
         select=select,
+        propose=propose,
         holdout=holdout or None,
         metadata=False if no_metadata else None,
         knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),

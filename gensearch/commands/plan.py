@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 import typer
 
+from gensearch.noise import gaussian
 from gensearch.record import RunFolder, read_json
-from gensearch.types import Model, Noise, State, Transition
+from gensearch.sampling import fee, price
+from gensearch.types import Model, Noise, Proposal, State, Transition
 from verifiers.types import Media, Scores, Verifier
 
 if TYPE_CHECKING:
@@ -65,21 +67,31 @@ class Coin:
         return Scores(media.flatten(1).mean(1))
 
 
+class Idle:
+    """A proposal's outside: plain noise at its price."""
+
+    def __init__(self, propose: Proposal) -> None:
+        self.cost = fee(propose)
+
+    def __call__(self, model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
+        """Noise of four pixels."""
+        return gaussian(model, prompts, seeds)
+
+
 def rehearse(pipe: SearchPipeline, prompt: str, seed: int) -> Ledger:
     """The account of the same search on a hollow model: exact wherever the cost does not depend on the scores."""
     from gensearch.pipeline import SearchPipeline
 
     select = None if pipe.panel.select is pipe.panel.guide else Coin(pipe.panel.select)
     guide = Coin(pipe.panel.guide)
-    hollow = SearchPipeline(Hollow(pipe.model), guide, pipe.search, compute=pipe.compute, select=select, **pipe.knobs)
+    knobs = {name: Idle(value) if name == "propose" else value for name, value in pipe.knobs.items()}
+    hollow = SearchPipeline(Hollow(pipe.model), guide, pipe.search, compute=pipe.compute, select=select, **knobs)
     (last,) = deque(hollow.stream(prompt, seed), maxlen=1)
     return last.ledger
 
 
 def show_plan(pipe: SearchPipeline, folder: RunFolder) -> None:
     """Print what would run, what it would cost and where it would go; nothing is made."""
-    from gensearch.sampling import price
-
     config = folder.config
     unit, ledger = price(pipe.model), rehearse(pipe, config.prompt, config.seed)
     spent = ledger.spent
@@ -90,8 +102,11 @@ def show_plan(pipe: SearchPipeline, folder: RunFolder) -> None:
     typer.echo(f"model:      {config.model}, {pipe.model.num_steps} steps, {unit.nfe} nfe for one ordinary sample")
     typer.echo(f"adapter:    {adapter(pipe.model)}")
     typer.echo(f"search:     {config.search}{knobs}, seed {config.seed}")
+    if config.propose:
+        typer.echo(f"noise from: {config.propose}")
     typer.echo(f"verifiers:  {', '.join(judges)}")
-    typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored")
+    more = "".join(f", {getattr(spent, name)} {name}" for name in ("backward", "proposed") if getattr(spent, name))
+    typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored{more}")
     if ledger.limit:
         typer.echo(f"limit:      {', '.join(f'{value} {name}' for name, value in ledger.limit.items())}")
     pace = measured(folder)

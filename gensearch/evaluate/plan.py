@@ -27,6 +27,7 @@ class Method(BaseModel):
     verifier: str = "shapes/clip"  # guides the search
     select: str | None = None  # picks among finished samples instead of the guide
     search: str = "best_of_n"
+    propose: str | None = None  # a hypernetwork
     knobs: dict[str, Any] = {}  # of the search
     compute: float | None = None  # in prices of one ordinary sample; None: the knobs decide, or 16
 

@@ -101,6 +101,7 @@ class Bench:
                     benchmark.search(method.search),
                     compute=method.compute,
                     select=verifier(method.select) if method.select else None,
+                    propose=method.propose,
                     holdout=list(self.holdout.values()),
                     **method.knobs,
                 )
@@ -165,6 +166,8 @@ def identity(pipeline: SearchPipeline) -> str:
     seen = [judge for chief in (panel.guide, panel.select, *panel.holdout.values()) for judge in judges(chief)]
     networks = {judge.name: getattr(judge, "model", None) for judge in seen}
     hashes = {name: module_hash(network) for name, network in networks.items() if isinstance(network, nn.Module)}
+    learned = getattr(pipeline.knobs.get("propose"), "network", None)
+    hashes |= {"propose": module_hash(learned)} if isinstance(learned, nn.Module) else {}
     parts = [pipeline.model.fingerprint(), hashes]
     return f"{derive(json.dumps(parts, sort_keys=True, default=str)):014x}"
 

@@ -35,7 +35,8 @@ class StableDiffusion:
     Text is encoded once per prompt and remembered: wrap the pipeline again after changing its text encoders.
     """
 
-    verbs = frozenset({"branch", "rewind", "transition", "gradient"})
+    verbs = frozenset({"branch", "rewind", "transition", "gradient", "look"})
+    last_layer = "conv_out"
 
     @checked
     def __init__(
@@ -131,6 +132,33 @@ class StableDiffusion:
         """Decode the clean estimates to [b, 3, height, width] in [0, 1]; a safety checker in the pipeline is heard."""
         return in_batches(self._decode, self.batch_size, state.clean)
 
+    @property
+    def network(self) -> torch.nn.Module:
+        """The denoiser."""
+        return self.pipeline.unet
+
+    @property
+    def pure(self) -> float:
+        """The first timestep of the schedule."""
+        return float(self.schedule.timesteps[0])
+
+    @property
+    def guidance(self) -> float:
+        """The guidance scale in effect: 0 where it takes no second pass."""
+        return self.guidance_scale if self.nfe_per_step == 2 else 0.0
+
+    def conditions(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
+        """Text embeddings [b, length, width] without guidance; SDXL adds pooled ones [b, width]."""
+        encoded = [self._encoded(prompt) for prompt in prompts]
+        return tuple(torch.cat([rows[:, -1] for rows in column]) for column in zip(*encoded, strict=True))
+
+    def look(self, network: torch.nn.Module, noise: Noise, text: Tensor, pooled: Tensor | None = None) -> Tensor:
+        """What a network of the UNet's kind says about pure noise, fp32 [b, *noise_shape]; no guidance."""
+        index = torch.zeros(len(noise), dtype=torch.long)
+        x = noise.to(text.device, torch.float32) * self.schedule.init
+        seen = self.schedule.scaled(x, index).to(self.network.dtype)
+        return self._ask(network, seen, self.schedule.timesteps[index].to(x.device), text, pooled)
+
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on; hashes the weights at the first call."""
         own = {"batch_size": self.batch_size, "size": list(self.size), "notes": list(self.notes)}
@@ -138,8 +166,7 @@ class StableDiffusion:
 
     def _look(self, prompts: tuple[str, ...], x: Tensor, index: Tensor) -> State:
         """One network step at position `index` [b] of the schedule, and what follows from it."""
-        unet = self.pipeline.unet
-        seen = self.schedule.scaled(x, index).to(unet.dtype)
+        seen = self.schedule.scaled(x, index).to(self.network.dtype)
         conditions = [torch.cat(rows) for rows in zip(*(self._encoded(p) for p in prompts), strict=True)]
         timesteps = self.schedule.timesteps[index].to(x.device)
         output = in_batches(self._network, self.batch_size, seen, timesteps, *conditions)
@@ -153,21 +180,20 @@ class StableDiffusion:
     def _network(self, x: Tensor, t: Tensor, text: Tensor, pooled: Tensor | None = None) -> Tensor:
         """One physical batch: what the UNet says after guidance, fp32. Conditions are [b, nfe_per_step, *]."""
         passes = self.nfe_per_step
-        added = None
-        if pooled is not None:
-            sizes = torch.tensor([[*self.size, 0, 0, *self.size]], dtype=text.dtype, device=x.device)
-            added = {"text_embeds": stacked(pooled), "time_ids": sizes.repeat(passes * len(x), 1)}
-        output = self.pipeline.unet(
-            torch.cat([x] * passes),
-            torch.cat([t] * passes),
-            encoder_hidden_states=stacked(text),
-            added_cond_kwargs=added,
-            return_dict=False,
-        )[0].float()
+        pooled = pooled if pooled is None else stacked(pooled)
+        output = self._ask(self.network, torch.cat([x] * passes), torch.cat([t] * passes), stacked(text), pooled)
         if passes == 1:
             return output
         without, told = output.chunk(2)
         return guided(without, told, self.guidance_scale, self.guidance_rescale)
+
+    def _ask(self, network: Any, x: Tensor, t: Tensor, text: Tensor, pooled: Tensor | None) -> Tensor:
+        """One pass of a network of the UNet's kind, fp32."""
+        added = None
+        if pooled is not None:
+            sizes = torch.tensor([[*self.size, 0, 0, *self.size]], dtype=text.dtype, device=x.device)
+            added = {"text_embeds": pooled, "time_ids": sizes.repeat(len(x), 1)}
+        return network(x, t, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False)[0].float()
 
     def _encoded(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, nfe_per_step, length, width], the negative prompt first; SDXL adds pooled ones."""

@@ -28,8 +28,8 @@ def best_of_n(
 
     Rounds are about equal: a last round of one sample would end the search early if that one cannot be scored.
     """
-    drawn = 0
-    while left := min((n or float("inf")) - drawn, ledger.affords(price(model, verifier))):
+    drawn, unit = 0, price(model, verifier, propose=propose)
+    while left := min((n or float("inf")) - drawn, ledger.affords(unit)):
         most = round_size(model)
         size = most if left == float("inf") else ceil(left / ceil(left / most))
         seeds = rng.seeds(size)

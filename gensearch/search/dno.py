@@ -12,7 +12,7 @@ from gensearch.gradient import Sounded, climb, clip, downhill, require_gradients
 from gensearch.ledger import Cost, Ledger
 from gensearch.noise import Rng, described, exactly, gaussian, master, step_noise
 from gensearch.regularise import regulariser
-from gensearch.sampling import price
+from gensearch.sampling import fee, price
 from gensearch.types import Model, Proposal, Round
 from verifiers.types import Verifier
 
@@ -47,8 +47,8 @@ def dno(
     judge = verifier if verifier.differentiable else Sounded(verifier, probes, rng.root)
     keep = regulariser(regularise)
     unit = price(model, *[verifier] * (1 if verifier.differentiable else 1 + probes))
-    ledger.require(f"dno on {model.name}", unit)
-    seeds = rng.seeds(int(min(chains, ledger.affords(unit))))
+    ledger.require(f"dno on {model.name}", unit.plus(fee(propose)))
+    seeds = rng.seeds(int(min(chains, ledger.affords(unit.plus(fee(propose))))))
     prompts, size = [prompt] * len(seeds), len(seeds)
     first = master(propose(model, prompts, seeds))
     plain = described(propose, first, seeds)

@@ -12,7 +12,7 @@ from gensearch.gradient import climb, clip, downhill, require_differentiable, re
 from gensearch.ledger import Cost, Ledger
 from gensearch.noise import Rng, described, exactly, gaussian, master
 from gensearch.regularise import regulariser
-from gensearch.sampling import price
+from gensearch.sampling import fee, price
 from gensearch.types import Model, Proposal, Round
 from verifiers.types import Verifier
 
@@ -44,7 +44,7 @@ def reno(
     require_differentiable(verifier, "reno")
     keep = regulariser(regularise)
     unit = price(model, verifier)
-    seeds = rng.seeds(int(min(chains, ledger.affords(unit))))
+    seeds = rng.seeds(int(min(chains, ledger.affords(unit.plus(fee(propose))))))
     prompts, size = [prompt] * len(seeds), len(seeds)
     start = master(propose(model, prompts, seeds))
     noise, speed = start, torch.zeros_like(start)

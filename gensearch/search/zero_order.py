@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from gensearch.ledger import Ledger
 from gensearch.noise import Rng, described, gaussian, nearby, randn
-from gensearch.sampling import attempt, price
+from gensearch.sampling import attempt, fee, price
 from gensearch.types import Model, Proposal, Recipe, Round
 from verifiers.types import Verifier
 
@@ -37,19 +37,20 @@ def zero_order(
     """
     recipe: Recipe
     drawn, stale, best = 0, patience, 0.0  # as stale as can be: the first round starts from a fresh pivot
-    for _ in ledger.rounds(rounds, price(model, verifier)):
-        fresh = stale == patience
-        seeds = rng.seeds(int(min(neighbours + fresh, ledger.affords(price(model, verifier)))))
-        ids = range(drawn, drawn + len(seeds))
+    unit = price(model, verifier)
+    for _ in ledger.rounds(rounds, unit):
+        fresh = stale >= patience and ledger.affords(unit.plus(fee(propose))) >= 1
         if fresh:
-            pivot, home = propose(model, [prompt], seeds[:1]), drawn
-            (recipe,) = described(propose, pivot, seeds[:1])
-        steps = seeds[fresh:]
+            start = rng.seeds(1)
+            pivot, home = propose(model, [prompt], start), drawn
+            (recipe,) = described(propose, pivot, start)
+        steps = rng.seeds(int(min(neighbours, ledger.affords(unit) - fresh)))
+        ids = range(drawn, drawn + fresh + len(steps))
         rows = [pivot] * fresh + [nearby(pivot, randn([seed], model.noise_shape), cosine) for seed in steps]
         recipes = [recipe] * fresh + [(*recipe, ("nearby", seed, cosine)) for seed in steps]
         round = attempt(model, verifier, prompt, torch.cat(rows), recipes, ids, [None] * fresh + [home] * len(steps))
         yield round
-        drawn += len(seeds)
+        drawn += len(ids)
         totals = round.scores.total.tolist()
         best, stale = (totals[0], 0) if fresh else (best, stale)
         top = totals.index(max(totals))

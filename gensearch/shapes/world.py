@@ -160,6 +160,11 @@ def parse(prompt: str) -> Spec:
     return deepcopy(_lines()[prompt])
 
 
+def lines() -> list[Spec]:
+    """The metadata line of every prompt of the grammar."""
+    return list(deepcopy(_lines()).values())
+
+
 # --- sampling
 
 

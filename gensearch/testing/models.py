@@ -96,7 +96,7 @@ class ModelLaws:
         assert all(isinstance(size, int) for size in model.noise_shape)
         assert min(model.num_steps, model.nfe_per_step, model.batch_size) >= 1
         assert isinstance(model.stochastic, bool)
-        assert model.verbs <= {"branch", "rewind", "transition", "gradient"}
+        assert model.verbs <= {"branch", "rewind", "transition", "gradient", "look"}
         assert all(callable(getattr(model, verb)) for verb in model.verbs - {"branch", "gradient"})
         assert json.dumps(model.fingerprint()) == json.dumps(model.fingerprint())
 

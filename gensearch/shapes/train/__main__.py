@@ -13,12 +13,13 @@ from pathlib import Path
 
 import yaml
 
-from gensearch.shapes.train import clip, sd, turbo, vae
+from gensearch.shapes.train import clip, dmd, sd, turbo, vae
 
 TRAINERS: dict[str, Callable[..., None]] = {
     "vae": vae.train,
     "sd": sd.train,
     "turbo": turbo.train,
+    "turbo-dmd": dmd.train,
     "clip": clip.train,
     "clip-holdout": clip.train,
 }

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -36,16 +36,21 @@ def fit(
     ema_decay: float = 0.999,
     save_every: int = 500,
     seed: int = 0,
+    slow: Mapping[str, float] | None = None,
 ) -> None:
     """Train `model` in place and leave its EMA weights in it.
 
     `loss(step, generator)` makes its own batch; step and generator depend on (seed, step) only, so a run that was
     killed resumes from the last checkpoint in `folder` with the batches it would have seen. Optimiser moments
-    restart with the rate's warm-up skipped: they are kept in the checkpoint as well.
+    restart with the rate's warm-up skipped: they are kept in the checkpoint as well. `slow` maps the beginnings of
+    parameter names to the share of the rate that they learn with.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    params = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    params = list(named.values())
+    share = [next((s for start, s in (slow or {}).items() if name.startswith(start)), 1.0) for name in named]
+    groups = [{"params": [p], "share": s} for p, s in zip(params, share, strict=True)]
+    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
     ema = [p.detach().clone() for p in params]
     start = restore(folder, params, ema, optimizer)
     model.train()
@@ -53,9 +58,8 @@ def fit(
     for step in range(start, steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
-            group["lr"] = (
-                lr * min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-            )
+            cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = group["share"] * lr * min(1.0, (step + 1) / warmup) * cosine
         with autocast():
             value = loss(step, generator)
         optimizer.zero_grad(set_to_none=True)

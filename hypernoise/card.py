@@ -1,0 +1,44 @@
+"""The model card that lies beside the weights."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hypernoise.artefact import Manifest
+
+CARD = """---
+library_name: gensearch
+tags: [noise-hypernetwork, test-time-scaling]
+base_model: {base}
+---
+# Noise hypernetwork for {base}
+
+A residual network f(x0, prompt) of the form `{form}` with {size:,} trained weights: the generator, unchanged, starts from
+x0 + f(x0, prompt) instead of plain noise x0 (HyperNoise, arXiv:2508.09968).
+
+```python
+from gensearch import SearchPipeline
+pipe = SearchPipeline.from_pretrained("{base}", propose="PATH OR REPOSITORY OF THIS FOLDER", compute=2)
+```
+
+| trained for | |
+|---|---|
+| rewards | {rewards} |
+| temperature, reward per nat | {temperature:.3g} |
+| noise | {noise_shape}, timestep {timestep:g}, guidance {guidance:g} |
+| prompt as read | `{template}` |
+
+The weights are no adapter that can be loaded by itself: the last layer of `low_rank` says only what was learned. Loading
+refuses a generator with other weights or settings.
+
+Training: `{training}`
+"""
+
+
+def card(manifest: Manifest, size: int) -> str:
+    """The README of an artefact with `size` trained weights."""
+    about = manifest.model_dump()
+    about |= {"form": json.dumps(about["form"]), "training": json.dumps(about["training"]), "size": size}
+    return CARD.format(**about)

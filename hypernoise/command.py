@@ -1,0 +1,85 @@
+"""`gensearch train hypernoise`: the run, its folder, its panel and its trackers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from gensearch import registry
+from gensearch.files import append_line, owned
+from gensearch.pipeline import device_of
+from hypernoise.config import TrainConfig, make_config
+from hypernoise.prompts import read_prompts, split
+from hypernoise.train import Trainer, Update
+from hypernoise.watch import Panel, Watch
+
+PANEL = "panel.jsonl"
+RESULT, LOGS = "hypernoise", "logs"  # folders of the trained network and of the tracker within that of the run
+SHOWN = ("step", "reward", "gain", "error", "swap", "rms", "nats", "nats2", "diversity", "saturation", "alive", "skipped")
+
+
+def train(config: str, sets: Sequence[str], out: Path, log: str) -> None:
+    """Train, watch, and write the result to `out`/hypernoise; the same call goes on where a killed one stopped."""
+    from accelerate import Accelerator
+
+    recipe = make_config(config, sets)
+    learn, watch = split(read_prompts(recipe.prompts), recipe.validation)
+    model = registry.load_model(recipe.model, **recipe.options)
+    device = device_of(model)
+    verifier = registry.verifier(recipe.rewards, device=device)
+    accelerator: Any = Accelerator(
+        log_with=None if log == "none" else log, project_dir=str(out / LOGS), cpu=str(device).startswith("cpu")
+    )
+    with owned(out) if accelerator.is_main_process else nullcontext():
+        trainer = Trainer(recipe, model, verifier, learn, out, accelerator)
+        observer = Watch(model, verifier, watch, recipe.watch_seeds, recipe.seed)
+        accelerator.init_trackers("hypernoise", flat(recipe))
+        follow(trainer, observer)
+        if accelerator.is_main_process:
+            trainer.result().save_pretrained(out / RESULT)
+            typer.echo(f"hypernetwork: {out / RESULT}")
+        accelerator.end_training()
+
+
+def follow(trainer: Trainer, observer: Watch) -> None:
+    """Do the updates, and look at the averaged network now and then; only the main process looks."""
+    main, every = trainer.accelerator.is_main_process, trainer.config.watch_every
+    with panel() if main else nullcontext() as show:
+        for update in trainer:
+            trainer.accelerator.log({f"train/{k}": v for k, v in update._asdict().items()}, step=update.step)
+            if main and show and (update.step % every == 0 or update.step == trainer.config.steps):
+                record(trainer, update, observer.look(trainer.averaged), show)
+            trainer.accelerator.wait_for_everyone()
+
+
+def record(trainer: Trainer, update: Update, seen: Panel, show: Callable[[dict[str, Any]], None]) -> None:
+    """Put one look on the panel, into the journal and into the trackers."""
+    line = {**update._asdict(), **seen._asdict(), "spent": trainer.ledger.spent._asdict()}
+    line["seconds"] = round(trainer.ledger.seconds, 1)
+    append_line(trainer.folder / PANEL, json.loads(json.dumps(line).replace("NaN", "null")))
+    trainer.accelerator.log({f"watch/{k}": v for k, v in seen._asdict().items()}, step=update.step)
+    show(line)
+
+
+@contextmanager
+def panel() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A table on stderr that grows by a row at each look, and the function that adds one."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    console.print(" ".join(f"{name:>10}" for name in SHOWN), soft_wrap=True)
+
+    def show(line: dict[str, Any]) -> None:
+        console.print(" ".join(f"{line[name]:>10.4g}" for name in SHOWN), soft_wrap=True, highlight=False)
+
+    yield show
+
+
+def flat(config: TrainConfig) -> dict[str, Any]:
+    """A recipe as trackers take it."""
+    return {k: v if isinstance(v, int | float | str) else json.dumps(v) for k, v in config.model_dump().items()}

@@ -1,0 +1,194 @@
+"""Learn f(x0, prompt) from the gradients of a reward, on one process or several, with the same result.
+
+The loss is temperature * KL - reward at x0 + f (HyperNoise, Eyring et al. 2025, arXiv:2508.09968, eq. 8). The reward's
+slope with respect to the noise is taken first and then handed to f, so generator and f have separate graphs: no
+adapter is ever switched between a pass and its gradient, and each sample's slope can be clipped by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gensearch import checkpoint
+from gensearch.gradient import climb, clip, require_differentiable, require_gradients
+from gensearch.ledger import Cost, Ledger
+from gensearch.metered import MeteredModel
+from gensearch.noise import derive, randn
+from gensearch.types import Model
+from hypernoise.artefact import HyperNoise, describe
+from hypernoise.config import TrainConfig
+from hypernoise.form import build, lookable
+from hypernoise.network import trainable
+from hypernoise.objective import Temperature, divergence, dual_ascent
+from verifiers.ensemble import leaves
+from verifiers.types import Verifier
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class Update(NamedTuple):
+    """What one update did; the same in every process."""
+
+    step: int  # updates done
+    reward: float  # mean over the batch, before the update
+    nats: float  # mean of what f spends, as the objective counts it
+    norm: float  # of the whole gradient, before clipping
+    temperature: float
+    skipped: int  # updates left out so far because a gradient was not finite
+    alive: float  # share of the trained tensors that a gradient reached
+
+
+@dataclass
+class Trainer:
+    """One training run: iterate over it, and stop whenever you like; a later one in the same folder goes on."""
+
+    config: TrainConfig
+    model: Model
+    verifier: Verifier
+    prompts: list[str]
+    folder: Path
+    accelerator: Any  # accelerate.Accelerator
+    network: nn.Module = field(init=False)
+    ledger: Ledger = field(default_factory=Ledger)
+    done: int = 0
+    skipped: int = 0
+
+    def __post_init__(self) -> None:
+        """Build the network and go on from the folder's checkpoint.
+
+        Raises ValueError for a generator or reward without gradients, and for a folder of another recipe.
+        """
+        require_gradients(self.model, "a noise hypernetwork")
+        require_differentiable(self.verifier, "a noise hypernetwork")
+        self.network = build(self.config.form, self.model, self.config.seed)
+        self.params = list(trainable(self.network).values())
+        self.averaged = self.proposal()
+        self.ema = list(trainable(self.averaged.network).values())
+        self.temperature = self.config.price(math.prod(self.model.noise_shape))
+        optimizer = make_optimizer(self.config, self.params)
+        self.restore(optimizer)
+        self.wrapped, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+
+    def __iter__(self) -> Iterator[Update]:
+        """Do the updates that are left; a checkpoint is written every `save_every` of them and after the last."""
+        while self.done < self.config.steps:
+            update = self.update()
+            self.done += 1
+            if self.done % self.config.save_every == 0 or self.done == self.config.steps:
+                self.save()
+            yield update
+
+    def update(self) -> Update:
+        """One update on `batch` rows, of which this process takes every n-th."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        mine = range(self.config.batch)[rank::world]
+        pieces = math.ceil(math.ceil(self.config.batch / world) / self.model.batch_size)  # the same in every process
+        reward = nats = torch.zeros(())
+        for piece in range(pieces):
+            rows = mine[piece::pieces]
+            with self.synced(piece == pieces - 1):
+                loss, scored, spent = self.loss(rows)
+                self.accelerator.backward(loss * world / self.config.batch)
+            reward, nats = reward + scored, nats + spent
+        norm = float(nn.utils.clip_grad_norm_(self.params, self.config.max_norm))
+        alive = sum(p.grad is not None and bool(p.grad.any()) for p in self.params) / len(self.params)
+        if math.isfinite(norm):  # gradients are summed over processes, so all of them see the same norm
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.lr * rate(self.config, self.done)
+            self.optimizer.step()
+            checkpoint.average(self.ema, self.params, self.config.ema, self.done)
+        else:
+            self.skipped += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        totals = self.accelerator.reduce(torch.stack([reward, nats]).to(self.accelerator.device), "sum")
+        mean_reward, mean_nats = (totals / self.config.batch).tolist()
+        if self.config.budget and math.isfinite(mean_nats):
+            self.temperature = dual_ascent(self.temperature, mean_nats, self.config.budget, self.config.budget_rate)
+        price = self.temperature.value
+        return Update(self.done + 1, mean_reward, mean_nats, norm, price, self.skipped, alive)
+
+    def loss(self, rows: range) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss summed over some rows of this update, its reward and its nats; rows are known by number only."""
+        if not rows:
+            return sum((p.sum() for p in self.params), torch.zeros(())) * 0, torch.zeros(()), torch.zeros(())
+        config, seed = self.config, self.config.seed
+        texts = [self.prompts[derive(seed, "prompt", self.done, row) % len(self.prompts)] for row in rows]
+        noises = [derive(seed, "noise", self.done, *([row] if config.noise == "fresh" else [])) for row in rows]
+        conditions = lookable(self.model).conditions([config.template.replace("{prompt}", text) for text in texts])
+        noise = randn(noises, self.model.noise_shape).to(conditions[0].device)
+        probe = derive(seed, "probe", self.done, rows[0])
+        f, nats = divergence(
+            lambda x: self.wrapped(x, *conditions), noise, order=config.order, probes=config.probes, seed=probe
+        )
+        self.ledger.charge(Cost(proposed=config.form.passes, scored=len(leaves(self.verifier))).times(len(rows)))
+        recipes = [(("gaussian", number),) for number in noises]
+        metered = MeteredModel(self.model, self.ledger)
+        found = climb(metered, self.verifier, texts, [noise + f.detach()], recipes)
+        (slope,) = found.slope(metered, self.ledger)
+        slope = clip(slope, config.sample_norm) if config.sample_norm else slope
+        loss = (self.temperature.value * nats - (f * slope.to(f)).flatten(1).sum(1)).sum()
+        return loss, found.scores.total.nan_to_num(0, 0, 0).sum(), nats.detach().sum()
+
+    def synced(self, last: bool) -> Any:
+        """Gradients are summed over processes once for each update, with its last piece."""
+        from contextlib import nullcontext
+
+        return nullcontext() if last else self.accelerator.no_sync(self.wrapped)
+
+    def save(self) -> None:
+        """Write the checkpoint; the main process alone does, and the others wait."""
+        if self.accelerator.is_main_process:
+            progress = {
+                "done": self.done,
+                "skipped": self.skipped,
+                "temperature": self.temperature.value,
+                "spent": self.ledger.spent._asdict(),
+                "config": self.config.model_dump(mode="json"),
+            }
+            checkpoint.save(self.folder / CHECKPOINT, self.params, self.ema, self.optimizer, progress)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self, optimizer: torch.optim.Optimizer) -> None:
+        """Go on from the folder's checkpoint, if there is one; raises ValueError if another recipe wrote it."""
+        progress = checkpoint.restore(self.folder / CHECKPOINT, self.params, self.ema, optimizer)
+        if progress is None:
+            return
+        ours, theirs = json.loads(self.config.model_dump_json()), progress["config"]
+        if differ := [name for name in ours if theirs.get(name) != ours[name]]:
+            raise ValueError(f"{self.folder} holds another training: {', '.join(differ)} differ. Take another --out")
+        self.done, self.skipped = progress["done"], progress["skipped"]
+        self.temperature = Temperature(progress["temperature"])
+        self.ledger.charge(Cost(**progress["spent"]))
+
+    def proposal(self) -> HyperNoise:
+        """An untrained network as a proposal, for the average of the trained one to live in."""
+        network = build(self.config.form, self.model, self.config.seed)
+        about = {"temperature": 1.0, "rewards": self.verifier.name, "template": self.config.template}
+        return HyperNoise(network.eval(), describe(self.model, self.config.form, **about))
+
+    def result(self) -> HyperNoise:
+        """The averaged network, which says how it was trained."""
+        about = {"updates": self.done, "batch": self.config.batch, "spent": self.ledger.spent._asdict()}
+        manifest = self.averaged.manifest.model_copy(update={"temperature": self.temperature.value, "training": about})
+        return HyperNoise(self.averaged.network, manifest)
+
+
+def make_optimizer(config: TrainConfig, params: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser of a recipe."""
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(params, config.lr, config.momentum, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(params, config.lr, (config.momentum, 0.99), weight_decay=config.weight_decay)
+
+
+def rate(config: TrainConfig, step: int) -> float:
+    """The share of the learning rate for update `step` (0, 1, ...): a linear warm-up, and a cosine to `lr_end`."""
+    rising = min(1.0, (step + 1) / max(1, config.warmup))
+    return rising * (config.lr_end + (1 - config.lr_end) * (1 + math.cos(math.pi * step / config.steps)) / 2)

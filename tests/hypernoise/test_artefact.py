@@ -1,0 +1,237 @@
+"""The artefact: zero before training, the same bits after a trip to disk, and refused wherever it does not belong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gensearch import SearchPipeline, registry
+from gensearch.models.stable_diffusion import StableDiffusion
+from gensearch.noise import gaussian, randn, remake
+from gensearch.run import run
+from gensearch.sampling import generate
+from gensearch.search import SEARCHES
+from hypernoise.artefact import MANIFEST, WEIGHTS, HyperNoise, base_hashes, describe
+from hypernoise.form import DifferenceForm, Form, LowRankForm, TokensForm, build
+from hypernoise.network import trainable
+from tests import tiny
+from verifiers.redness import Redness
+
+FORMS = [LowRankForm(rank=2), DifferenceForm(rank=2), TokensForm(width=8), TokensForm(grid=3, width=8)]
+PROMPTS, SEEDS = ["a red star", "two dogs", "a cat"], [3, 1, 4]
+
+
+def generator(family: str = "sd", **options: Any) -> StableDiffusion:
+    pipeline = tiny.stable_diffusion() if family == "sd" else tiny.stable_diffusion_xl()
+    return StableDiffusion(pipeline, **{"steps": 1, "guidance_scale": 0, "batch_size": 2, **options})
+
+
+def proposal(model: StableDiffusion, form: Form = FORMS[0], trained: bool = True) -> HyperNoise:
+    network = build(form, model)
+    if trained:
+        with torch.no_grad():
+            for i, parameter in enumerate(trainable(network).values()):
+                parameter += (0.1 * randn([i], parameter.shape)[0]).half().float()
+                parameter.copy_(parameter.half())
+    return HyperNoise(network, describe(model, form, temperature=0.1, rewards="redness"))
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.kind)
+def test_untrained_or_without_gain_it_is_plain_noise(family, form):
+    model = generator(family)
+    plain = gaussian(model, PROMPTS, SEEDS)
+    assert torch.equal(proposal(model, form, trained=False)(model, PROMPTS, SEEDS), plain)
+    learned = proposal(model, form)
+    assert not torch.equal(learned(model, PROMPTS, SEEDS), plain)
+    learned.gain = 0.0
+    noise = learned(model, PROMPTS, SEEDS)
+    assert torch.equal(noise, plain)
+    recipes = [(("gaussian", seed),) for seed in SEEDS]
+    with torch.no_grad():
+        pictures = [generate(model, PROMPTS, x, recipes) for x in (noise, plain)]
+    assert torch.equal(*pictures)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.kind)
+def test_gain_scales_what_is_added_and_company_changes_no_bit(form):
+    model = generator()
+    learned = proposal(model, form)
+    whole = learned(model, PROMPTS, SEEDS)
+    assert torch.equal(learned(model, PROMPTS[2:], SEEDS[2:])[0], whole[2])
+    learned.gain = 0.5
+    plain = gaussian(model, PROMPTS, SEEDS)
+    assert torch.allclose(learned(model, PROMPTS, SEEDS) - plain, (whole - plain) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.kind)
+def test_a_fresh_process_reads_the_same_bits_from_disk(tmp_path, form):
+    model = generator()
+    learned = proposal(model, form)
+    learned.save_pretrained(tmp_path)
+    code = (
+        "import sys, torch; sys.path.insert(0, '.'); torch.set_num_threads(1)\n"
+        "from safetensors.torch import save_file\n"
+        "from tests.hypernoise.test_artefact import *\n"
+        "model = generator()\n"
+        f"noise = HyperNoise.from_pretrained({str(tmp_path)!r}, model)(model, PROMPTS, SEEDS)\n"
+        f"save_file({{'noise': noise}}, {str(tmp_path / 'there.safetensors')!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, timeout=100)
+    assert torch.equal(load_file(tmp_path / "there.safetensors")["noise"], learned(model, PROMPTS, SEEDS))
+    assert "1 trained weights" not in (tmp_path / "README.md").read_text()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    proposal(generator()).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def change(folder: Path, **entries: Any) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, **entries}))
+
+
+def test_weights_of_another_generator_are_refused(folder):
+    other = generator()
+    with torch.no_grad():
+        next(other.network.parameters())[0] += 0.1
+    with pytest.raises(ValueError, match="was trained for StableDiffusionPipeline, and .* has other weights; load"):
+        HyperNoise.from_pretrained(folder, other)
+    other = generator()
+    with torch.no_grad():
+        next(other.pipeline.text_encoder.parameters())[0] += 0.1
+    with pytest.raises(ValueError, match="other weights"):
+        HyperNoise.from_pretrained(folder, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spacing": "trailing"}, "other timestep, .* there and 999.0 here"),
+        ({"guidance_scale": 3.0}, "other guidance, 0.0 there and 3.0 here"),
+        ({"height": 32}, r"other noise_shape, \(4, 8, 8\) there and \(4, 16, 8\) here"),
+    ],
+)
+def test_other_settings_are_refused(folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        HyperNoise.from_pretrained(folder, generator(**options))
+
+
+def test_it_serves_any_number_of_steps_and_a_generator_in_half_precision(folder):
+    assert HyperNoise.from_pretrained(folder, generator(steps=1, batch_size=5)).gain == 1
+    half = tiny.stable_diffusion().to(torch.bfloat16)
+    assert base_hashes(StableDiffusion(half)) == base_hashes(generator())
+    model = StableDiffusion(half, steps=1, guidance_scale=0)
+    noise = HyperNoise.from_pretrained(folder, model)(model, PROMPTS, SEEDS)
+    assert noise.dtype == torch.float32
+    assert not torch.equal(noise, gaussian(model, PROMPTS, SEEDS))
+
+
+def test_a_damaged_artefact_is_refused(folder):
+    tensors = load_file(folder / WEIGHTS)
+    name = next(iter(tensors))
+    for damage, message in (
+        ({name: tensors[name].float()}, "torch.float32, not .* torch.float16"),
+        ({name: tensors[name][:1].clone()}, "does not fit its manifest"),
+        ({"extra": tensors[name].clone()}, "extra and 0 more are on one side only"),
+    ):
+        save_file({**tensors, **damage}, folder / WEIGHTS)
+        with pytest.raises(ValueError, match=message):
+            HyperNoise.from_pretrained(folder, generator())
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:100])
+    with pytest.raises(ValueError, match="cannot read .*; copy or download it again"):
+        HyperNoise.from_pretrained(folder, generator())
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"format": "other"}, "other format, other there"),
+        ({"form": {"kind": "wide"}}, "is no manifest: form"),
+        ({"unknown": 1}, "is no manifest: unknown key 'unknown'"),
+        ({"temperature": "hot"}, "is no manifest: temperature"),
+    ],
+)
+def test_a_strange_manifest_is_refused(folder, entries, message):
+    change(folder, **entries)
+    with pytest.raises(ValueError, match=message):
+        HyperNoise.from_pretrained(folder, generator())
+
+
+def test_missing_artefacts_are_named(tmp_path):
+    for source in ("shapes/nothing", str(tmp_path)):
+        with pytest.raises(ValueError, match=f"{source}' is no noise hypernetwork"):
+            HyperNoise.from_pretrained(source, generator())
+
+
+def test_plain_adapter_loaders_do_not_take_it_for_theirs(folder):
+    """Loaded as an ordinary LoRA it would add the generator's own output to the noise; nothing of it may be loaded."""
+    pipeline = tiny.stable_diffusion()
+    with pytest.raises(ValueError, match="Invalid LoRA checkpoint"):
+        pipeline.load_lora_weights(str(folder), weight_name=WEIGHTS)
+    assert not any("lora" in name for name, _ in pipeline.unet.named_parameters())
+
+
+def test_a_repository_on_the_hub_is_uploaded_whole(folder, monkeypatch):
+    import huggingface_hub
+
+    seen: dict[str, Any] = {}
+
+    class Api:
+        def create_repo(self, name: str, **options: Any) -> None:
+            seen["repository"] = name
+
+        def upload_folder(self, repo_id: str, folder_path: str) -> str:
+            seen["files"] = sorted(path.name for path in Path(folder_path).iterdir())
+            return f"https://hub/{repo_id}"
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    assert HyperNoise.from_pretrained(folder, generator()).push_to_hub("me/mine") == "https://hub/me/mine"
+    assert seen == {"repository": "me/mine", "files": ["README.md", MANIFEST, WEIGHTS]}
+
+
+@pytest.mark.parametrize("name", sorted(set(SEARCHES) - {"unguided"}))
+def test_every_search_takes_it_pays_for_it_and_can_make_its_pictures_again(name):
+    model = generator(batch_size=4)
+    learned = proposal(model)
+    found = run(SEARCHES[name], model, Redness(), PROMPTS[0], compute=9, seed=2, propose=learned)
+    spent = found.ledger.spent
+    assert 1 <= spent.proposed <= spent.work <= 9
+    start = learned(model, PROMPTS[:1], [2])
+    assert torch.equal(remake(found.lineage[0].recipe, model.noise_shape), start)
+    recipe = found.best.recipe
+    with torch.no_grad():
+        again = generate(model, PROMPTS[:1], remake(recipe, model.noise_shape), [recipe])[0]
+    assert torch.equal(again, found.best.media)
+
+
+def test_best_of_n_makes_as_many_samples_as_its_budget_pays():
+    model = generator(batch_size=3)
+    found = run(SEARCHES["best_of_n"], model, Redness(), "a cat", compute=8, seed=1, propose=proposal(model))
+    assert len(found.lineage) == 4
+    assert (found.ledger.spent.nfe, found.ledger.spent.proposed, found.ledger.padding.proposed) == (4, 4, 2)
+    twice = run(
+        SEARCHES["best_of_n"], model, Redness(), "a cat", compute=8, seed=1, propose=proposal(model, DifferenceForm(rank=2))
+    )
+    assert (twice.ledger.spent.nfe, twice.ledger.spent.proposed) == (2, 4)
+
+
+def test_a_pipeline_takes_it_by_name_and_gain(folder):
+    model = generator()
+    pipes = [SearchPipeline(model, Redness(), compute=4, propose=f"{gain}{folder}") for gain in ("", "0.5*", "0*")]
+    pipes.append(SearchPipeline(model, Redness(), n=1))
+    whole, half, none, plain = (pipe("a red star", 7).result.base.media for pipe in pipes)
+    assert torch.equal(none, plain)
+    assert not torch.equal(whole, half)
+    for name, message in (("x*shapes/y", "'x' is no gain"), ("inf*shapes/y", "the gain of 'shapes/y' is inf")):
+        with pytest.raises(ValueError, match=message):
+            registry.proposal(name, model)

@@ -1,0 +1,227 @@
+"""Training: the right gradient, the known tilt, the same result however it is cut up, and nothing lost by a kill."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from gensearch.gradient import clip
+from gensearch.models.stable_diffusion import StableDiffusion
+from gensearch.noise import derive, randn
+from gensearch.testing.witness import weights_of
+from hypernoise.config import TrainConfig
+from hypernoise.network import trainable
+from hypernoise.train import Trainer, rate
+from tests import tiny
+from tests.hypernoise.identity import Bowl, Identity, Linear
+from verifiers.redness import Redness
+
+ROOT = Path(__file__).parents[2]
+TOKENS = {"kind": "tokens", "width": 8, "heads": 2}
+PROMPTS = ["a red star", "a blue cat", "two dogs"]
+
+
+def trainer(folder: Path, model: Any = None, verifier: Any = None, **config: Any) -> Trainer:
+    settings = {"form": TOKENS, "temperature": 0.5, "steps": 6, "batch": 6, "lr": 1e-2, **config}
+    accelerator = Accelerator(cpu=True)
+    model, verifier = model or Identity(), verifier or Linear(randn([1], (2, 2, 2))[0])
+    return Trainer(TrainConfig(**settings), model, verifier, PROMPTS, folder, accelerator)
+
+
+def state(run: Trainer) -> dict[str, torch.Tensor]:
+    found = {f"{i}.{k}": torch.as_tensor(v) for i, p in enumerate(run.params) for k, v in run.optimizer.state[p].items()}
+    return found | {f"p{i}": p.detach() for i, p in enumerate(run.params)} | {f"e{i}": e for i, e in enumerate(run.ema)}
+
+
+def same(one: Trainer, two: Trainer) -> bool:
+    a, b = state(one), state(two)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_gradient_is_that_of_the_whole_graph(tmp_path):
+    """temperature * |f|^2 / 2 - reward(x + f), differentiated in one piece through generator, decoder and reward."""
+    model = StableDiffusion(tiny.stable_diffusion(), steps=1, guidance_scale=0, batch_size=6)
+    model.pipeline.vae.requires_grad_(False)
+    model.pipeline.unet.requires_grad_(False)
+    run = trainer(tmp_path, model, Redness(), temperature=0.003)
+    with torch.no_grad():
+        for i, parameter in enumerate(run.params):
+            parameter += 0.05 * randn([i], parameter.shape)[0]
+    loss, reward, nats = run.loss(range(6))
+    ours = torch.autograd.grad(loss, run.params)
+
+    texts = [PROMPTS[derive(0, "prompt", 0, row) % 3] for row in range(6)]
+    noise = randn([derive(0, "noise", 0, row) for row in range(6)], model.noise_shape)
+    f = run.network(noise, *model.conditions(texts))
+    score = Redness()(model.render(model.start(texts, noise + f)), texts).total
+    whole = 0.003 * f.square().sum() / 2 - score.sum()
+    theirs = torch.autograd.grad(whole, run.params)
+    assert reward.item() == pytest.approx(score.sum().item(), rel=1e-5)
+    assert nats.item() == pytest.approx(f.square().sum().item() / 2, rel=1e-5)
+    scale = max(g.abs().max() for g in theirs)
+    assert scale > 1e-4
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a - b).abs().max() < 2e-5 * scale
+
+
+@pytest.mark.parametrize("price", [{"temperature": 0.25}, {"temperature": None, "mean_weight": 1.5}])
+def test_a_linear_reward_is_tilted_by_its_direction_over_the_temperature(tmp_path, price):
+    direction = randn([7], (2, 2, 2))[0]
+    alpha = 0.25 if price["temperature"] else 2 * 1.5 / 8
+    run = trainer(tmp_path, verifier=Linear(direction), steps=300, lr=0.03, lr_end=0.0, max_norm=100, **price)
+    *_, last = run
+    noise = randn(range(4), (2, 2, 2))
+    moved = run.network(noise, *run.model.conditions(PROMPTS + PROMPTS[:1]))
+    assert last.temperature == pytest.approx(alpha)
+    assert (moved - direction / alpha).abs().max() < 0.02 * (direction / alpha).abs().max()
+    assert last.nats == pytest.approx(float((direction / alpha).square().sum() / 2), rel=0.04)
+
+
+@pytest.mark.parametrize(("order", "variance"), [(1, 1 / (1 + 2.0) ** 2), (12, 1 / (1 + 2.0))])
+def test_a_quadratic_reward_is_tilted_to_its_known_mean_and_variance(tmp_path, order, variance):
+    """Reward -lam/2 (x - m)^2 at temperature 1: the surrogate makes the spread too small, the full divergence does not."""
+    m, lam = 1.5, 2.0
+    run = trainer(tmp_path, Identity((1, 1, 1), 64), Bowl(m, lam), temperature=1.0, order=order, steps=1)
+    a, b = torch.tensor(0.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)  # f(x) = a x + b
+    run.network.forward = lambda x, *text: a * x + b  # type: ignore[method-assign]
+    adam = torch.optim.Adam([a, b], lr=0.02)
+    for _ in range(400):
+        adam.zero_grad()
+        run.config = run.config.model_copy(update={"seed": run.config.seed + 1})
+        (run.loss(range(64))[0] / 64).backward()
+        adam.step()
+    assert b.item() == pytest.approx(lam * m / (1 + lam), rel=0.03)
+    assert (1 + a.item()) ** 2 == pytest.approx(variance, rel=0.06)
+
+
+def test_a_budget_in_nats_is_kept_by_the_temperature(tmp_path):
+    direction = randn([7], (2, 2, 2))[0]
+    run = trainer(tmp_path, verifier=Linear(direction), steps=400, lr=0.02, max_norm=100, budget=3.0, temperature=0.1)
+    *_, last = run
+    assert last.nats == pytest.approx(3.0, rel=0.05)
+    assert last.temperature == pytest.approx(float(direction.norm()) / math.sqrt(2 * 3.0), rel=0.05)
+
+
+def test_every_sample_is_clipped_by_itself(tmp_path):
+    run = trainer(tmp_path, verifier=Linear(100 * randn([1], (2, 2, 2))[0]), sample_norm=0.5)
+    run.loss(range(6))[0].backward()
+    bias = run.network.leave.bias.grad
+    slope = clip(100 * randn([1], (2, 2, 2)), 0.5)[0]
+    assert bias.tolist() == pytest.approx((-6 * slope.sum((1, 2))).tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, optimizer):
+    settings = {"optimizer": optimizer, "save_every": 3, "warmup": 2, "lr_end": 0.1, "budget": 1.0}
+    whole = trainer(tmp_path / "whole", **settings)
+    list(whole)
+    first = trainer(tmp_path / "cut", **settings)
+    assert len(list(islice(first, 4))) == 4  # one update after the checkpoint, which is lost
+    second = trainer(tmp_path / "cut", **settings)
+    assert second.done == 3
+    assert [update.step for update in second] == [4, 5, 6]
+    assert same(whole, second)
+    assert whole.temperature == second.temperature
+    assert whole.ledger.spent == second.ledger.spent
+    assert list(trainer(tmp_path / "cut", **settings)) == []
+
+
+def test_another_recipe_does_not_go_on_with_a_run(tmp_path):
+    list(trainer(tmp_path))
+    with pytest.raises(ValueError, match="holds another training: lr differ. Take another --out"):
+        trainer(tmp_path, lr=0.5)
+
+
+def test_pieces_add_up(tmp_path):
+    """A batch in one pass, or in passes of two rows: the same update."""
+    one, many = (
+        trainer(tmp_path / str(size), Identity(batch_size=size), batch=7, optimizer="sgd") for size in (7, 2)
+    )
+    for a, b in zip(one, many, strict=True):
+        assert a.reward == pytest.approx(b.reward, rel=1e-5)
+        assert a.norm == pytest.approx(b.norm, rel=1e-4)
+    for p, q in zip(one.params, many.params, strict=True):
+        assert (p - q).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("batch", [8, 5])  # 5 rows over two processes, two at a time: pieces of 2, 1 and 1, 1
+def test_two_processes_do_what_one_does(tmp_path, batch):
+    single = trainer(tmp_path / "one", Identity(batch_size=2), batch=batch, optimizer="sgd", steps=4)
+    *_, last = single
+    script = ROOT / "tests" / "hypernoise" / "two_processes.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, str(batch)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=110, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    double = trainer(tmp_path / "two", Identity(batch_size=2), batch=batch, optimizer="sgd", steps=4)
+    assert double.done == 4
+    assert max((p - q).abs().max() for p, q in zip(single.params, double.params, strict=True)) < 1e-6
+    assert f"nats {last.nats:.6f}" in done.stdout
+
+
+def test_an_update_that_is_no_number_is_left_out(tmp_path, monkeypatch):
+    run = trainer(tmp_path)
+    updates = iter(run)
+    next(updates)
+    before, loss = state(run), run.loss
+    before = {name: tensor.clone() for name, tensor in before.items()}
+    monkeypatch.setattr(run, "loss", lambda rows: (loss(rows)[0] * math.nan, torch.zeros(()), torch.zeros(())))
+    assert next(updates).skipped == 1
+    assert all(torch.equal(before[name], tensor) for name, tensor in state(run).items())
+    monkeypatch.undo()
+    assert next(updates).skipped == 1
+    assert not torch.equal(before["p0"], run.params[0])
+
+
+def test_the_generator_is_never_touched_and_its_passes_are_counted(tmp_path):
+    model = StableDiffusion(tiny.stable_diffusion(), steps=1, guidance_scale=0, batch_size=3)
+    networks = {name: getattr(model.pipeline, name) for name in ("unet", "vae", "text_encoder")}
+    before = weights_of(networks)
+    run = trainer(tmp_path, model, Redness(), form={"kind": "low_rank", "rank": 2}, steps=3)
+    list(run)
+    assert weights_of(networks) == before
+    spent = run.ledger.spent
+    assert (spent.nfe, spent.backward, spent.decoded, spent.scored, spent.proposed) == (18, 18, 18, 18, 18)
+    assert {p.dtype for p in trainable(run.network).values()} == {torch.float32}
+
+
+def test_noise_is_fresh_for_every_row_unless_it_shall_be_shared(tmp_path, monkeypatch):
+    seen: list[torch.Tensor] = []
+    for kind in ("fresh", "shared"):
+        run = trainer(tmp_path / kind, noise=kind)
+        start = run.model.start
+        monkeypatch.setattr(run.model, "start", lambda p, x, start=start: seen.append(x.detach()) or start(p, x))
+        run.loss(range(4))
+    fresh, shared = seen
+    assert len({row.sum().item() for row in fresh}) == 4
+    assert all(torch.equal(row, shared[0]) for row in shared)
+
+
+def test_models_and_rewards_without_gradients_are_refused(tmp_path):
+    from gensearch import registry
+
+    with pytest.raises(ValueError, match="gives none"):
+        trainer(tmp_path, verifier=registry.verifier("random"))
+    with pytest.raises(ValueError, match="does not let its network be copied"):
+        trainer(tmp_path, registry.load_model("toy/turbo"), Redness())
+
+
+def test_the_rate_rises_and_falls():
+    config = TrainConfig(temperature=1, steps=100, warmup=10, lr_end=0.2)
+    rates = [rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1, rel=0.01)
+    assert max(rates) == rates[9] > 0.97
+    assert rates[-1] == pytest.approx(0.2, abs=0.001)
+    assert {rate(TrainConfig(temperature=1), step) for step in range(5)} == {1.0}

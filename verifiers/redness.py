@@ -1,0 +1,27 @@
+"""How red a picture is: the reward with which a training run is tried before it is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from verifiers.types import Media, Scores
+
+
+class Redness:
+    """Mean of R - (G + B) / 2 over pixels (HyperNoise, Eyring et al. 2025, arXiv:2508.09968), in [-1, 1].
+
+    The prompt does not matter. Differentiable; a picture with a non-finite pixel scores NaN or infinity.
+    """
+
+    differentiable = True
+
+    def __init__(self, name: str = "redness") -> None:
+        self.name = name
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """Score pictures [b, 3, h, w]; raises ValueError for other shapes."""
+        if media.ndim != 4 or media.shape[1] != 3:
+            raise ValueError(f"{self.name} takes pictures [b, 3, h, w], not {list(media.shape)}; give it RGB")
+        red, green, blue = media.float().unbind(1)
+        total = (red - (green + blue) / 2).flatten(1).mean(1)
+        return Scores(total, {self.name: total.detach()})
