@@ -50,6 +50,39 @@ def train_hypernoise(
     train(config, sets or (), out, log)
 
 
+@training.command("remember", epilog=EXITS)
+def train_remember(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs, all of one model and verifier.")],
+    memory: Annotated[Path, typer.Option(help="Folder of the memory; made as needed.")],
+) -> None:
+    """Remember the winners of searches: later ones start near them, and hypernetworks learn from them.
+
+    Example: gensearch train remember runs/* --memory runs/memory
+
+    Then `gensearch generate ... --propose runs/memory`, or `gensearch train consolidate --memory runs/memory ...`.
+    """
+    from hypernoise.command import remember
+
+    remember(runs, memory)
+
+
+@training.command("consolidate", epilog=EXITS)
+def train_consolidate(
+    memory: Annotated[Path, typer.Option(help="Folder that `train remember` filled.")],
+    config: Annotated[str, typer.Option(help="A recipe of configs/hypernoise or a YAML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, panel and result.")],
+    sets: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE or distil.NAME=VALUE.")] = None,
+    log: Annotated[str, typer.Option(help="tensorboard, wandb or none.")] = "tensorboard",
+) -> None:
+    """Train a noise hypernetwork on remembered winners, and then by the reward as the recipe says.
+
+    Example: gensearch train consolidate --memory runs/memory --config shapes_turbo --set steps=0 --out runs/night
+    """
+    from hypernoise.command import train
+
+    train(config, [f"distil.memory={memory}", *(sets or ())], out, log)
+
+
 def show_version(wanted: bool) -> None:
     """Print the version and leave."""
     if wanted:

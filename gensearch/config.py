@@ -38,7 +38,7 @@ class RunConfig(BaseModel):
     select: Name | None = None  # picks among finished samples instead of the guide
     holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report
     search: Name = "best_of_n"
-    propose: Name | None = None  # where noise comes from instead of N(0, 1): a hypernetwork's name, folder or repository
+    propose: Name | None = None  # a noise hypernetwork by name, folder or repository, or a memory
     compute: float | None = Field(default=None, ge=1, le=MAX_COMPUTE)  # prices of one ordinary sample
     knobs: Mapped = {}  # of the search
     seed: int = Field(default=0, ge=0, le=MAX_SEED)

@@ -51,8 +51,8 @@ class SearchPipeline:
         `verifier` guides, `select` picks among finished samples instead of it (`rank(a,b)` elects by mean rank among
         all of them), `holdout` judges only report. `options` (steps, guidance_scale, batch_size...) are for wrapping.
         `propose` makes the noise that a search starts from: None for plain noise, a callable, or the name of a
-        hypernetwork. Verifiers given by name run where the model does. Raises ValueError for unknown names and knobs, for hold-outs
-        that guide, select or share a name, and for options of a model that is ready.
+        hypernetwork. Verifiers given by name run where the model does. Raises ValueError for unknown names and knobs,
+        for hold-outs that guide, select or share a name, and for options of a model that is ready.
         """
         self.model: Model = ready(model, options or {})
         self.search = registry.search(search) if isinstance(search, str) else search

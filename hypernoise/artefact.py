@@ -20,7 +20,7 @@ from gensearch.files import write_atomic
 from gensearch.ledger import Cost
 from gensearch.models.batching import in_batches
 from gensearch.noise import randn
-from gensearch.types import Model, Noise
+from gensearch.types import Model, Noise, Proposal
 from hypernoise.card import card
 from hypernoise.form import Form, Strict, build, lookable
 from hypernoise.network import trainable
@@ -58,6 +58,7 @@ class HyperNoise:
         """What one noise takes."""
         return Cost(proposed=self.manifest.form.passes)
 
+    @torch.no_grad()
     def __call__(self, model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
         """Moved noise [b, *noise_shape] in fp32 on the CPU, every network pass over a full physical batch."""
         noise = randn(seeds, model.noise_shape)
@@ -86,7 +87,7 @@ class HyperNoise:
         refuse_others(manifest, model, str(source))
         network = build(manifest.form, model)
         fill(network, folder / WEIGHTS, manifest)
-        return cls(network.eval().requires_grad_(False), manifest, gain)
+        return cls(network.eval(), manifest, gain)
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
         """Upload weights, manifest and card to `organisation/NAME`; returns the address."""
@@ -99,6 +100,21 @@ class HyperNoise:
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             return str(api.upload_folder(repo_id=repository, folder_path=folder))
+
+
+def load(source: str, model: Model, gain: float) -> Proposal:
+    """What `--propose` names: a hypernetwork, or the memory of past searches, which has no gain.
+
+    Raises ValueError as their classes do.
+    """
+    from hypernoise.memory import JOURNAL, Memory, WarmStart, verifier_of
+
+    folder = Path(source).expanduser()
+    if not (folder / JOURNAL).is_file():
+        return HyperNoise.from_pretrained(source, model, gain)
+    if gain != 1:
+        raise ValueError(f"{source} is a memory, which has no gain; leave out {gain:g}*")
+    return WarmStart(Memory(folder, model, verifier_of(folder)))
 
 
 def describe(model: Model, form: Form, **about: Any) -> Manifest:
@@ -188,7 +204,7 @@ def fill(network: nn.Module, path: Path, manifest: Manifest) -> None:
         raise ValueError(f"cannot read {path} ({one_line(error)}); copy or download it again") from error
     wanted = stored(network)
     if differ := sorted(there.keys() ^ wanted.keys()):
-        raise ValueError(f"{path} does not fit its manifest: {differ[0]} and {len(differ) - 1} more are on one side only")
+        raise ValueError(f"{path} does not fit its manifest: {differ[0]} and {len(differ) - 1} more on one side only")
     for name, parameter in wanted.items():
         found = there[name]
         if found.shape != parameter.shape or str(found.dtype) != f"torch.{manifest.dtype}":

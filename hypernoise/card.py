@@ -15,8 +15,8 @@ base_model: {base}
 ---
 # Noise hypernetwork for {base}
 
-A residual network f(x0, prompt) of the form `{form}` with {size:,} trained weights: the generator, unchanged, starts from
-x0 + f(x0, prompt) instead of plain noise x0 (HyperNoise, arXiv:2508.09968).
+A residual network f(x0, prompt) of the form `{form}` with {size:,} trained weights: the generator, unchanged,
+starts from x0 + f(x0, prompt) instead of plain noise x0 (HyperNoise, arXiv:2508.09968).
 
 ```python
 from gensearch import SearchPipeline
@@ -30,8 +30,8 @@ pipe = SearchPipeline.from_pretrained("{base}", propose="PATH OR REPOSITORY OF T
 | noise | {noise_shape}, timestep {timestep:g}, guidance {guidance:g} |
 | prompt as read | `{template}` |
 
-The weights are no adapter that can be loaded by itself: the last layer of `low_rank` says only what was learned. Loading
-refuses a generator with other weights or settings.
+The weights are no adapter that can be loaded by itself: the last layer of `low_rank` says only what was learned.
+Loading refuses a generator with other weights or settings.
 
 Training: `{training}`
 """

@@ -20,7 +20,7 @@ from hypernoise.watch import Panel, Watch
 
 PANEL = "panel.jsonl"
 RESULT, LOGS = "hypernoise", "logs"  # folders of the trained network and of the tracker within that of the run
-SHOWN = ("step", "reward", "gain", "error", "swap", "rms", "nats", "nats2", "diversity", "saturation", "alive", "skipped")
+SHOWN = ("step", *Panel._fields, "alive", "skipped")
 
 
 def train(config: str, sets: Sequence[str], out: Path, log: str) -> None:
@@ -46,6 +46,25 @@ def train(config: str, sets: Sequence[str], out: Path, log: str) -> None:
         accelerator.end_training()
 
 
+def remember(runs: Sequence[Path], folder: Path) -> None:
+    """Put the winners of finished runs into a memory, all of one model and verifier; says what became of each."""
+    from gensearch.record import read_json, read_provenance
+    from hypernoise.memory import Memory
+
+    memory: Memory | None = None
+    for run in runs:
+        result = read_json(run / "result.json")
+        about = read_provenance(json.dumps(result.get("provenance")), str(run / "result.json"))
+        config = about.config
+        if memory is None:
+            memory = Memory(folder, registry.load_model(config.model, **config.options), config.verifier)
+        if (config.model, config.verifier) != (memory.model.name, memory.verifier):
+            raise ValueError(f"{run} is of {config.model} judged by {config.verifier}; one memory holds one of each")
+        score, base = result["best"]["score"], result["base"]["score"]
+        kept = memory.remember(config.prompt, about.recipe, score, base)
+        typer.echo(f"{run}: {'remembered' if kept else 'known already, or no better than its base'}")
+
+
 def follow(trainer: Trainer, observer: Watch) -> None:
     """Do the updates, and look at the averaged network now and then; only the main process looks."""
     main, every = trainer.accelerator.is_main_process, trainer.config.watch_every
@@ -55,6 +74,8 @@ def follow(trainer: Trainer, observer: Watch) -> None:
             if main and show and (update.step % every == 0 or update.step == trainer.config.steps):
                 record(trainer, update, observer.look(trainer.averaged), show)
             trainer.accelerator.wait_for_everyone()
+        if main and show and not trainer.config.steps:
+            record(trainer, Update(0), observer.look(trainer.averaged), show)
 
 
 def record(trainer: Trainer, update: Update, seen: Panel, show: Callable[[dict[str, Any]], None]) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from gensearch.config import MAX_SEED, Name, explain, read_preset, split
 from gensearch.packages import configs
@@ -14,6 +22,15 @@ from hypernoise.objective import Temperature
 
 PRESETS = "hypernoise"  # the folder of recipes within `configs`
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Lessons(Strict):
+    """Winners of past searches to learn from first, as `gensearch train remember` gathers them."""
+
+    memory: Name  # a folder
+    steps: PositiveInt = 200
+    batch: PositiveInt = 32
+    lr: PositiveFloat = 1e-3
 
 
 class TrainConfig(Strict):
@@ -27,6 +44,8 @@ class TrainConfig(Strict):
     template: str = Field("{prompt}", pattern=r"\{prompt\}")  # what the network reads of a prompt
     form: Form = LowRankForm()
 
+    distil: Lessons | None = None
+
     temperature: PositiveFloat | None = None  # price of one nat (a sum over elements) in units of reward, or else
     mean_weight: PositiveFloat | None = None  # the weight on the mean square of f over elements, as in released code
     order: PositiveInt = 1  # terms of the divergence: 1 is |f|^2 / 2, 2 corrects it to second order
@@ -34,7 +53,7 @@ class TrainConfig(Strict):
     budget: PositiveFloat | None = None  # nats to spend: the temperature then starts as given and follows them
     budget_rate: PositiveFloat = 0.05
 
-    steps: PositiveInt = 1000
+    steps: NonNegativeInt = 1000  # updates by the reward itself; 0 stops after the lessons
     batch: PositiveInt = 64  # rows of one update, over all processes
     noise: Literal["fresh", "shared"] = "fresh"  # shared: one noise for all rows of an update, as in released code
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -77,5 +96,3 @@ def make_config(config: str, sets: Sequence[str] = ()) -> TrainConfig:
         return TrainConfig.model_validate(data)
     except ValidationError as error:
         raise ValueError(explain(error, TrainConfig)) from None
-
-

@@ -23,7 +23,9 @@ def lessons(winners: Sequence[Winner], model: Model) -> tuple[list[str], Tensor,
     if no winner moved.
     """
     shape = model.noise_shape
-    start = torch.cat([randn([winner.recipe[0][1]], shape) for winner in winners]) if winners else torch.zeros(0, *shape)
+    start = (
+        torch.cat([randn([winner.recipe[0][1]], shape) for winner in winners]) if winners else torch.zeros(0, *shape)
+    )
     end = torch.cat([remake(winner.recipe, shape) for winner in winners]) if winners else start
     if not winners or torch.equal(start, end):
         raise ValueError(
@@ -33,14 +35,7 @@ def lessons(winners: Sequence[Winner], model: Model) -> tuple[list[str], Tensor,
 
 
 def distil(
-    network: nn.Module,
-    model: Model,
-    winners: Sequence[Winner],
-    *,
-    steps: int,
-    batch: int = 32,
-    lr: float = 1e-3,
-    seed: int = 0,
+    network: nn.Module, model: Model, winners: Sequence[Winner], *, steps: int, batch: int, lr: float, seed: int = 0
 ) -> Iterator[float]:
     """Regress f(x0, prompt) on the way that a search took from x0 (ReNO traces as a teacher); yields each loss.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -24,7 +24,7 @@ class LowRankForm(Strict):
     kind: Literal["low_rank"] = "low_rank"
     rank: PositiveInt = 128
     scaling: PositiveFloat = 2.0  # of what LoRA adds; peft's alpha is scaling * rank
-    passes: int = Field(1, ge=1, le=1)
+    passes: ClassVar[int] = 1
 
 
 class DifferenceForm(Strict):
@@ -33,7 +33,7 @@ class DifferenceForm(Strict):
     kind: Literal["difference"] = "difference"
     rank: PositiveInt = 128
     scaling: PositiveFloat = 2.0
-    passes: int = Field(2, ge=2, le=2)
+    passes: ClassVar[int] = 2
 
 
 class TokensForm(Strict):
@@ -44,7 +44,7 @@ class TokensForm(Strict):
     width: PositiveInt = 96
     depth: PositiveInt = 1
     heads: PositiveInt = 4
-    passes: int = Field(1, ge=1, le=1)
+    passes: ClassVar[int] = 1
 
 
 Form = Annotated[LowRankForm | DifferenceForm | TokensForm, Field(discriminator="kind")]

@@ -49,23 +49,21 @@ class Memory:
         self.winners = [read(line) for line in lines]
 
     def add(self, prompt: str, result: Result) -> bool:
-        """Remember the winner of a search, if it beat the plain sample; returns whether it did.
+        """Remember the winner of a search; see `remember`."""
+        return self.remember(prompt, result.best.recipe, result.best.score, result.base.score)
+
+    def remember(self, prompt: str, recipe: Sequence[Sequence[Any]], score: float, base: float) -> bool:
+        """Keep a winner that beat the plain sample and is not known yet; returns whether it did.
 
         Raises ValueError for a prompt of a benchmark: what is learned from it could not be measured on it.
         """
         refuse_benchmarks([prompt], "this search")
-        if not result.best.score > result.base.score:
+        moves = tuple(tuple(move) for move in recipe)
+        if not score > base or any((w.prompt, w.recipe) == (prompt, moves) for w in self.winners):
             return False
-        vector = embed(self.model, [prompt])[0]
-        line = {
-            "model": self.model.name,
-            "verifier": self.verifier,
-            "prompt": prompt,
-            "recipe": result.best.recipe,
-            "score": result.best.score,
-            "base": result.base.score,
-            "embedding": base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode(),
-        }
+        about = {"model": self.model.name, "verifier": self.verifier, "prompt": prompt, "recipe": moves}
+        vector = embed(self.model, [prompt])[0].numpy().astype("<f4")
+        line = {**about, "score": score, "base": base, "embedding": base64.b64encode(vector.tobytes()).decode()}
         with owned(self.folder):
             append_line(self.folder / JOURNAL, line)
         self.winners.append(read(line))
@@ -78,6 +76,12 @@ class Memory:
         likeness = torch.stack([winner.embedding for winner in self.winners]) @ embed(self.model, [prompt])[0]
         order = sorted(range(len(self.winners)), key=lambda i: (-round(float(likeness[i]), 6), -self.winners[i].score))
         return [self.winners[i] for i in order[:count]]
+
+
+def verifier_of(folder: Path) -> str:
+    """The name of the verifier whose winners a folder remembers."""
+    lines = read_records(folder / JOURNAL, FIELDS, "winner")
+    return str(lines[0]["verifier"]) if lines else ""
 
 
 def read(line: Mapping[str, Any]) -> Winner:
@@ -112,5 +116,7 @@ class WarmStart:
         for row in range(1, len(seeds), 2):
             if known := remembered[prompts[row]]:
                 winner = known[derive("winner", seeds[row]) % len(known)]
-                noise[row : row + 1] = nearby(remake(winner.recipe, model.noise_shape), noise[row : row + 1], self.cosine)
+                noise[row : row + 1] = nearby(
+                    remake(winner.recipe, model.noise_shape), noise[row : row + 1], self.cosine
+                )
         return noise

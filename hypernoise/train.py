@@ -24,10 +24,13 @@ from gensearch.metered import MeteredModel
 from gensearch.noise import derive, randn
 from gensearch.types import Model
 from hypernoise.artefact import HyperNoise, describe
-from hypernoise.config import TrainConfig
+from hypernoise.config import Lessons, TrainConfig
+from hypernoise.distil import distil
 from hypernoise.form import build, lookable
+from hypernoise.memory import Memory
 from hypernoise.network import trainable
 from hypernoise.objective import Temperature, divergence, dual_ascent
+from hypernoise.prompts import refuse_benchmarks
 from verifiers.ensemble import leaves
 from verifiers.types import Verifier
 
@@ -38,12 +41,12 @@ class Update(NamedTuple):
     """What one update did; the same in every process."""
 
     step: int  # updates done
-    reward: float  # mean over the batch, before the update
-    nats: float  # mean of what f spends, as the objective counts it
-    norm: float  # of the whole gradient, before clipping
-    temperature: float
-    skipped: int  # updates left out so far because a gradient was not finite
-    alive: float  # share of the trained tensors that a gradient reached
+    reward: float = math.nan  # mean over the batch, before the update
+    nats: float = math.nan  # mean of what f spends, as the objective counts it
+    norm: float = math.nan  # of the whole gradient, before clipping
+    temperature: float = math.nan
+    skipped: int = 0  # updates left out so far because a gradient was not finite
+    alive: float = math.nan  # share of the trained tensors that a gradient reached
 
 
 @dataclass
@@ -60,12 +63,15 @@ class Trainer:
     ledger: Ledger = field(default_factory=Ledger)
     done: int = 0
     skipped: int = 0
+    lesson: float = math.nan  # the last loss of distillation
 
     def __post_init__(self) -> None:
         """Build the network and go on from the folder's checkpoint.
 
-        Raises ValueError for a generator or reward without gradients, and for a folder of another recipe.
+        Raises ValueError for a prompt of a benchmark, a generator or reward without gradients, and another recipe's
+        folder.
         """
+        refuse_benchmarks(self.prompts, "the training set")
         require_gradients(self.model, "a noise hypernetwork")
         require_differentiable(self.verifier, "a noise hypernetwork")
         self.network = build(self.config.form, self.model, self.config.seed)
@@ -79,12 +85,25 @@ class Trainer:
 
     def __iter__(self) -> Iterator[Update]:
         """Do the updates that are left; a checkpoint is written every `save_every` of them and after the last."""
+        if self.config.distil and not self.done:
+            self.distil(self.config.distil)
         while self.done < self.config.steps:
             update = self.update()
             self.done += 1
             if self.done % self.config.save_every == 0 or self.done == self.config.steps:
                 self.save()
             yield update
+
+    def distil(self, lessons: Lessons) -> None:
+        """Learn from remembered winners first; every process does the same."""
+        memory = Memory(Path(lessons.memory), self.model, self.verifier.name)
+        settings = lessons.model_dump(exclude={"memory"})
+        for loss in distil(self.network, self.model, memory.winners, seed=self.config.seed, **settings):
+            self.lesson = loss
+        with torch.no_grad():
+            for mean, parameter in zip(self.ema, self.params, strict=True):
+                mean.copy_(parameter)
+        self.save()
 
     def update(self) -> Update:
         """One update on `batch` rows, of which this process takes every n-th."""

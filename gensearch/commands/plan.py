@@ -84,7 +84,7 @@ def rehearse(pipe: SearchPipeline, prompt: str, seed: int) -> Ledger:
 
     select = None if pipe.panel.select is pipe.panel.guide else Coin(pipe.panel.select)
     guide = Coin(pipe.panel.guide)
-    knobs = {name: Idle(value) if name == "propose" else value for name, value in pipe.knobs.items()}
+    knobs: Any = {name: Idle(value) if name == "propose" else value for name, value in pipe.knobs.items()}
     hollow = SearchPipeline(Hollow(pipe.model), guide, pipe.search, compute=pipe.compute, select=select, **knobs)
     (last,) = deque(hollow.stream(prompt, seed), maxlen=1)
     return last.ledger

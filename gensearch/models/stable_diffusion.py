@@ -133,7 +133,7 @@ class StableDiffusion:
         return in_batches(self._decode, self.batch_size, state.clean)
 
     @property
-    def network(self) -> torch.nn.Module:
+    def network(self) -> Any:
         """The denoiser."""
         return self.pipeline.unet
 

@@ -40,7 +40,7 @@ def proposal(model: StableDiffusion, form: Form = FORMS[0], trained: bool = True
             for i, parameter in enumerate(trainable(network).values()):
                 parameter += (0.1 * randn([i], parameter.shape)[0]).half().float()
                 parameter.copy_(parameter.half())
-    return HyperNoise(network, describe(model, form, temperature=0.1, rewards="redness"))
+    return HyperNoise(network.eval(), describe(model, form, temperature=0.1, rewards="redness"))
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
@@ -142,7 +142,7 @@ def test_a_damaged_artefact_is_refused(folder):
     for damage, message in (
         ({name: tensors[name].float()}, "torch.float32, not .* torch.float16"),
         ({name: tensors[name][:1].clone()}, "does not fit its manifest"),
-        ({"extra": tensors[name].clone()}, "extra and 0 more are on one side only"),
+        ({"extra": tensors[name].clone()}, "extra and 0 more on one side only"),
     ):
         save_file({**tensors, **damage}, folder / WEIGHTS)
         with pytest.raises(ValueError, match=message):
@@ -192,11 +192,13 @@ def test_a_repository_on_the_hub_is_uploaded_whole(folder, monkeypatch):
 
         def upload_folder(self, repo_id: str, folder_path: str) -> str:
             seen["files"] = sorted(path.name for path in Path(folder_path).iterdir())
+            seen["weights"] = (Path(folder_path) / WEIGHTS).read_bytes()
             return f"https://hub/{repo_id}"
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    before = (folder / WEIGHTS).read_bytes()
     assert HyperNoise.from_pretrained(folder, generator()).push_to_hub("me/mine") == "https://hub/me/mine"
-    assert seen == {"repository": "me/mine", "files": ["README.md", MANIFEST, WEIGHTS]}
+    assert seen == {"repository": "me/mine", "files": ["README.md", MANIFEST, WEIGHTS], "weights": before}
 
 
 @pytest.mark.parametrize("name", sorted(set(SEARCHES) - {"unguided"}))
@@ -220,7 +222,13 @@ def test_best_of_n_makes_as_many_samples_as_its_budget_pays():
     assert len(found.lineage) == 4
     assert (found.ledger.spent.nfe, found.ledger.spent.proposed, found.ledger.padding.proposed) == (4, 4, 2)
     twice = run(
-        SEARCHES["best_of_n"], model, Redness(), "a cat", compute=8, seed=1, propose=proposal(model, DifferenceForm(rank=2))
+        SEARCHES["best_of_n"],
+        model,
+        Redness(),
+        "a cat",
+        compute=8,
+        seed=1,
+        propose=proposal(model, DifferenceForm(rank=2)),
     )
     assert (twice.ledger.spent.nfe, twice.ledger.spent.proposed) == (2, 4)
 

@@ -27,7 +27,7 @@ from verifiers.redness import Redness
 
 ROOT = Path(__file__).parents[2]
 TOKENS = {"kind": "tokens", "width": 8, "heads": 2}
-PROMPTS = ["a red star", "a blue cat", "two dogs"]
+PROMPTS = ["a red star", "a blue cat", "two green dogs"]
 
 
 def trainer(folder: Path, model: Any = None, verifier: Any = None, **config: Any) -> Trainer:
@@ -38,7 +38,9 @@ def trainer(folder: Path, model: Any = None, verifier: Any = None, **config: Any
 
 
 def state(run: Trainer) -> dict[str, torch.Tensor]:
-    found = {f"{i}.{k}": torch.as_tensor(v) for i, p in enumerate(run.params) for k, v in run.optimizer.state[p].items()}
+    found = {
+        f"{i}.{k}": torch.as_tensor(v) for i, p in enumerate(run.params) for k, v in run.optimizer.state[p].items()
+    }
     return found | {f"p{i}": p.detach() for i, p in enumerate(run.params)} | {f"e{i}": e for i, e in enumerate(run.ema)}
 
 
@@ -143,9 +145,7 @@ def test_another_recipe_does_not_go_on_with_a_run(tmp_path):
 
 def test_pieces_add_up(tmp_path):
     """A batch in one pass, or in passes of two rows: the same update."""
-    one, many = (
-        trainer(tmp_path / str(size), Identity(batch_size=size), batch=7, optimizer="sgd") for size in (7, 2)
-    )
+    one, many = (trainer(tmp_path / str(size), Identity(batch_size=size), batch=7, optimizer="sgd") for size in (7, 2))
     for a, b in zip(one, many, strict=True):
         assert a.reward == pytest.approx(b.reward, rel=1e-5)
         assert a.norm == pytest.approx(b.norm, rel=1e-4)
@@ -216,6 +216,12 @@ def test_models_and_rewards_without_gradients_are_refused(tmp_path):
         trainer(tmp_path, verifier=registry.verifier("random"))
     with pytest.raises(ValueError, match="does not let its network be copied"):
         trainer(tmp_path, registry.load_model("toy/turbo"), Redness())
+
+
+def test_benchmark_prompts_are_never_learned_from(tmp_path):
+    config, accelerator = TrainConfig(temperature=1), Accelerator(cpu=True)
+    with pytest.raises(ValueError, match="the training set holds 1 prompts of benchmarks, .* of T2I-CompBench"):
+        Trainer(config, Identity(), Linear(torch.ones(2, 2, 2)), ["two dogs"], tmp_path, accelerator)
 
 
 def test_the_rate_rises_and_falls():

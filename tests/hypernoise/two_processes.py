@@ -17,7 +17,7 @@ config = TrainConfig(form=FORM, temperature=0.5, steps=4, batch=int(sys.argv[2])
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2
 model, verifier = Identity(batch_size=2), Linear(randn([1], (2, 2, 2))[0])
-prompts = ["a red star", "a blue cat", "two dogs"]
+prompts = ["a red star", "a blue cat", "two green dogs"]
 *_, last = Trainer(config, model, verifier, prompts, Path(sys.argv[1]), accelerator)
 if accelerator.is_main_process:
     print(f"nats {last.nats:.6f}", flush=True)

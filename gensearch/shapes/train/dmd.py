@@ -1,7 +1,7 @@
 """Sharpen `shapes/turbo` by distribution matching: no pairs, so nothing to memorise.
 
-Two scores tell the student where to go: the guided teacher's, of pictures that show the prompt, and that of a copy which
-learns the student's own pictures as they change. Their difference is the gradient of the reverse KL divergence between
+Two scores tell the student where to go: the guided teacher's, of pictures that show the prompt, and that of a copy
+which learns the student's own pictures as they change. Their difference is the gradient of the reverse KL divergence between
 the two distributions (DMD, Yin et al. 2024, arXiv:2311.18828, eq. 7 and 8, with the states of its own sampler as in
 DMD2, arXiv:2405.14867, part 4.5).
 """
@@ -84,7 +84,7 @@ def direction(teacher: TextToLatent, critic: TextToLatent, x0: Tensor, ids: Tens
 
 
 def train(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
-    """Match the student's pictures to the teacher's; reads out/sd/model and out/turbo/model, writes out/turbo-dmd/model."""
+    """Match the student's pictures to the teacher's; reads out/sd/model and out/turbo/model, writes out/NAME/model."""
     teacher, vae = load(out / "sd" / "model")
     student, _ = load(out / "turbo" / "model")
     teacher.requires_grad_(False).eval()
@@ -104,8 +104,6 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
         return matched + learned
 
     slow = {"0.": STUDENT_RATE}
-    settings = {"ema_decay": 0.99, "weight_decay": 0.0, "save_every": 100, "seed": 2}
+    settings: Any = {"ema_decay": 0.99, "weight_decay": 0.0, "save_every": 100, "seed": 2}
     fit(both, loss, folder=out / name, steps=steps, lr=lr, slow=slow, **settings)
-    save_pipeline(
-        student, vae, out / name / "model", settings={"steps": 1, "guidance_scale": 0.0, "batch_size": 16}
-    )
+    save_pipeline(student, vae, out / name / "model", settings={"steps": 1, "guidance_scale": 0.0, "batch_size": 16})

@@ -1,0 +1,152 @@
+"""Memory: only real winners, never of a benchmark, a cold start always beside them; and what they teach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from gensearch.noise import exact, gaussian, randn
+from gensearch.run import run
+from gensearch.search import SEARCHES
+from hypernoise.artefact import HyperNoise, load
+from hypernoise.config import TrainConfig
+from hypernoise.distil import distil, lessons
+from hypernoise.form import TokensForm, build
+from hypernoise.memory import JOURNAL, Memory, WarmStart
+from tests.hypernoise.identity import Identity, Linear
+from tests.hypernoise.test_train import trainer
+
+DIRECTION = randn([9], (2, 2, 2))[0]
+
+
+@pytest.fixture
+def model() -> Any:
+    return Identity()
+
+
+@pytest.fixture
+def memory(tmp_path: Path, model: Any) -> Memory:
+    return Memory(tmp_path / "memory", model, "linear")
+
+
+def far(seed: int) -> tuple[Any, ...]:
+    """A recipe that begins at a seed and ends two steps along the direction."""
+    end = randn([seed], (2, 2, 2)) + 2 * DIRECTION
+    return (("gaussian", seed), exact(end))
+
+
+def fill(memory: Memory, prompts: list[str], copies: int = 1) -> None:
+    for i, prompt in enumerate(prompts * copies):
+        assert memory.remember(prompt, far(i), 1.0 + i, 0.5)
+
+
+def test_winners_come_back_from_disk(memory, model):
+    found = run(SEARCHES["best_of_n"], model, Linear(DIRECTION), "a red star", n=8, seed=3)
+    assert memory.add("a red star", found)
+    assert not memory.add("a red star", found), "known already"
+    again = Memory(memory.folder, model, "linear")
+    assert [w[:4] for w in again.winners] == [("a red star", found.best.recipe, found.best.score, found.base.score)]
+    assert torch.equal(again.winners[0].embedding, memory.winners[0].embedding)
+
+
+def test_a_search_that_gained_nothing_and_benchmark_prompts_are_not_remembered(memory):
+    assert not memory.remember("a red star", far(1), 0.5, 0.5)
+    assert not (memory.folder / JOURNAL).exists()
+    with pytest.raises(
+        ValueError, match="this search holds 1 prompts of benchmarks, .*'a photo of a bench' of GenEval"
+    ):
+        memory.remember("a photo of a bench", far(1), 2.0, 0.5)
+
+
+def test_one_memory_is_of_one_model_and_one_verifier(memory, model):
+    fill(memory, ["a red star"])
+    with pytest.raises(ValueError, match="remembers identity judged by linear, not identity by other"):
+        Memory(memory.folder, model, "other")
+    (memory.folder / JOURNAL).write_text('{"model": 1}\n')
+    with pytest.raises(ValueError, match="is damaged: a line is no winner"):
+        Memory(memory.folder, model, "linear")
+
+
+def test_the_nearest_prompt_comes_first_and_of_equals_the_better(memory):
+    fill(memory, ["a red star", "a blue cat", "a red star"])
+    found = memory.nearest("a red star", 2)
+    assert [(w.prompt, w.score) for w in found] == [("a red star", 3.0), ("a red star", 1.0)]
+
+
+def test_every_second_start_is_cold_and_the_others_lie_near_a_winner(memory, model):
+    fill(memory, ["a red star"])
+    seeds = list(range(10, 18))
+    noise = WarmStart(memory, cosine=0.9)(model, ["a red star"] * 8, seeds)
+    plain = gaussian(model, ["a red star"] * 8, seeds)
+    assert torch.equal(noise[::2], plain[::2])
+    winner = randn([0], (2, 2, 2)) + 2 * DIRECTION
+    assert cosine_similarity(noise[1::2].flatten(1), winner.flatten(1)).tolist() == pytest.approx([0.9] * 4, abs=1e-5)
+    assert torch.equal(noise, WarmStart(memory, cosine=0.9)(model, ["a red star"] * 8, seeds))
+
+
+def test_an_empty_memory_is_plain_noise(memory, model):
+    seeds = [1, 2, 3]
+    assert torch.equal(WarmStart(memory)(model, ["a"] * 3, seeds), gaussian(model, ["a"] * 3, seeds))
+
+
+def test_a_search_begins_with_its_plain_sample_and_gains_from_what_is_remembered(memory, model):
+    """The reward is linear and winners lie 2 |a|^2 above the average: half of the samples gain most of that."""
+    fill(memory, ["a red star"], copies=4)
+    judge = Linear(DIRECTION)
+    cold, warm = (
+        [run(SEARCHES["best_of_n"], model, judge, "a red star", n=4, seed=s, propose=p) for s in range(20)]
+        for p in (gaussian, WarmStart(memory))
+    )
+    assert all(torch.equal(a.base.media, b.base.media) for a, b in zip(cold, warm, strict=True))
+    gains = torch.tensor([b.best.score - a.best.score for a, b in zip(cold, warm, strict=True)])
+    assert gains.mean() > 3 * gains.std() / 20**0.5 > 0
+
+
+def test_a_memory_is_a_proposal_by_the_name_of_its_folder(memory, model):
+    fill(memory, ["a red star"])
+    assert isinstance(load(str(memory.folder), model, 1.0), WarmStart)
+    with pytest.raises(ValueError, match="is a memory, which has no gain; leave out 0.5"):
+        load(str(memory.folder), model, 0.5)
+
+
+def test_lessons_are_the_ways_that_searches_took(memory, model):
+    fill(memory, ["a red star", "a blue cat"])
+    memory.remember("two green dogs", (("gaussian", 7),), 3.0, 1.0)
+    prompts, start, way = lessons(memory.winners, model)
+    assert prompts == ["a red star", "a blue cat", "two green dogs"]
+    assert torch.equal(start, randn([0, 1, 7], (2, 2, 2)))
+    assert torch.allclose(way[:2], 2 * DIRECTION.expand(2, -1, -1, -1), atol=1e-6)
+    assert not way[2].any()
+    for winners in ([], memory.winners[2:]):
+        with pytest.raises(ValueError, match="winners moved its noise, so there is no way to learn"):
+            lessons(winners, model)
+
+
+def test_distillation_learns_the_way(memory, model):
+    fill(memory, ["a red star", "a blue cat"], copies=8)
+    network = build(TokensForm(width=16), model)
+    losses = list(distil(network, model, memory.winners, steps=150, batch=16, lr=1e-2))
+    assert losses[0] == pytest.approx(float((2 * DIRECTION).square().mean()), rel=1e-4)
+    assert losses[-1] < 0.01 * losses[0]
+    f = network(randn([99], (2, 2, 2)), *model.conditions(["a red star"]))  # a noise that was no lesson
+    assert cosine_similarity(f.flatten(), DIRECTION.flatten(), dim=0) > 0.95
+
+
+def test_a_run_learns_its_lessons_first_and_then_from_the_reward(memory, model):
+    fill(memory, ["a red star"], copies=8)
+    taught = {"memory": str(memory.folder), "steps": 100, "lr": 1e-2}
+    night = trainer(memory.folder / "night", verifier=Linear(DIRECTION), distil=taught, steps=0)
+    assert list(night) == []
+    assert night.lesson < 0.05 * float((2 * DIRECTION).square().mean())
+    moved: HyperNoise = night.result()
+    noise = moved(model, ["a red star"], [5]) - gaussian(model, ["a red star"], [5])
+    assert cosine_similarity(noise.flatten(), DIRECTION.flatten(), dim=0) > 0.9
+    day = trainer(memory.folder / "day", verifier=Linear(DIRECTION), distil=taught, steps=2, save_every=1)
+    first, _ = day
+    plain = next(iter(trainer(memory.folder / "plain", verifier=Linear(DIRECTION))))
+    assert first.reward > plain.reward + 1
+    assert TrainConfig.model_validate(day.config.model_dump()) == day.config
