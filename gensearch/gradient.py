@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,10 @@ from gensearch.regularise import Regulariser
 from gensearch.sampling import generate, price
 from gensearch.steps import rows
 from gensearch.types import Model, Noise, Recipe, Round
+from verifiers.ensemble import leaves
 from verifiers.types import Media, Scores, Verifier
+
+SWITCH = "set_grad_checkpointing"  # of open_clip's networks
 
 
 class Climb(NamedTuple):
@@ -50,6 +54,31 @@ class Climb(NamedTuple):
         )
 
 
+@contextmanager
+def recomputing(model: Model, verifier: Verifier) -> Iterator[None]:
+    """Keep few activations of generator, decoder and judges, and compute the others again on the way back.
+
+    Activation checkpointing (Chen et al. 2016, arXiv:1604.06174): the same gradients for less memory and about one more
+    forward pass, which the ledger does not count. Networks that know no checkpointing are left alone, and all are left
+    as they were found.
+    """
+    parts = getattr(getattr(model, "pipeline", None), "components", {}).values()
+    switched = [part for part in parts if getattr(part, "_supports_gradient_checkpointing", False)]
+    switched = [part for part in switched if not part.is_gradient_checkpointing]
+    towers = [judge.model for judge in leaves(verifier) if hasattr(getattr(judge, "model", None), SWITCH)]
+    try:
+        for part in switched:
+            part.enable_gradient_checkpointing()
+        for tower in towers:
+            getattr(tower, SWITCH)(True)
+        yield
+    finally:
+        for part in switched:
+            part.disable_gradient_checkpointing()
+        for tower in towers:
+            getattr(tower, SWITCH)(False)
+
+
 def finite(gradient: Tensor) -> Tensor:
     """Gradients [b, *] with zeros for every row that holds something else than numbers."""
     (whole,) = rows(gradient, gradient.isfinite().flatten(1).all(1))
@@ -57,14 +86,20 @@ def finite(gradient: Tensor) -> Tensor:
 
 
 def climb(
-    model: Model, verifier: Verifier, prompts: Sequence[str], noise: Sequence[Noise], recipes: Sequence[Recipe]
+    model: Model,
+    verifier: Verifier,
+    prompts: Sequence[str],
+    noise: Sequence[Noise],
+    recipes: Sequence[Recipe],
+    checkpointing: bool = False,
 ) -> Climb:
     """Generate and score with gradients; `noise` is x_T and perhaps the noises of the steps, fp32 masters.
 
     Whatever dtype the networks compute in, the leaves stay in fp32. Steps without a noise of their own take it from
-    the recipes, the same in every call (common random numbers).
+    the recipes, the same in every call (common random numbers). `checkpointing` saves memory, see `recomputing`.
     """
-    with torch.inference_mode(False), torch.enable_grad():
+    thrifty = recomputing(model, verifier) if checkpointing else nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), thrifty:
         leaves = tuple(master(x.detach()).clone().requires_grad_() for x in noise)
         media = generate(model, prompts, leaves[0], recipes, leaves[1:])
         scores = verifier(media, prompts)

@@ -107,8 +107,10 @@ class MeteredVerifier:
         self._ledger = ledger
         self.name = verifier.name
         self.differentiable = verifier.differentiable
-        self.terms = getattr(verifier, "terms", ())  # a sum stays one for those who count its judges
         self.unscored = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._verifier, name)  # also `terms`: a sum stays one for those who count its judges
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score every row, infinite scores counting as none; raises NothingScored if no row has a score."""

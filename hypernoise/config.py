@@ -65,6 +65,7 @@ class TrainConfig(Strict):
     max_norm: PositiveFloat = 1.0  # of the whole gradient
     sample_norm: PositiveFloat | None = None  # of one sample's reward gradient with respect to its noise
     ema: Fraction = 0.99
+    checkpointing: bool = False  # of the generator, decoder and reward: less memory, more time
     seed: int = Field(0, ge=0, le=MAX_SEED)
 
     save_every: PositiveInt = 200

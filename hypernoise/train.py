@@ -150,7 +150,7 @@ class Trainer:
         self.ledger.charge(Cost(proposed=config.form.passes, scored=len(leaves(self.verifier))).times(len(rows)))
         recipes = [(("gaussian", number),) for number in noises]
         metered = MeteredModel(self.model, self.ledger)
-        found = climb(metered, self.verifier, texts, [noise + f.detach()], recipes)
+        found = climb(metered, self.verifier, texts, [noise + f.detach()], recipes, config.checkpointing)
         (slope,) = found.slope(metered, self.ledger)
         slope = clip(slope, config.sample_norm) if config.sample_norm else slope
         loss = (self.temperature.value * nats - (f * slope.to(f)).flatten(1).sum(1)).sum()

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from gensearch.config import CONTROLS
 from gensearch.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, interval, mean_of_tags
 from gensearch.evaluate.plan import Plan
+from gensearch.ledger import Cost
 from verifiers.summary import Judged
 from verifiers.summary import summarise as sum_up
 
+GUIDE = "guide"  # among the scores: what the searches themselves wanted
 Record = dict[str, Any]
 Summary = dict[str, Any]
 
@@ -29,9 +32,11 @@ def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int 
         raise ValueError("no prompt is finished with all methods yet; run the same command again to go on")
     rows = {name: [by_job[name, p, s] for p, s in pairs] for name in names}
     scores = {judge: verdict} | {name: partial(opinion, name) for name in plan.holdout if name != judge}
+    scores[GUIDE] = partial(guided, guides(plan))
     return {
         "judge": judge,
         "baseline": plan.reference,
+        "guide": next(method.verifier for method in plan.methods if method.name == plan.reference),
         "prompts": len({p for p, _ in pairs}),
         "pairs": len(pairs),
         "resamples": resamples,
@@ -56,6 +61,21 @@ def verdict(record: Record) -> float:
 def opinion(holdout: str, record: Record) -> float:
     """A hold-out's score of the winner, NaN where it has none."""
     value = record["holdout"][holdout]
+    return float("nan") if value is None else value
+
+
+def guides(plan: Plan) -> frozenset[str]:
+    """Methods whose score is that of the baseline's guide: what they searched for can be compared."""
+    by_name = {method.name: method for method in plan.methods}
+    wanted = by_name[plan.reference].verifier
+    return frozenset(
+        name for name, m in by_name.items() if m.verifier == wanted and not m.select and m.search not in CONTROLS
+    )
+
+
+def guided(same: frozenset[str], record: Record) -> float:
+    """The score of the winner by the judge that guided the search, NaN where that is not the baseline's."""
+    value = record["score"] if record["method"] in same else None
     return float("nan") if value is None else value
 
 
@@ -104,24 +124,26 @@ def per_prompt(rows: Sequence[Record], values: Sequence[float]) -> tuple[np.ndar
 
 def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table: one row per method."""
-    judge, *holdout = next(iter(summary["methods"].values()))["scores"]
+    judge, *others = next(iter(summary["methods"].values()))["scores"]
+    called = {name: f"{summary['guide']} (guide)" if name == GUIDE else f"{name} (hold-out)" for name in others}
     tags = list(next(iter(summary["methods"].values()))["scores"][judge]["tags"])
-    header = ["method", *tags, "overall", "gain", *(f"{name} (hold-out)" for name in holdout)]
-    header += ["nfe", "scored", "seconds"]
+    header = ["method", *tags, "overall", "gain", *called.values()]
+    header += ["work", "scored", "seconds"]
     rows = []
     for name, method in summary["methods"].items():
         scores, base = method["scores"], name == summary["baseline"]
         row = [f"{name} (oracle)" if method["oracle"] else name]
         row += [f"{scores[judge]['tags'][tag]:.2f}" for tag in tags] + [f"{scores[judge]['overall']:.3f}"]
         row.append("baseline" if base else limits(scores[judge]["gain"]))
-        row += [reported(scores[h], base) for h in holdout]
-        row += [f"{method['spent'][column] / summary['pairs']:.1f}" for column in ("nfe", "scored")]
+        row += [reported(scores[name], base) for name in others]
+        spent = Cost(**method["spent"])
+        row += [f"{total / summary['pairs']:.1f}" for total in (spent.work, spent.scored)]
         rows.append([*row, f"{method['seconds'] / summary['pairs']:.2f}"])
     return header, rows
 
 
 def reported(score: dict[str, Any], base: bool) -> str:
-    """A hold-out's mean and gain; a dash where it could score nothing."""
+    """The mean and gain of a hold-out or guide; a dash where it could score nothing."""
     if score["overall"] is None:
         return "-"
     mean = f"{score['overall']:.3f}"
@@ -141,7 +163,7 @@ def caption(summary: Summary) -> str:
         f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, judged by {summary['judge']}. "
         f"Overall is the unweighted mean of the tags; gain is over {summary['baseline']}, with a paired "
         f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
-        "Costs are per picture."
+        "Costs are per picture; work counts network passes, a backward one as two."
     )
     if any(method["oracle"] for method in summary["methods"].values()):
         text += " An oracle searched with the judge itself: a ceiling, not evidence."

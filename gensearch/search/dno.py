@@ -34,6 +34,7 @@ def dno(
     reward_weight: NonNegativeFloat = 1.0,
     regularise: str = "probability",
     probes: PositiveInt = 16,
+    checkpointing: bool = False,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
     """Optimise x_T and, with stochastic steps, their noises too (DNO, Tang et al. 2024, arXiv:2405.18881).
@@ -41,7 +42,7 @@ def dno(
     AdamW with each sample's gradient clipped to `max_norm`; the penalty reads all noises at once. n evaluations take
     n - 1 updates, of which the paper makes 100; the first picture is the plain one. A judge without gradients is asked
     about `probes` disturbed pictures for each step: its slope among pictures is estimated, and carried back to the
-    noise exactly (the paper's hybrid gradient).
+    noise exactly (the paper's hybrid gradient). `checkpointing` trades time for memory.
     """
     require_gradients(model, "dno")
     judge = verifier if verifier.differentiable else Sounded(verifier, probes, rng.root)
@@ -55,7 +56,7 @@ def dno(
     steps = [step_noise(plain, step, model.noise_shape) for step in range(1, model.num_steps)]
     noise = start = torch.stack([first, *(steps if model.stochastic else ())], 1)  # [b, 1 + steps, *noise_shape]
     mean, square = torch.zeros_like(noise), torch.zeros_like(noise)
-    found = climb(model, judge, prompts, noise.unbind(1), plain)
+    found = climb(model, judge, prompts, noise.unbind(1), plain, checkpointing)
     yield found.round(plain, 0)
     again = unit.plus(Cost(backward=unit.nfe)).times(size)
     for i in ledger.rounds(None if iterations is None else iterations - 1, again):
@@ -67,5 +68,5 @@ def dno(
         moved = noise * (1 - lr * decay) - lr * unbiased / (size_of.sqrt() + EPS)
         noise = keep.project(moved.flatten(1, 2), start.flatten(1, 2)).view_as(noise)
         recipes = exactly(plain, noise)
-        found = climb(model, judge, prompts, noise.unbind(1), plain)
+        found = climb(model, judge, prompts, noise.unbind(1), plain, checkpointing)
         yield found.round(recipes, i + 1)

@@ -31,6 +31,7 @@ def reno(
     max_norm: PositiveFloat = 0.1,
     reward_weight: NonNegativeFloat = 1.0,
     regularise: str = "0.01*chi",
+    checkpointing: bool = False,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
     """Follow the reward's gradient through model and verifier (ReNO, Eyring et al. 2024, arXiv:2406.04312).
@@ -38,7 +39,7 @@ def reno(
     Each of `iterations` (None: as many as the ledger pays; the paper takes 50) scores the noise of every chain, and
     between two of them it moves by SGD with Nesterov momentum on `reward_weight` * score less the penalty, each
     sample's gradient clipped to `max_norm`. n evaluations, n - 1 updates; the first is the plain picture. The best by
-    reward alone is returned. Raises ValueError where gradients do not pass.
+    reward alone is returned. `checkpointing` trades time for memory. Raises ValueError where gradients do not pass.
     """
     require_gradients(model, "reno")
     require_differentiable(verifier, "reno")
@@ -49,7 +50,7 @@ def reno(
     start = master(propose(model, prompts, seeds))
     noise, speed = start, torch.zeros_like(start)
     plain = described(propose, start, seeds)
-    found = climb(model, verifier, prompts, [noise], plain)
+    found = climb(model, verifier, prompts, [noise], plain, checkpointing)
     yield found.round(plain, 0)
     again = unit.plus(Cost(backward=unit.nfe)).times(size)
     for i in ledger.rounds(None if iterations is None else iterations - 1, again):
@@ -58,5 +59,5 @@ def reno(
         speed = momentum * speed + descent
         noise = keep.project(noise - lr * (descent + momentum * speed), start)
         recipes = exactly(plain, noise[:, None])
-        found = climb(model, verifier, prompts, [noise], recipes)
+        found = climb(model, verifier, prompts, [noise], recipes, checkpointing)
         yield found.round(recipes, i + 1)

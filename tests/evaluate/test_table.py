@@ -26,6 +26,7 @@ def record(method: str, pair: int, correct: float | None) -> dict:
         "tag": TAGS[pair // 2],
         "oracle": method == "better",
         "judge": correct,
+        "score": None if pair == 8 else 0.25 + (0.5 if method == "better" else 0),
         "holdout": {"other": None if pair == 3 else 0.125 * pair + (0.5 if method == "better" else 0)},
         "spent": {"nfe": 4 if method == "better" else 1, "scored": 2},
         "padding": {"nfe": 0, "scored": 6},
@@ -96,8 +97,18 @@ def test_the_judge_held_out_reports_once():
     plan = plan.model_copy(update={"holdout": ("judge",)})
     records = [r | {"holdout": {"judge": r["judge"]}} for r in records]
     summary = summarise(plan, "judge", records, resamples=200)
-    assert list(summary["methods"]["better"]["scores"]) == ["judge"]
+    assert list(summary["methods"]["better"]["scores"]) == ["judge", "guide"]
     assert summary["methods"]["better"]["scores"]["judge"]["overall"] == pytest.approx((0.75 + 3 / 6) / 2)
+
+
+@pytest.mark.parametrize("other", [{"verifier": "random"}, {"select": "random"}, {"search": "unguided"}])
+def test_scores_of_another_guide_are_not_compared(other):
+    plan, records = evaluation()
+    better = plan.methods[1].model_copy(update=other)
+    plan = plan.model_copy(update={"methods": (plan.methods[0], better, plan.methods[2])})
+    summary = summarise(plan, "judge", records, resamples=200)
+    found = {name: method["scores"]["guide"]["overall"] for name, method in summary["methods"].items()}
+    assert found == {"base": 0.25, "better": None, "same": 0.25}
 
 
 def test_only_pairs_that_all_methods_finished_count():
@@ -114,12 +125,13 @@ def test_the_table_as_it_is_printed():
     plan, records = evaluation()
     text = markdown(summarise(plan, "judge", records, resamples=200))
     assert text.splitlines()[:5] == [
-        "| method | one | two | overall | gain | other (hold-out) | nfe | scored | seconds |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| base | 0.25 | 0.33 | 0.292 | baseline | 0.484 | 1.0 | 2.0 | 0.25 |",
+        "| method | one | two | overall | gain | other (hold-out) | shapes/clip (guide) | work | scored | seconds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| base | 0.25 | 0.33 | 0.292 | baseline | 0.484 | 0.250 | 1.0 | 2.0 | 0.25 |",
         "| better (oracle) | 0.75 | 0.50 | 0.625 | +0.333 [+0.250, +0.500]"
-        " | 0.984, +0.500 [+0.500, +0.500] | 4.0 | 2.0 | 0.25 |",
-        "| same | 0.25 | 0.33 | 0.292 | +0.000 [+0.000, +0.000] | 0.484, +0.000 [+0.000, +0.000] | 1.0 | 2.0 | 0.25 |",
+        " | 0.984, +0.500 [+0.500, +0.500] | 0.750, +0.500 [+0.500, +0.500] | 4.0 | 2.0 | 0.25 |",
+        "| same | 0.25 | 0.33 | 0.292 | +0.000 [+0.000, +0.000] | 0.484, +0.000 [+0.000, +0.000]"
+        " | 0.250, +0.000 [+0.000, +0.000] | 1.0 | 2.0 | 0.25 |",
     ]
     assert "a ceiling, not evidence" in text
 

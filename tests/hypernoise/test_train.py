@@ -90,7 +90,7 @@ def test_a_linear_reward_is_tilted_by_its_direction_over_the_temperature(tmp_pat
 
 @pytest.mark.parametrize(("order", "variance"), [(1, 1 / (1 + 2.0) ** 2), (12, 1 / (1 + 2.0))])
 def test_a_quadratic_reward_is_tilted_to_its_known_mean_and_variance(tmp_path, order, variance):
-    """Reward -lam/2 (x - m)^2 at temperature 1: the surrogate makes the spread too small, the full divergence does not."""
+    """Reward -lam/2 (x - m)^2 at temperature 1: the surrogate makes the spread too small, the full KL does not."""
     m, lam = 1.5, 2.0
     run = trainer(tmp_path, Identity((1, 1, 1), 64), Bowl(m, lam), temperature=1.0, order=order, steps=1)
     a, b = torch.tensor(0.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)  # f(x) = a x + b

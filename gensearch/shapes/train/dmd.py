@@ -1,9 +1,9 @@
 """Sharpen `shapes/turbo` by distribution matching: no pairs, so nothing to memorise.
 
 Two scores tell the student where to go: the guided teacher's, of pictures that show the prompt, and that of a copy
-which learns the student's own pictures as they change. Their difference is the gradient of the reverse KL divergence between
-the two distributions (DMD, Yin et al. 2024, arXiv:2311.18828, eq. 7 and 8, with the states of its own sampler as in
-DMD2, arXiv:2405.14867, part 4.5).
+which learns the student's own pictures as they change. Their difference is the gradient of the reverse KL divergence
+between the two distributions (DMD, Yin et al. 2024, arXiv:2311.18828, eq. 7 and 8, with the states of its own sampler
+as in DMD2, arXiv:2405.14867, part 4.5).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gensearch.shapes.train.sd import SHIFT, TextToLatent, save_pipeline, schedu
 from gensearch.shapes.train.turbo import ddim, levels, trailing
 
 GUIDANCE, GUIDED_ABOVE = 2.0, 300  # the second in timesteps: below it the caption no longer matters
-STUDENT_RATE = 0.1  # of the critic's: it has to keep up with the student (DMD2, part 4.2)
+STUDENT_RATE = 0.3  # of the critic's: it has to keep up with the student (DMD2, part 4.2)
 PROMPTS = 20_000
 CHAINS = (1, 1, 2, 4)  # steps of the schedules that the student trains on: one step half of the time
 

@@ -1,0 +1,78 @@
+"""How much of a training update is spent outside the passes that it must make.
+
+    python benchmarks/hypernoise_training.py --config shapes_turbo
+
+An update of the trainer against the bare sum of its parts on the same batch: f forward, generator, decoder and reward
+forward and back to the noise, f backward, optimiser. Median seconds of each, in turn, and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from gensearch import registry
+from gensearch.noise import randn
+from gensearch.sampling import generate
+from hypernoise.config import make_config
+from hypernoise.form import build
+from hypernoise.network import trainable
+from hypernoise.prompts import read_prompts, split
+from hypernoise.train import Trainer, make_optimizer
+
+
+def bare(config: Any, model: Any, verifier: Any, texts: list[str]) -> Callable[[], None]:
+    """The passes of one update, and nothing that could be left out."""
+    network = build(config.form, model)
+    optimizer = make_optimizer(config, list(trainable(network).values()))
+    conditions = model.conditions(texts)
+    noise = randn(range(len(texts)), model.noise_shape)
+    recipes = [(("gaussian", row),) for row in range(len(texts))]
+
+    def update() -> None:
+        f = network(noise, *conditions)
+        leaf = (noise + f.detach()).requires_grad_()
+        (slope,) = torch.autograd.grad(verifier(generate(model, texts, leaf, recipes), texts).total.sum(), leaf)
+        (-(f * slope).sum() / len(texts)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return update
+
+
+def main() -> None:
+    """Print the ratio as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="shapes_turbo")
+    parser.add_argument("--repeats", type=int, default=7)
+    args = parser.parse_args()
+    config = make_config(args.config)
+    prompts, _ = split(read_prompts(config.prompts), config.validation)
+    model = registry.load_model(config.model, **config.options)
+    verifier = registry.verifier(config.rewards)
+    with TemporaryDirectory() as folder:
+        trainer = Trainer(config, model, verifier, prompts, Path(folder), Accelerator(cpu=True))
+        texts = [prompts[row % len(prompts)] for row in range(config.batch)]
+        ways: dict[str, Callable[[], Any]] = {"trainer": trainer.update, "bare": bare(config, model, verifier, texts)}
+        taken: dict[str, list[float]] = {"trainer": [], "bare": []}
+        for repeat in range(-2, args.repeats):
+            for name, way in ways.items():
+                started = time.perf_counter()
+                way()
+                if repeat >= 0:
+                    taken[name].append(time.perf_counter() - started)
+    seconds = {name: median(values) for name, values in taken.items()}
+    print(json.dumps({**seconds, "ratio": seconds["trainer"] / seconds["bare"], "batch": config.batch}))
+
+
+if __name__ == "__main__":
+    main()
