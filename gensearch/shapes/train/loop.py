@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gensearch import checkpoint
+
+CHECKPOINT = "checkpoint.safetensors"
 Loss = Callable[[int, torch.Generator], Tensor]
 
 
@@ -41,18 +42,16 @@ def fit(
     """Train `model` in place and leave its EMA weights in it.
 
     `loss(step, generator)` makes its own batch; step and generator depend on (seed, step) only, so a run that was
-    killed resumes from the last checkpoint in `folder` with the batches it would have seen. Optimiser moments
-    restart with the rate's warm-up skipped: they are kept in the checkpoint as well. `slow` maps the beginnings of
-    parameter names to the share of the rate that they learn with.
+    killed resumes from the last checkpoint in `folder` with the batches it would have seen. `slow` maps the beginnings
+    of parameter names to the share of the rate that they learn with.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    params = list(named.values())
-    share = [next((s for start, s in (slow or {}).items() if name.startswith(start)), 1.0) for name in named]
-    groups = [{"params": [p], "share": s} for p, s in zip(params, share, strict=True)]
+    groups = by_rate(model, slow or {})
+    params = [p for group in groups for p in group["params"]]
     optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
     ema = [p.detach().clone() for p in params]
-    start = restore(folder, params, ema, optimizer)
+    progress = checkpoint.restore(folder / CHECKPOINT, params, ema, optimizer)
+    start = progress["step"] if progress else 0
     model.train()
     began, running = time.monotonic(), 0.0
     for step in range(start, steps):
@@ -66,54 +65,25 @@ def fit(
         value.backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
-        decay = min(ema_decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(ema, [p.detach() for p in params], 1 - decay)
+        checkpoint.average(ema, params, ema_decay, step)
         running += value.item()
         if (step + 1) % 50 == 0:
             rate = (step + 1 - start) / (time.monotonic() - began)
             print(f"step {step + 1}/{steps} loss {running / 50:.5f} {rate:.2f} steps/s", flush=True)
             running = 0.0
         if (step + 1) % save_every == 0 or step + 1 == steps:
-            save(folder, step + 1, params, ema, optimizer)
+            checkpoint.save(folder / CHECKPOINT, params, ema, optimizer, {"step": step + 1})
     with torch.no_grad():
         for p, e in zip(params, ema, strict=True):
             p.copy_(e)
     model.eval()
 
 
-def save(
-    folder: Path, step: int, params: list[nn.Parameter], ema: list[Tensor], optimizer: torch.optim.Optimizer
-) -> None:
-    """Write one checkpoint file atomically."""
-    tensors = {f"param.{i}": p.detach() for i, p in enumerate(params)} | {f"ema.{i}": e for i, e in enumerate(ema)}
-    for i, p in enumerate(params):
-        state = optimizer.state[p]
-        tensors |= {f"m.{i}": state["exp_avg"], f"v.{i}": state["exp_avg_sq"]}
-    path = folder / "checkpoint.safetensors"
-    partial = path.with_suffix(".partial")
-    save_file(
-        {k: t.contiguous() for k, t in tensors.items()}, partial, metadata={"progress": json.dumps({"step": step})}
-    )
-    os.replace(partial, path)
-
-
-def restore(folder: Path, params: list[nn.Parameter], ema: list[Tensor], optimizer: torch.optim.Optimizer) -> int:
-    """Load the checkpoint of `folder`, if there is one; return the step to go on from."""
-    from safetensors import safe_open
-
-    path = folder / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    with safe_open(path, framework="pt") as handle:
-        step = json.loads(handle.metadata()["progress"])["step"]
-    tensors = load_file(path)
-    with torch.no_grad():
-        for i, p in enumerate(params):
-            p.copy_(tensors[f"param.{i}"])
-            ema[i].copy_(tensors[f"ema.{i}"])
-            optimizer.state[p] = {
-                "step": torch.tensor(float(step)),
-                "exp_avg": tensors[f"m.{i}"],
-                "exp_avg_sq": tensors[f"v.{i}"],
-            }
-    return step
+def by_rate(model: nn.Module, slow: Mapping[str, float]) -> list[dict[str, Any]]:
+    """What is trained, in groups that learn with the same share of the rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            share = next((share for start, share in slow.items() if name.startswith(start)), 1.0)
+            groups.setdefault(share, []).append(parameter)
+    return [{"params": params, "share": share} for share, params in groups.items()]

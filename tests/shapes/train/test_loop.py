@@ -40,4 +40,13 @@ def test_training_reaches_the_solution_and_leaves_the_average_in_the_model(tmp_p
     layer = model()
     fit(layer, task(layer), folder=tmp_path, steps=400, lr=0.05, ema_decay=0.95)
     assert torch.allclose(layer.weight, torch.ones(1, 3), atol=0.02)
-    assert not (tmp_path / "checkpoint.partial").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_some_parameters_can_learn_more_slowly(tmp_path):
+    """Adam's first step is as long as its rate, whatever the gradient."""
+    layer = model()
+    options = {"steps": 1, "lr": 0.05, "warmup": 1, "ema_decay": 0.0, "weight_decay": 0.0}
+    fit(layer, task(layer), folder=tmp_path, slow={"bias": 0.1}, **options)
+    assert layer.weight.abs().tolist()[0] == pytest.approx([0.05] * 3, rel=1e-3)
+    assert layer.bias.abs().item() == pytest.approx(0.005, rel=1e-3)

@@ -1,6 +1,6 @@
 """How much of a training update is spent outside the passes that it must make.
 
-    python benchmarks/hypernoise_training.py --config shapes_turbo
+    python benchmarks/training.py --config shapes_turbo
 
 An update of the trainer against the bare sum of its parts on the same batch: f forward, generator, decoder and reward
 forward and back to the noise, f backward, optimiser. Median seconds of each, in turn, and their ratio.

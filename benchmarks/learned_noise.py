@@ -1,7 +1,7 @@
 """What a noise hypernetwork costs, what it says, and what its gain depends on.
 
-    python benchmarks/hypernoise.py --propose shapes/hypernoise
-    python benchmarks/hypernoise.py --propose shapes/hypernoise --sweep docs/hypernoise_gain.png
+    python benchmarks/learned_noise.py --propose shapes/hypernoise
+    python benchmarks/learned_noise.py --propose shapes/hypernoise --sweep docs/hypernoise_gain.png
 
 On held-out prompts of the Shapes world: the reward with the network's own prompt, with another one (a control that must
 lose), and with gains from 0 (bit-equal to plain noise) to 2; how far noise moves (nats, beside best-of-n's); how alike
