@@ -52,9 +52,8 @@ def test_the_direction_points_from_the_teachers_mean_to_the_students(monkeypatch
     """fake - real at every level is s^2 (student's mean - guided mean); guidance g moves the mean by g * told."""
     monkeypatch.setattr(dmd, "GUIDANCE", guidance)
     monkeypatch.setattr(dmd, "GUIDED_ABOVE", 0)
-    monkeypatch.setattr(
-        dmd, "noisy_timesteps", lambda n, g: seen.append(torch.linspace(100, 900, n).long()) or seen[-1]
-    )
+    levels_seen = torch.linspace(100, 900, 9).long()
+    monkeypatch.setattr(dmd, "noisy_timesteps", lambda n, g: levels_seen)
     teacher, critic, x0 = Gaussian(1.0, told), Gaussian(-0.5), torch.zeros(9, 16, 8, 8)
     generator = torch.Generator().manual_seed(0)
     found = dmd.direction(teacher, critic, x0, ids(9), generator)
