@@ -65,7 +65,7 @@ def recomputing(model: Model, verifier: Verifier) -> Iterator[None]:
     parts = getattr(getattr(model, "pipeline", None), "components", {}).values()
     switched = [part for part in parts if getattr(part, "_supports_gradient_checkpointing", False)]
     switched = [part for part in switched if not part.is_gradient_checkpointing]
-    towers = [judge.model for judge in leaves(verifier) if hasattr(getattr(judge, "model", None), SWITCH)]
+    towers = [tower for judge in leaves(verifier) if hasattr(tower := getattr(judge, "model", None), SWITCH)]
     try:
         for part in switched:
             part.enable_gradient_checkpointing()

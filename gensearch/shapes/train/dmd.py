@@ -1,15 +1,15 @@
-"""Sharpen `shapes/turbo` by distribution matching: no pairs, so nothing to memorise.
+"""Sharpen `shapes/turbo` by distribution matching: on new noises and prompts in every step, so nothing to memorise.
 
 Two scores tell the student where to go: the guided teacher's, of pictures that show the prompt, and that of a copy
 which learns the student's own pictures as they change. Their difference is the gradient of the reverse KL divergence
 between the two distributions (DMD, Yin et al. 2024, arXiv:2311.18828, eq. 7 and 8, with the states of its own sampler
-as in DMD2, arXiv:2405.14867, part 4.5).
+as in DMD2, arXiv:2405.14867, part 4.5). The truthful pairs stay as an anchor: the teacher by itself is wrong about
+colours in four pictures of ten, and its scores cannot know.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from gensearch.shapes import world
+from gensearch.shapes.train import turbo
 from gensearch.shapes.train.data import token_ids
 from gensearch.shapes.train.loop import fit
 from gensearch.shapes.train.sd import SHIFT, TextToLatent, save_pipeline, scheduler
-from gensearch.shapes.train.turbo import ddim, levels, trailing
 
-GUIDANCE, GUIDED_ABOVE = 2.0, 300  # the second in timesteps: below it the caption no longer matters
-STUDENT_RATE = 0.3  # of the critic's: it has to keep up with the student (DMD2, part 4.2)
+GUIDANCE, GUIDED_ABOVE = 3.0, 300  # the second in timesteps: below it the caption no longer matters
+STUDENT_RATE = 0.5  # of the critic's: it has to keep up with the student (DMD2, part 4.2)
 PROMPTS = 20_000
-CHAINS = (1, 1, 2, 4)  # steps of the schedules that the student trains on: one step half of the time
+ANCHOR = 0.5  # weight of the regression on pairs
 
 
 def load(folder: Path) -> tuple[TextToLatent, Any]:
@@ -55,20 +55,6 @@ def noisy_timesteps(count: int, generator: torch.Generator) -> Tensor:
     return (20 + 960 * SHIFT * u / (1 + (SHIFT - 1) * u)).long()
 
 
-def draw(student: TextToLatent, ids: Tensor, generator: torch.Generator) -> Tensor:
-    """The student's clean samples [b, 16, 8, 8] after some of its steps; only the last step carries a gradient."""
-    alphas = scheduler().alphas_cumprod
-    chain = trailing(CHAINS[int(torch.randint(len(CHAINS), (1,), generator=generator))])
-    length = int(torch.randint(len(chain), (1,), generator=generator)) + 1
-    x = torch.randn(len(ids), 16, 8, 8, generator=generator)
-    for t, following in pairwise(chain[:length]):
-        with torch.no_grad():
-            v = student(x, torch.full((len(x),), t), ids)
-            x = ddim(x, v, levels(alphas, t), levels(alphas, following))
-    last = torch.full((len(x),), chain[length - 1])
-    return clean(x, student(x, last, ids), last)
-
-
 @torch.no_grad()
 def direction(teacher: TextToLatent, critic: TextToLatent, x0: Tensor, ids: Tensor, g: torch.Generator) -> Tensor:
     """Gradient of the reverse KL with respect to samples x0 [b, 16, 8, 8], normalised per sample (DMD, eq. 8)."""
@@ -83,11 +69,12 @@ def direction(teacher: TextToLatent, critic: TextToLatent, x0: Tensor, ids: Tens
     return (fake - real) / (x0 - real).abs().mean((1, 2, 3), keepdim=True)
 
 
-def train(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
-    """Match the student's pictures to the teacher's; reads out/sd/model and out/turbo/model, writes out/NAME/model."""
+def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float) -> None:
+    """Match the student's pictures to the teacher's; reads out/sd, out/turbo and its pairs, writes out/NAME/model."""
     teacher, vae = load(out / "sd" / "model")
     student, _ = load(out / "turbo" / "model")
     teacher.requires_grad_(False).eval()
+    anchors = turbo.pairs(teacher, vae, count, out / "turbo")
     critic = deepcopy(teacher)
     both = nn.ModuleList([student, critic]).requires_grad_(True)
     rng = np.random.default_rng(23)
@@ -95,13 +82,13 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         ids = prompts[torch.randint(PROMPTS, (size,), generator=generator)]
-        x0 = draw(student, ids, generator)
+        x0 = turbo.unrolled(student, torch.randn(size, 16, 8, 8, generator=generator), ids, generator)
         matched = (x0 * direction(teacher, critic, x0.detach(), ids, generator)).mean()
         t, eps = noisy_timesteps(size, generator), torch.randn(x0.shape, generator=generator)
         a, s = amplitudes(t)
         seen = x0.detach()
         learned = (critic(a * seen + s * eps, t, ids) - (a * eps - s * seen)).square().mean()
-        return matched + learned
+        return matched + learned + ANCHOR * turbo.regression(student, anchors, size // 2, generator)
 
     slow = {"0.": STUDENT_RATE}
     settings: Any = {"ema_decay": 0.99, "weight_decay": 0.0, "save_every": 100, "seed": 2}

@@ -30,6 +30,7 @@ from verifiers.geneval import keep, verdict
 
 TEACHER_STEPS, GUIDANCE = 8, 3.0
 JITTER = 0.2  # radians by which noises turn at most: nearby noises give nearly the same picture, and pairs are few
+CHAINS = (1, 1, 2, 4)  # steps of the schedules that the student trains on: one step half of the time
 CLEAR = 0.3  # score from which a detection counts, as in GenEval
 GUIDED_ABOVE = 300  # timesteps; below it the caption no longer changes the prediction, and guidance only costs passes
 
@@ -147,6 +148,29 @@ def like(line: world.Spec, things: list[tuple[str, str]]) -> Iterator[world.Spec
                 yield world.make_spec(tag, (first, second), [color, other], relation, 1)
 
 
+def regression(networks: TextToLatent, data: dict[str, Tensor], size: int, generator: torch.Generator) -> Tensor:
+    """Mean distance of the student's samples from the teacher's, on `size` pairs drawn with turned noises."""
+    rows = torch.randint(len(data["ids"]), (size,), generator=generator)
+    ids, target, x = data["ids"][rows], data["sample"][rows].float(), data["noise"][rows].float()
+    angle = JITTER * torch.rand(size, 1, 1, 1, generator=generator)
+    x = angle.cos() * x + angle.sin() * torch.randn(x.shape, generator=generator)
+    clean = unrolled(networks, x, ids, generator)
+    return ((clean - target).square().mean((1, 2, 3)) + 1e-4).sqrt().mean()
+
+
+def unrolled(networks: TextToLatent, x: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
+    """Clean samples after some steps of a schedule of the student's; only the last step carries a gradient."""
+    alphas = scheduler().alphas_cumprod
+    chain = trailing(CHAINS[int(torch.randint(len(CHAINS), (1,), generator=generator))])
+    length = int(torch.randint(len(chain), (1,), generator=generator)) + 1
+    for t, following in pairwise(chain[:length]):
+        with torch.no_grad():
+            v = networks(x, torch.full((len(x),), t), ids)
+            x = ddim(x, v, levels(alphas, t), levels(alphas, following))
+    a, s = levels(alphas, chain[length - 1])
+    return a * x - s * networks(x, torch.full((len(x),), chain[length - 1]), ids)
+
+
 def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float) -> None:
     """Make pairs for `count` prompts, fit the student from the teacher; reads out/sd/model, writes out/turbo/model."""
     from diffusers import StableDiffusionPipeline
@@ -156,22 +180,9 @@ def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float)
     pipeline: Any = StableDiffusionPipeline.from_pretrained(teacher, use_safetensors=True, dtype=torch.float32)
     networks = TextToLatent(pipeline.unet, pipeline.text_encoder).requires_grad_(True)
     data = pairs(networks, pipeline.vae, count, out / name)
-    alphas = scheduler().alphas_cumprod
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        rows = torch.randint(len(data["ids"]), (size,), generator=generator)
-        ids, target, x = data["ids"][rows], data["sample"][rows].float(), data["noise"][rows].float()
-        angle = JITTER * torch.rand(size, 1, 1, 1, generator=generator)
-        x = angle.cos() * x + angle.sin() * torch.randn(x.shape, generator=generator)
-        chain = trailing((1, 1, 2, 4)[int(torch.randint(4, (1,), generator=generator))])
-        length = int(torch.randint(len(chain), (1,), generator=generator)) + 1
-        for t, following in pairwise(chain[:length]):
-            with torch.no_grad():
-                v = networks(x, torch.full((size,), t), ids)
-                x = ddim(x, v, levels(alphas, t), levels(alphas, following))
-        a, s = levels(alphas, chain[length - 1])
-        clean = a * x - s * networks(x, torch.full((size,), chain[length - 1]), ids)
-        return ((clean - target).square().mean((1, 2, 3)) + 1e-4).sqrt().mean()
+        return regression(networks, data, size, generator)
 
     fit(networks, loss, folder=out / name, steps=steps, lr=lr, seed=1)
     save_pipeline(

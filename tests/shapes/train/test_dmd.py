@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gensearch.shapes.train import dmd
+from gensearch.shapes.train import dmd, turbo
 from gensearch.shapes.train.data import token_ids
 from gensearch.shapes.train.sd import scheduler
 from gensearch.shapes.train.turbo import levels, trailing
@@ -93,24 +93,25 @@ def test_following_the_direction_ends_at_the_teachers_distribution():
 
 
 def test_the_student_draws_as_its_sampler_would(monkeypatch):
-    """With a chain of two steps, of which both are taken: x0 from the second, and gradients through it alone."""
+    """With a chain of two steps, of which one or both are taken; gradients pass through the last alone."""
     network = Gaussian(0.3)
-    monkeypatch.setattr(dmd, "CHAINS", (2,))
-    for seed in range(9):  # some seed stops after one step, another goes on
-        generator, again = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
-        x0 = dmd.draw(network, ids(2), generator)
+    monkeypatch.setattr(turbo, "CHAINS", (2,))
+    x, lengths = torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(1)), set()
+    for seed in range(9):
+        x0 = turbo.unrolled(network, x, ids(2), torch.Generator().manual_seed(seed))
+        again = torch.Generator().manual_seed(seed)
         torch.randint(1, (1,), generator=again)
         length = int(torch.randint(2, (1,), generator=again)) + 1
-        x = torch.randn(2, 16, 8, 8, generator=again)
+        lengths.add(length)
         first, second = trailing(2)
-        alphas = scheduler().alphas_cumprod
+        alphas, there = scheduler().alphas_cumprod, x
         if length == 2:
             v = network(x, torch.full((2,), first), ids(2)).detach()
             (a, s), (c, r) = levels(alphas, first), levels(alphas, second)
-            x = c * (a * x - s * v) + r * (s * x + a * v)
+            there = c * (a * x - s * v) + r * (s * x + a * v)
         last = torch.full((2,), (first, second)[length - 1])
-        expected = dmd.clean(x, network(x, last, ids(2)), last)
+        expected = dmd.clean(there, network(there, last, ids(2)), last)
         assert torch.allclose(x0, expected, atol=1e-5)
-        assert torch.autograd.grad(x0.sum(), network.mean)[0] == pytest.approx(
-            float(torch.autograd.grad(expected.sum(), network.mean)[0]), rel=1e-5
-        )
+        slopes = [float(torch.autograd.grad(samples.sum(), network.mean)[0]) for samples in (x0, expected)]
+        assert slopes[0] == pytest.approx(slopes[1], rel=1e-5)
+    assert lengths == {1, 2}
