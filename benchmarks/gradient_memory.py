@@ -1,7 +1,7 @@
 """The peak memory of one gradient through generator, decoder and CLIP, with and without recomputed activations.
 
     python benchmarks/gradient_memory.py                 # shapes/turbo
-    python benchmarks/gradient_memory.py --size sd-turbo # random weights in SD-Turbo's shape, 512 px, fp32: some minutes
+    python benchmarks/gradient_memory.py --size sd-turbo # random weights in the shape of SD-Turbo, 512 px, fp32
 
 Each way runs in a fresh process; what loading takes is shown beside it.
 """

@@ -20,6 +20,8 @@ from gensearch.types import Model
 NATIVE = {  # pipeline class -> module and class of the adapter that runs its networks in our own loop
     "StableDiffusionPipeline": ("gensearch.models.stable_diffusion", "StableDiffusion"),
     "StableDiffusionXLPipeline": ("gensearch.models.stable_diffusion", "StableDiffusion"),
+    "FluxPipeline": ("gensearch.models.flux", "Flux"),
+    "SanaSprintPipeline": ("gensearch.models.sana_sprint", "SanaSprint"),
 }
 ADAPTERS = ("auto", "native", "probed", "black_box")
 DTYPES = ("float32", "float16", "bfloat16")

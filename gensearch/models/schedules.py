@@ -175,3 +175,55 @@ class KDiffusion:
     def transition(self, x: Tensor, output: Tensor, index: Tensor) -> Transition:
         """One Euler step."""
         return self.step(x, self.clean(x, output, index), self.sigmas[index], self.sigmas[index + 1])
+
+
+class Flow:
+    """Euler's method for x = (1 - sigma) clean + sigma eps; the network predicts the velocity eps - clean."""
+
+    init: Tensor | float = 1.0
+    stochastic = False
+
+    def __init__(self, sigmas: Tensor, timesteps: Tensor) -> None:
+        """Levels [num_steps + 1], the last one 0, and what the network is told at each but that."""
+        self.noise, self.signal = sigmas, 1 - sigmas
+        self.timesteps = timesteps
+
+    def scaled(self, x: Tensor, index: Tensor) -> Tensor:
+        """What the network is shown."""
+        return x
+
+    def clean(self, x: Tensor, output: Tensor, index: Tensor) -> Tensor:
+        """The clean estimate."""
+        return steps.flow_to_clean(x, output, self.noise[index])
+
+    def transition(self, x: Tensor, output: Tensor, index: Tensor) -> Transition:
+        """One Euler step."""
+        return steps.flow_euler(x, output, self.noise[index], self.noise[index + 1])
+
+
+class TrigFlow:
+    """Consistency steps for x = cos(t) clean + sin(t) eps (Lu & Song 2024, arXiv:2410.11081, sCM).
+
+    Each step takes the clean estimate and noises it anew; samples are in units of the data's standard deviation.
+    """
+
+    init: Tensor | float = 1.0
+
+    def __init__(self, angles: Tensor) -> None:
+        """Angles [num_steps + 1] from about pi/2 down to 0."""
+        self.timesteps = angles[:-1]
+        self.signal, self.noise = angles.cos(), angles.sin()
+        self.stochastic = len(angles) > 2
+
+    def scaled(self, x: Tensor, index: Tensor) -> Tensor:
+        """What the network is shown: unit variance, as it is."""
+        return x
+
+    def clean(self, x: Tensor, output: Tensor, index: Tensor) -> Tensor:
+        """The clean estimate behind the velocity cos(t) eps - sin(t) clean."""
+        return steps.v_to_clean(x, output, self.signal[index], self.noise[index])
+
+    def transition(self, x: Tensor, output: Tensor, index: Tensor) -> Transition:
+        """The clean estimate, noised up to the next level."""
+        a, b = steps.rows(x, self.signal[index + 1], self.noise[index + 1])
+        return Transition(a * self.clean(x, output, index), b.expand_as(x))

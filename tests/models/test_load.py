@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from gensearch.models import load as module
 from gensearch.models.black_box import BlackBox
+from gensearch.models.flux import Flux
 from gensearch.models.load import LoadError, load, presets
 from gensearch.models.probed import Probed
 from gensearch.models.stable_diffusion import StableDiffusion
@@ -101,8 +102,9 @@ def test_embedded_models_have_names(saved, tmp_path, monkeypatch):
 
 def test_adapters_are_picked_by_what_is_given(saved):
     flux = load(tiny_dit.flux(), steps=2, height=16, width=16)
-    assert isinstance(flux, Probed)
+    assert isinstance(flux, Flux)
     assert flux.num_steps == 2
+    assert isinstance(load(tiny_dit.sana(), **tiny_dit.FAMILIES["sana"][1]), Probed)
     probed = load(saved, adapter="probed", batch_size=1)
     assert isinstance(probed, Probed)
     assert (probed.num_steps, probed.nfe_per_step) == (3, 2)
@@ -164,8 +166,8 @@ def test_options_are_checked_before_anything_is_read(saved, monkeypatch, options
 def test_a_loaded_pipeline_stays_where_it_is():
     with pytest.raises(ValueError, match=r"move it with pipeline.to"):
         load(tiny.stable_diffusion(), device="cpu")
-    with pytest.raises(ValueError, match="FluxPipeline has no native adapter"):
-        load(tiny_dit.flux(), adapter="native")
+    with pytest.raises(ValueError, match="SanaPipeline has no native adapter"):
+        load(tiny_dit.sana(), adapter="native")
     with pytest.raises(ValueError, match="no diffusers pipeline to probe"):
         load(print, adapter="probed")
 

@@ -322,7 +322,7 @@ def test_not_a_number_stays_one(sd):
 
 
 def test_text_is_encoded_once_per_prompt_and_forgotten_in_the_end(sd, monkeypatch):
-    monkeypatch.setattr("gensearch.models.stable_diffusion.PROMPTS_KEPT", 3)
+    monkeypatch.setattr("gensearch.models.native.PROMPTS_KEPT", 3)
     sd.scheduler = zero_snr()
     model = StableDiffusion(sd, steps=2, guidance_scale=2.0, batch_size=2)
     calls: list[int] = []
