@@ -45,7 +45,7 @@ class Native:
         raise NotImplementedError
 
     def _network(self, x: Tensor, t: Tensor, *conditions: Tensor) -> Tensor:
-        """One physical batch: what the network says of x [b, *noise_shape] at timesteps [b], fp32."""
+        """One physical batch: what the network says of x [b, *noise_shape], fp32, at timesteps [b]; fp32 too."""
         raise NotImplementedError
 
     def _decode(self, clean: Tensor) -> Media:
@@ -128,7 +128,7 @@ class Native:
 
     def _step(self, prompts: tuple[str, ...], x: Tensor, index: Tensor) -> State:
         """One network step at position `index` [b] of the schedule, and what follows from it."""
-        seen = self.schedule.scaled(x, index).to(self.network.dtype)
+        seen = self.schedule.scaled(x, index)
         conditions = [torch.cat(rows) for rows in zip(*(self._encoded(p) for p in prompts), strict=True)]
         timesteps = self.schedule.timesteps[index].to(x.device)
         output = in_batches(self._network, self.batch_size, seen, timesteps, *conditions)
@@ -143,8 +143,7 @@ class Native:
         """Pure noise as the network is shown it, and its timesteps."""
         index = torch.zeros(len(noise), dtype=torch.long)
         x = noise.to(device, torch.float32) * self.schedule.init
-        seen = self.schedule.scaled(x, index).to(self.network.dtype)
-        return seen, self.schedule.timesteps[index].to(device)
+        return self.schedule.scaled(x, index), self.schedule.timesteps[index].to(device)
 
     def _encoded(self, prompt: str) -> tuple[Tensor, ...]:
         """What the network reads of a prompt, encoded once."""

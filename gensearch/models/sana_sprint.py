@@ -45,7 +45,8 @@ class SanaSprint(Native):
     ) -> None:
         """Read the pipeline's schedule; the pipeline itself is left as it is.
 
-        Raises ValueError for an unfit option and for pictures that are no multiple of the latents' scale.
+        Raises ValueError for an unfit option, for pictures that are no multiple of the latents' scale, and for
+        schedulers other than SCM.
         """
         self.pipeline = pipeline
         self.name = name or label(pipeline)
@@ -77,7 +78,7 @@ class SanaSprint(Native):
     def _network(self, x: Tensor, t: Tensor, *conditions: Tensor) -> Tensor:
         """One physical batch of trigonometric velocities."""
         text, mask = (condition[:, 0] for condition in conditions)
-        shown, s = as_flow(x.float(), t)
+        shown, s = as_flow(x, t)
         said = self._ask(self.network, shown, s, text, mask)
         (s,) = kernels.rows(x, s)
         return ((1 - 2 * s) * shown + (1 - 2 * s + 2 * s**2) * said) / (s**2 + (1 - s) ** 2) ** 0.5
@@ -119,7 +120,12 @@ def as_flow(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def read_trigflow(pipeline: Any, num_steps: int) -> TrigFlow:
-    """The angles that the pipeline steps through; the scheduler is left as it is."""
+    """The angles that the pipeline steps through; the scheduler is left as it is.
+
+    Raises ValueError for schedulers that know no angles.
+    """
     own = copy.deepcopy(pipeline.scheduler)
+    if "SCMScheduler" not in {kind.__name__ for kind in type(own).__mro__}:
+        raise ValueError(f"{type(own).__name__} has no native consistency step; use adapter='probed'")
     own.set_timesteps(num_steps, **({} if num_steps == 2 else {"intermediate_timesteps": None}))
     return TrigFlow(own.timesteps.cpu())

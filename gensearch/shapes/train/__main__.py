@@ -1,6 +1,7 @@
 """Train an embedded model from its recipe: python -m gensearch.shapes.train configs/shapes/sd.yaml --out runs/shapes.
 
-Recipes read each other's results from the same --out folder, in the order vae, sd, turbo; the CLIP models stand alone.
+Recipes read each other's results from the same --out folder, in the order vae, sd, turbo, turbo_dmd; the CLIP models
+stand alone.
 A run that was killed goes on from its last checkpoint when the same command is given again.
 """
 
