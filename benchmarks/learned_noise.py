@@ -22,12 +22,13 @@ import torch
 from torch import Tensor
 
 from gensearch import registry
+from gensearch.nats import best_of_n_nats, shift_nats
 from gensearch.noise import derive, randn
 from gensearch.sampling import generate
 from gensearch.shapes import world
 from hypernoise.artefact import HyperNoise
 from hypernoise.network import trainable
-from hypernoise.objective import best_of_n_nats, divergence, shift_nats
+from hypernoise.objective import divergence
 
 GAINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 

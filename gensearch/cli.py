@@ -1,4 +1,4 @@
-"""The command line: `gensearch generate | evaluate | list | replay`.
+"""The command line: `gensearch generate | evaluate | train | list | replay`.
 
 Exit codes: 0 done, 1 failed (or a replay gave other pixels), 2 a wrong request, 130 interrupted.
 """

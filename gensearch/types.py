@@ -109,7 +109,7 @@ class Lookable(Model, Protocol):
     last_layer: str  # the submodule of `network` that its output comes from
 
     @property
-    def pure(self) -> float: ...  # the timestep of pure noise, as the network is told
+    def pure(self) -> float: ...  # the timestep of pure noise, in the units of its schedule
 
     @property
     def guidance(self) -> float: ...  # the guidance scale in effect, 0 without

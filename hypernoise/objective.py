@@ -13,12 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gensearch.nats import shift_nats
+
 Map = Callable[[Tensor], Tensor]  # residual f, [b, *shape] -> [b, *shape], each row on its own
-
-
-def shift_nats(residual: Tensor) -> Tensor:
-    """1/2 |f|^2 of each row, [b, *shape] -> [b]: exact where f is a constant, half the truth where J is symmetric."""
-    return residual.flatten(1).square().sum(1) / 2
 
 
 def divergence(residual: Map, noise: Tensor, *, order: int, probes: int = 1, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -65,11 +62,6 @@ def exact_nats(residual: Map, noise: Tensor) -> Tensor:
         one = torch.eye(x.numel(), dtype=x.dtype, device=x.device)
         rows.append(jacobian.trace() - torch.linalg.slogdet(one + jacobian).logabsdet)
     return shift_nats(residual(noise)) + torch.stack(rows)
-
-
-def best_of_n_nats(n: int) -> float:
-    """The most that best-of-n moves the law of samples away from the generator's: ln n - (n - 1) / n."""
-    return math.log(n) - (n - 1) / n
 
 
 @dataclass(frozen=True)

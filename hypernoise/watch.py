@@ -10,12 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gensearch.nats import shift_nats
 from gensearch.noise import derive, randn
 from gensearch.sampling import generate
 from gensearch.types import Model, Noise, Recipe
 from hypernoise.artefact import HyperNoise
 from hypernoise.form import lookable
-from hypernoise.objective import divergence, shift_nats
+from hypernoise.objective import divergence
 from verifiers.types import Media, Verifier
 
 SPOT = 8  # rows for the second-order divergence, which differentiates twice

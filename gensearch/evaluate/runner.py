@@ -25,6 +25,7 @@ from gensearch.evaluate.plan import Plan
 from gensearch.files import append_line, owned, write_atomic
 from gensearch.images import encode, to_pixels
 from gensearch.models.fingerprint import module_hash
+from gensearch.nats import spent_nats
 from gensearch.noise import derive
 from gensearch.pipeline import SearchPipeline
 from gensearch.record import number
@@ -135,6 +136,7 @@ class Bench:
             **self.opinions(prompt, found),
             "score": number(found.best.score),
             "recipe": found.best.recipe,
+            "nats": number(spent_nats(found.best.recipe, found.lineage, pipeline.model.noise_shape)),
             "spent": found.ledger.spent._asdict(),
             "padding": found.ledger.padding._asdict(),
             "unscored": found.unscored,

@@ -90,6 +90,7 @@ def account(rows: Sequence[Record]) -> dict[str, Any]:
         "prompts": shares.prompts,
         "spent": spent,
         "padding": padding,
+        "nats": sum(row.get("nats") or 0.0 for row in rows),  # records of before they were kept have none
         "unscored": sum(row["unscored"] for row in rows),
         "seconds": round(sum(row["seconds"] for row in rows), 3),
     }
@@ -128,7 +129,7 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     called = {name: f"{summary['guide']} (guide)" if name == GUIDE else f"{name} (hold-out)" for name in others}
     tags = list(next(iter(summary["methods"].values()))["scores"][judge]["tags"])
     header = ["method", *tags, "overall", "gain", *called.values()]
-    header += ["work", "scored", "seconds"]
+    header += ["nats", "work", "scored", "seconds"]
     rows = []
     for name, method in summary["methods"].items():
         scores, base = method["scores"], name == summary["baseline"]
@@ -137,7 +138,7 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
         row.append("baseline" if base else limits(scores[judge]["gain"]))
         row += [reported(scores[name], base) for name in others]
         spent = Cost(**method["spent"])
-        row += [f"{total / summary['pairs']:.1f}" for total in (spent.work, spent.scored)]
+        row += [f"{total / summary['pairs']:.1f}" for total in (method["nats"], spent.work, spent.scored)]
         rows.append([*row, f"{method['seconds'] / summary['pairs']:.2f}"])
     return header, rows
 
@@ -163,7 +164,8 @@ def caption(summary: Summary) -> str:
         f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, judged by {summary['judge']}. "
         f"Overall is the unweighted mean of the tags; gain is over {summary['baseline']}, with a paired "
         f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
-        "Costs are per picture; work counts network passes, a backward one as two."
+        "Costs are per picture: nats say how far the law of samples moves, work counts network passes, a backward one as "
+        "two."
     )
     if any(method["oracle"] for method in summary["methods"].values()):
         text += " An oracle searched with the judge itself: a ceiling, not evidence."

@@ -30,6 +30,7 @@ def record(method: str, pair: int, correct: float | None) -> dict:
         "holdout": {"other": None if pair == 3 else 0.125 * pair + (0.5 if method == "better" else 0)},
         "spent": {"nfe": 4 if method == "better" else 1, "scored": 2},
         "padding": {"nfe": 0, "scored": 6},
+        "nats": 0.5 if method == "better" else 0.0,
         "unscored": int(pair == 8),
         "seconds": 0.25,
     }
@@ -125,13 +126,14 @@ def test_the_table_as_it_is_printed():
     plan, records = evaluation()
     text = markdown(summarise(plan, "judge", records, resamples=200))
     assert text.splitlines()[:5] == [
-        "| method | one | two | overall | gain | other (hold-out) | shapes/clip (guide) | work | scored | seconds |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| base | 0.25 | 0.33 | 0.292 | baseline | 0.484 | 0.250 | 1.0 | 2.0 | 0.25 |",
+        "| method | one | two | overall | gain | other (hold-out) | shapes/clip (guide)"
+        " | nats | work | scored | seconds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| base | 0.25 | 0.33 | 0.292 | baseline | 0.484 | 0.250 | 0.0 | 1.0 | 2.0 | 0.25 |",
         "| better (oracle) | 0.75 | 0.50 | 0.625 | +0.333 [+0.250, +0.500]"
-        " | 0.984, +0.500 [+0.500, +0.500] | 0.750, +0.500 [+0.500, +0.500] | 4.0 | 2.0 | 0.25 |",
+        " | 0.984, +0.500 [+0.500, +0.500] | 0.750, +0.500 [+0.500, +0.500] | 0.5 | 4.0 | 2.0 | 0.25 |",
         "| same | 0.25 | 0.33 | 0.292 | +0.000 [+0.000, +0.000] | 0.484, +0.000 [+0.000, +0.000]"
-        " | 0.250, +0.000 [+0.000, +0.000] | 1.0 | 2.0 | 0.25 |",
+        " | 0.250, +0.000 [+0.000, +0.000] | 0.0 | 1.0 | 2.0 | 0.25 |",
     ]
     assert "a ceiling, not evidence" in text
 

@@ -7,13 +7,12 @@ import math
 import pytest
 import torch
 
+from gensearch.nats import best_of_n_nats, shift_nats
 from hypernoise.objective import (
     Temperature,
-    best_of_n_nats,
     divergence,
     dual_ascent,
     exact_nats,
-    shift_nats,
 )
 
 D = 12

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from gensearch.models.toy import GaussianTurbo
+from gensearch.nats import best_of_n_nats, shift_nats, spent_nats
+from gensearch.noise import exact, randn
+from gensearch.run import run
+from gensearch.search import SEARCHES
+from gensearch.testing.verifiers import LinearScore
+
+SHAPE = (1, 4, 4)
+
+
+def test_a_shift_costs_half_its_square():
+    assert shift_nats(torch.tensor([[3.0, 4.0], [0.0, 1.0]])).tolist() == [12.5, 0.5]
+
+
+@pytest.mark.parametrize(("n", "nats"), [(1, 0.0), (2, math.log(2) - 0.5), (50, math.log(50) - 0.98)])
+def test_a_choice_among_n(n, nats):
+    assert best_of_n_nats(n) == pytest.approx(nats)
+
+
+def test_best_of_n_is_paid_by_its_starts_and_gradients_by_their_shift():
+    model, judge = GaussianTurbo(SHAPE), LinearScore(randn([4], SHAPE)[0])
+    best = run(SEARCHES["best_of_n"], model, judge, "a star", n=7)
+    assert spent_nats(best.best.recipe, best.lineage, SHAPE) == pytest.approx(best_of_n_nats(7))
+    climbed = run(SEARCHES["reno"], model, judge, "a star", iterations=4, seed=3)
+    end = randn([3], SHAPE) + 0.5
+    recipe = (("gaussian", 3), exact(end))
+    assert spent_nats(recipe, climbed.lineage, SHAPE) == pytest.approx(16 * 0.125, rel=1e-5)
+    assert spent_nats(climbed.best.recipe, climbed.lineage, SHAPE) > 0
