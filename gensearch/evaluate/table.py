@@ -164,8 +164,8 @@ def caption(summary: Summary) -> str:
         f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, judged by {summary['judge']}. "
         f"Overall is the unweighted mean of the tags; gain is over {summary['baseline']}, with a paired "
         f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
-        "Costs are per picture: nats say how far the law of samples moves, work counts network passes, a backward one as "
-        "two."
+        "Costs are per picture: nats say how far samples move from the model's law, work counts passes, a backward one "
+        "as two."
     )
     if any(method["oracle"] for method in summary["methods"].values()):
         text += " An oracle searched with the judge itself: a ceiling, not evidence."
