@@ -76,7 +76,8 @@ def controls(bench: Bench, proposal: HyperNoise) -> dict[str, Any]:
     """Gains of every judge with the own prompt, with another prompt, and over a sweep of the gain."""
     plain, before = bench.judged(bench.noise)
     f = bench.moved(proposal.network, bench.texts)
-    turned = bench.texts[bench.seeds :] + bench.texts[: bench.seeds]
+    away = bench.seeds * (len(bench.prompts) // 2)  # neighbours in the benchmark are alike
+    turned = bench.texts[away:] + bench.texts[:away]
     media, own = bench.judged(bench.noise + f)
     _, other = bench.judged(bench.noise + bench.moved(proposal.network, turned))
     sweep = {gain: bench.judged(bench.noise + gain * f) for gain in GAINS}

@@ -28,7 +28,7 @@ class Panel(NamedTuple):
     reward: float  # with f
     gain: float  # over the same noises without f
     error: float  # standard error of the gain, over prompts
-    swap: float  # what is lost when f reads the next prompt: near the gain if f listens, near 0 if it does not
+    swap: float  # what is lost when f reads another prompt: near the gain if f listens, near 0 if it does not
     rms: float  # of f, per element
     nats: float  # |f|^2 / 2
     nats2: float  # the same with the second-order correction, on some rows
@@ -63,7 +63,8 @@ class Watch:
         texts = [proposal.manifest.template.replace("{prompt}", text) for text in self.texts]
         f = self.moved(proposal, texts)
         media, reward = self.judged(self.noise + f)
-        _, swapped = self.judged(self.noise + self.moved(proposal, texts[self.seeds :] + texts[: self.seeds]))
+        away = self.seeds * max(1, len(self.prompts) // 2)  # neighbours in a list of prompts tend to be alike
+        _, swapped = self.judged(self.noise + self.moved(proposal, texts[away:] + texts[:away]))
         base, before = self.plain
         gain = self.by_prompt(reward - before)
         return Panel(
