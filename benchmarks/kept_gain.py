@@ -59,8 +59,16 @@ def main() -> None:
     parser.add_argument("--base", default="base")
     args = parser.parse_args()
     methods, means = table(args.folder)
+    scores = {
+        m: found["scores"] for m, found in json.loads((args.folder / "summary.json").read_text())["methods"].items()
+    }
+    others = {method for method in methods if scores[method]["guide"]["overall"] is None}  # guided by something else
     shares = {
-        method: {judge: kept(of[method], of[args.base], of[args.of]) for judge, of in means.items()}
+        method: {
+            judge: kept(of[method], of[args.base], of[args.of])
+            for judge, of in means.items()
+            if judge != "guide" or method not in others
+        }
         for method in methods
         if method != args.base
     }

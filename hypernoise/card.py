@@ -20,6 +20,7 @@ starts from x0 + f(x0, prompt) instead of plain noise x0 (HyperNoise, arXiv:2508
 
 ```python
 from gensearch import SearchPipeline
+
 pipe = SearchPipeline.from_pretrained("{base}", propose="PATH OR REPOSITORY OF THIS FOLDER", compute=2)
 ```
 
