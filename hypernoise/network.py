@@ -146,6 +146,30 @@ def add_lora(network: nn.Module, rank: int, scaling: float) -> nn.Module:
     return adapted
 
 
+def fold(network: nn.Module) -> nn.Module:
+    """A LowRank or Difference whose LoRA lies in weights of its own: as fast as the generator, and as large once more.
+
+    For inference; other networks are returned as they are.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    if not isinstance(network, LowRank | Difference):
+        return network
+    whole: Any = shared_copy(network.network)
+    for name, layer in list(whole.named_modules()):
+        if isinstance(layer, LoraLayer):
+            base: Any = layer.base_layer
+            plain = copy.copy(base)
+            plain._parameters = dict(base._parameters)
+            weight = base.weight.float() + layer.get_delta_weight("default").float()
+            plain.weight = nn.Parameter(weight.to(base.weight.dtype), requires_grad=False)
+            parent, _, leaf = name.rpartition(".")
+            setattr(whole.get_submodule(parent), leaf, plain)
+    folded = copy.copy(network)
+    folded._modules = {**network._modules, "network": whole}
+    return folded.eval()
+
+
 def suits(layer: nn.Module) -> bool:
     """Whether a layer takes LoRA."""
     return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)

@@ -18,6 +18,7 @@ from gensearch.noise import gaussian, randn, remake
 from gensearch.run import run
 from gensearch.sampling import generate
 from gensearch.search import SEARCHES
+from gensearch.testing.witness import weights_of
 from hypernoise.artefact import MANIFEST, WEIGHTS, HyperNoise, base_hashes, describe
 from hypernoise.form import DifferenceForm, Form, LowRankForm, TokensForm, build
 from hypernoise.network import trainable
@@ -87,6 +88,23 @@ def test_a_fresh_process_reads_the_same_bits_from_disk(tmp_path, form):
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, timeout=100)
     assert torch.equal(load_file(tmp_path / "there.safetensors")["noise"], learned(model, PROMPTS, SEEDS))
     assert "1 trained weights" not in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.kind)
+def test_folded_it_says_the_same_without_adapters_and_saves_the_same(tmp_path, family, form):
+    model = generator(family)
+    before = weights_of({"unet": model.pipeline.unet})
+    learned = proposal(model, form)
+    quick = learned.folded()
+    noise = learned(model, PROMPTS, SEEDS)
+    assert not torch.equal(noise, gaussian(model, PROMPTS, SEEDS))
+    assert torch.allclose(quick(model, PROMPTS, SEEDS), noise, atol=1e-5)
+    assert not any("lora" in name for name, _ in quick.quick.named_parameters())
+    for name, one in (("a", learned), ("b", quick)):
+        one.save_pretrained(tmp_path / name)
+    assert (tmp_path / "a" / WEIGHTS).read_bytes() == (tmp_path / "b" / WEIGHTS).read_bytes()
+    assert weights_of({"unet": model.pipeline.unet}) == before
 
 
 @pytest.fixture
