@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,8 +159,6 @@ class Trainer:
 
     def synced(self, last: bool) -> Any:
         """Gradients are summed over processes once for each update, with its last piece."""
-        from contextlib import nullcontext
-
         return nullcontext() if last else self.accelerator.no_sync(self.wrapped)
 
     def save(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gensearch.models.black_box import label
-from gensearch.models.native import Native, multiple
+from gensearch.models.native import Native, call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, checked
 from gensearch.models.schedules import Flow
 from gensearch.types import Noise
@@ -49,11 +48,7 @@ class Flux(Native):
         """
         self.pipeline = pipeline
         self.name = name or label(pipeline)
-        call = inspect.signature(pipeline.__call__).parameters
-        given = {"steps": steps, "guidance_scale": guidance_scale, "max_sequence_length": max_sequence_length}
-        known = {"steps": call["num_inference_steps"].default}
-        known |= {key: call[key].default for key in ("guidance_scale", "max_sequence_length")}
-        self.settings = {key: known[key] if value is None else value for key, value in given.items()}
+        self.settings = call_settings(pipeline, steps, guidance_scale, max_sequence_length)
         side = pipeline.default_sample_size * pipeline.vae_scale_factor
         self.size = multiple((height or side, width or side), PATCH * pipeline.vae_scale_factor)
         tall, wide = (edge // pipeline.vae_scale_factor for edge in self.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -162,6 +163,19 @@ class Native:
     @cached_property
     def _hashes(self) -> dict[str, str]:
         return component_hashes(self.pipeline)
+
+
+def call_settings(
+    pipeline: Any, steps: int | None, guidance_scale: float | None, max_sequence_length: int | None
+) -> dict[str, Any]:
+    """The settings that are given, and those of the pipeline's own call for the others."""
+    call = inspect.signature(pipeline.__call__).parameters
+    given = {
+        "steps": ("num_inference_steps", steps),
+        "guidance_scale": ("guidance_scale", guidance_scale),
+        "max_sequence_length": ("max_sequence_length", max_sequence_length),
+    }
+    return {key: call[name].default if value is None else value for key, (name, value) in given.items()}
 
 
 def multiple(size: tuple[int, int], factor: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gensearch import steps as kernels
 from gensearch.models.black_box import label
-from gensearch.models.native import Native, multiple
+from gensearch.models.native import Native, call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, checked
 from gensearch.models.schedules import TrigFlow
 from gensearch.types import Noise
@@ -50,11 +50,8 @@ class SanaSprint(Native):
         """
         self.pipeline = pipeline
         self.name = name or label(pipeline)
+        self.settings = call_settings(pipeline, steps, guidance_scale, max_sequence_length)
         call = inspect.signature(pipeline.__call__).parameters
-        given = {"steps": steps, "guidance_scale": guidance_scale, "max_sequence_length": max_sequence_length}
-        known = {"steps": call["num_inference_steps"].default}
-        known |= {key: call[key].default for key in ("guidance_scale", "max_sequence_length")}
-        self.settings = {key: known[key] if value is None else value for key, value in given.items()}
         told = call["complex_human_instruction"].default
         self.settings["complex_human_instruction"] = (
             told if complex_human_instruction == "default" else complex_human_instruction
