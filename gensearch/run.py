@@ -50,9 +50,10 @@ def stream(
     if compute is not None:
         limits["work"] = min(int(compute * price(model).work), limits.get("work", 2**62))
     ledger = Ledger(limits)
-    if propose := knobs.get("propose"):
+    propose = knobs.get("propose", gaussian)
+    if propose is not gaussian:  # plain noise stays itself: recipes name its seeds
         knobs["propose"] = MeteredProposal(propose, ledger)
-    unit = price(model, verifier, *([select] if select else []), propose=propose or gaussian)
+    unit = price(model, verifier, *([select] if select else []), propose=propose)
     endless = open_ended(search)
     if endless and all(knobs.get(name) is None for name in endless) and ledger.affords(unit) == float("inf"):
         raise ValueError(f"{search.__name__} would never stop: give compute, a limit or {' or '.join(endless)}")

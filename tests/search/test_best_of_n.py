@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gensearch.models.toy import GaussianTurbo
-from gensearch.noise import Rng
+from gensearch.noise import Rng, gaussian, randn
 from gensearch.run import run, stream
 from gensearch.search.best_of_n import best_of_n
 from gensearch.testing.verifiers import LinearScore
@@ -98,3 +98,10 @@ def test_a_proposal_replaces_the_noise():
     judge = LinearScore(torch.ones(1, 1, 1))
     best = run(best_of_n, model, judge, "a star", n=2, propose=far_out).best
     assert best.score == pytest.approx(3 + float(model.condition("a star")), abs=1e-5)
+
+
+def test_plain_noise_that_is_asked_for_by_name_is_known_by_its_seeds():
+    model = GaussianTurbo((1, 4, 4))
+    judge = LinearScore(randn([4], (1, 4, 4))[0])
+    asked, usual = (run(best_of_n, model, judge, "a star", n=2, **given) for given in ({"propose": gaussian}, {}))
+    assert [node.recipe for node in asked.lineage] == [node.recipe for node in usual.lineage]
