@@ -17,14 +17,15 @@ class Cost(NamedTuple):
     scored: int = 0
     tokens: int = 0  # token row-steps of autoregressive models
     proposed: int = 0  # passes of a proposal's own network
+    prefills: int = 0  # contexts that were read, each row of guidance by itself
 
     @property
     def work(self) -> int:
         """What searches of all kinds compare by: denoiser passes, a backward one counted as two forward ones.
 
-        A pass of a proposal's network counts as one, however small it is.
+        A pass of a proposal's network counts as one, however small it is. For token models it is token row-steps.
         """
-        return self.nfe + 2 * self.backward + self.proposed
+        return self.nfe + 2 * self.backward + self.proposed + self.tokens
 
     def plus(self, other: Cost) -> Cost:
         """The sum, column by column."""

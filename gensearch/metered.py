@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from functools import reduce
+from typing import Any, TypeVar, cast
 
 import torch
 
 from gensearch.ledger import Cost, Ledger
-from gensearch.sampling import fee
-from gensearch.types import Model, Noise, Proposal, State, cat
+from gensearch.sampling import fee, step_costs
+from gensearch.types import Model, Noise, Proposal, State, TokenModel, cat
 from verifiers.ensemble import leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -20,11 +21,12 @@ class MeteredModel:
     """A model whose every network pass goes through a ledger, one physical batch at a time.
 
     A call that does not fit raises BudgetSpent and does nothing. Each batch is booked when it is done, so the account
-    is right wherever an exception strikes.
+    is right wherever an exception strikes. A token model books each of its passes itself.
     """
 
     def __init__(self, model: Model, ledger: Ledger) -> None:
-        self._model = model
+        self._books = "tokens" in model.verbs
+        self._model: Any = cast(TokenModel, model).booked(ledger.charge) if self._books else model
         self._ledger = ledger
 
     def __getattr__(self, name: str) -> Any:
@@ -32,22 +34,22 @@ class MeteredModel:
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """One network step for every row."""
-        return self._step("starting", len(prompts), lambda rows: self._model.start(prompts[rows], noise[rows]))
+        return self._step("starting", [0] * len(prompts), lambda rows: self._model.start(prompts[rows], noise[rows]))
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
         """One more network step for every row."""
         part = _part(state)
         return self._step(
             "advancing",
-            len(state),
+            state.step.clamp(max=state.num_steps - 1).tolist(),
             lambda rows: self._model.advance(part(rows), None if noise is None else noise[rows]),
         )
 
     def rewind(self, state: State, step: torch.Tensor, noise: Noise) -> State:
         """One network step at an earlier, noisier point for every row."""
         part = _part(state)
-        model: Any = self._model  # that it is Rewindable is for the search to know
-        return self._step("rewinding", len(state), lambda rows: model.rewind(part(rows), step[rows], noise[rows]))
+        steps = [0] * len(state)
+        return self._step("rewinding", steps, lambda rows: self._model.rewind(part(rows), step[rows], noise[rows]))
 
     def render(self, state: State) -> Media:
         """Decode every row."""
@@ -56,8 +58,16 @@ class MeteredModel:
             self._batches("decoding", len(state), Cost(decoded=1), lambda rows: self._model.render(part(rows)))
         )
 
-    def _step(self, verb: str, rows: int, work: Callable[[slice], State]) -> State:
-        return cat(self._batches(verb, rows, Cost(nfe=self._model.nfe_per_step), work))
+    def tilted(self, temperature: float, shift: torch.Tensor) -> MeteredModel:
+        """The same account for the model with other image logits."""
+        return MeteredModel(self._model.tilted(temperature, shift), self._ledger)
+
+    def _step(self, verb: str, steps: Sequence[int], work: Callable[[slice], State]) -> State:
+        costs = step_costs(self._model)
+        most = reduce(Cost.plus, [costs[step] for step in steps])
+        self._ledger.require(f"{verb} {len(steps)} samples", most)
+        unit = Cost() if self._books else costs[0]
+        return cat(self._batches(verb, len(steps), unit, work))
 
     def _batches(self, verb: str, rows: int, unit: Cost, work: Callable[[slice], T]) -> list[T]:
         self._ledger.require(f"{verb} {rows} samples", unit.times(rows))

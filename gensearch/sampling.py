@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 
 from gensearch.ledger import Cost
 from gensearch.noise import gaussian, step_noise
-from gensearch.types import Model, Noise, Proposal, Recipe, Round
+from gensearch.types import Model, Noise, Proposal, Recipe, Round, State
 from verifiers.ensemble import leaves
-from verifiers.types import Media, Verifier
+from verifiers.types import Media, Scores, Verifier
 
 
 def generate(
@@ -53,10 +54,38 @@ def attempt(
     return Round(media, verifier(media, prompts), tuple(recipes), tuple(ids), tuple(parents))
 
 
+@torch.no_grad()
+def roll(model: Model, verifier: Verifier, prompt: str, noise: Noise) -> tuple[State, Media, Scores]:
+    """The finished states of token models from every row of noise, their pictures and scores, without gradients."""
+    prompts = [prompt] * len(noise)
+    state = model.start(prompts, noise)
+    for _ in range(1, model.num_steps):
+        state = model.advance(state)
+    media = model.render(state)
+    return state, media, verifier(media, prompts)
+
+
+def require_tokens(model: Model, search: str) -> None:
+    """Raise ValueError for a model that does not draw tokens."""
+    if "tokens" not in model.verbs:
+        raise ValueError(
+            f"{search} moves the tokens of a picture, and {model.name} has none; take a Janus, or best_of_n"
+        )
+
+
 def price(model: Model, *verifiers: Verifier, propose: Proposal = gaussian) -> Cost:
-    """What one sample of proposed noise costs, asked of each single judge of some verifiers, or of one by default."""
+    """What one sample of proposed noise costs, asked of each single judge of some verifiers, or of one by default.
+
+    For token models, whose plans end when they like, at most so much.
+    """
     scored = sum(len(leaves(verifier)) for verifier in verifiers) if verifiers else 1
-    return Cost(nfe=model.num_steps * model.nfe_per_step, decoded=1, scored=scored).plus(fee(propose))
+    steps = reduce(Cost.plus, step_costs(model))
+    return steps.plus(Cost(decoded=1, scored=scored)).plus(fee(propose))
+
+
+def step_costs(model: Model) -> Sequence[Cost]:
+    """At most what one sample costs in each step: the same for all of them, but for token models."""
+    return getattr(model, "step_costs", (Cost(nfe=model.nfe_per_step),) * model.num_steps)
 
 
 def fee(propose: Proposal) -> Cost:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -73,13 +73,14 @@ class Model(Protocol):
     Adapters leave gradient mode to the caller. `verbs` names the optional methods that it offers:
     "rewind" (forward kernel to a noisier step) and "transition" (mean and std of the next reverse step). "branch"
     says that `start` takes any number of rows, and that rows of a state may be copied, dropped and joined with rows at
-    other steps; "gradient" that gradients pass from media to noise; "look" that it is Lookable.
+    other steps; "gradient" that gradients pass from media to noise; "look" that it is Lookable; "tokens" that it is a
+    TokenModel.
     """
 
     name: str
     noise_shape: tuple[int, ...]  # one sample, without the batch
     num_steps: int
-    nfe_per_step: int  # denoiser forwards per sample and step; 2 with guidance
+    nfe_per_step: int  # denoiser forwards per sample and step; 2 with guidance, 0 for token models
     batch_size: int  # fixed physical batch of every network call; short batches are padded
     stochastic: bool  # whether `advance` reads its noise
     verbs: frozenset[str]
@@ -120,6 +121,44 @@ class Lookable(Model, Protocol):
     def conditions(self, prompts: Sequence[str]) -> tuple[Tensor, ...]: ...  # [b, *]; text [b, length, width] first
 
     def look(self, network: torch.nn.Module, noise: Noise, *conditions: Tensor) -> Tensor: ...  # fp32 [b, *noise_shape]
+
+
+Side = Literal["text", "image"]
+
+
+class Trace(NamedTuple):
+    """What a token model decided and why: tokens, and the states that its heads chose them by."""
+
+    text: Tensor  # [b, t] int64, after a plan's end the end again
+    text_states: Tensor  # [b, t, 1, width], zero after the end
+    lengths: Tensor  # [b] tokens of the plan with its end
+    image: Tensor  # [b, n] int64, -1 where nothing is drawn yet
+    image_states: Tensor  # [b, n, rows, width], rows of guidance
+
+
+class TokenModel(Model, Protocol):
+    """A model with the verb "tokens": it writes a plan in words, then image tokens, in `num_steps` blocks.
+
+    Its noise [text_length + image_length] is that of gensearch.gumbel. `step_costs` bound what one sample costs in each
+    step; what passes really took goes to `book`, which `booked` replaces.
+    """
+
+    text_length: int
+    image_length: int
+    greedy: bool  # whether plans are the likeliest words
+    step_costs: tuple[Cost, ...]
+
+    def booked(self, book: Callable[[Cost, Cost], None]) -> TokenModel: ...
+
+    def trace(self, state: State) -> Trace: ...
+
+    def logits(self, side: Side, hidden: Tensor) -> Tensor: ...  # [*, rows, width] -> [*, vocabulary], differentiable
+
+    def choose(self, side: Side, hidden: Tensor, noise: Noise) -> Tensor: ...  # the first [b, k] tokens of a side
+
+    def branch(self, state: State, noise: Noise) -> State: ...  # go on from what is drawn by other noise
+
+    def tilted(self, temperature: float, shift: Tensor) -> TokenModel: ...  # image logits become (logits + shift) / T
 
 
 class Transition(NamedTuple):

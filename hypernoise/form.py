@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import nn
 
 from gensearch.types import Lookable, Model
-from hypernoise.network import Difference, LowRank, Tokens
+from hypernoise.network import Difference, Lowpass, LowRank, Tokens
 
 
 class Strict(BaseModel):
@@ -19,11 +19,15 @@ class Strict(BaseModel):
 
 
 class LowRankForm(Strict):
-    """LoRA on the generator itself, its last layer silenced (HyperNoise, arXiv:2508.09968). One more pass."""
+    """LoRA on the generator itself, its last layer silenced (HyperNoise, arXiv:2508.09968). One more pass.
+
+    With a `grid` it moves the lowest frequencies only: the subspace form, for few ranks.
+    """
 
     kind: Literal["low_rank"] = "low_rank"
     rank: PositiveInt = 128
     scaling: PositiveFloat = 2.0  # of what LoRA adds; peft's alpha is scaling * rank
+    grid: PositiveInt | None = None  # how many frequencies along each side it moves; None: all of them
     passes: ClassVar[int] = 1
 
 
@@ -69,8 +73,9 @@ def build(form: Form, model: Model, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # noqa: TID251 - layers draw their own first weights
         if isinstance(form, LowRankForm):
+            only = Lowpass(form.grid, *base.noise_shape[-2:]) if form.grid else None
             network: nn.Module = LowRank(
-                base.network, base.look, rank=form.rank, scaling=form.scaling, last=base.last_layer
+                base.network, base.look, rank=form.rank, scaling=form.scaling, last=base.last_layer, only=only
             )
         elif isinstance(form, DifferenceForm):
             network = Difference(base.network, base.look, rank=form.rank, scaling=form.scaling)

@@ -22,18 +22,30 @@ class LowRank(nn.Module):
 
     HyperNoise, Eyring et al. 2025, arXiv:2508.09968. `look` calls a network of the generator's kind on pure noise.
     The base weights are shared with the generator, and frozen; the generator itself has no adapter to toggle.
+    `only` keeps the low frequencies of what it says: the subspace form, which needs few ranks.
     """
 
-    def __init__(self, network: nn.Module, look: Look, *, rank: int = 128, scaling: float = 2.0, last: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        look: Look,
+        *,
+        rank: int = 128,
+        scaling: float = 2.0,
+        last: str,
+        only: Lowpass | None = None,
+    ) -> None:
         super().__init__()
         adapted = shared_copy(network)
         silence(adapted, last)
         self.network = add_lora(adapted, rank, scaling)
         self.look = look
+        self.only = only
 
     def forward(self, noise: Tensor, *conditions: Tensor) -> Tensor:
         """[b, c, h, w]."""
-        return self.look(self.network, noise, *conditions)
+        said = self.look(self.network, noise, *conditions)
+        return self.only.back(self.only(said)) if self.only else said
 
 
 class Difference(nn.Module):
@@ -72,13 +84,8 @@ class Tokens(nn.Module):
     ) -> None:
         """Raises ValueError for a grid that is larger than the noise."""
         super().__init__()
-        self.rows: Tensor
-        self.columns: Tensor
         channels, height, breadth = shape
-        if not 1 <= grid <= min(height, breadth):
-            raise ValueError(f"grid {grid} does not fit noise of {height}x{breadth}; take 1 to {min(height, breadth)}")
-        self.register_buffer("rows", lowpass(grid, height), persistent=False)
-        self.register_buffer("columns", lowpass(grid, breadth), persistent=False)
+        self.lowpass = Lowpass(grid, height, breadth)
         self.enter = nn.Linear(channels, width)
         self.place = nn.Parameter(torch.randn(grid * grid, width, generator=torch.Generator().manual_seed(0)) * 0.02)
         self.read = nn.Linear(text_width, width)
@@ -90,10 +97,32 @@ class Tokens(nn.Module):
 
     def forward(self, noise: Tensor, text: Tensor, *others: Tensor) -> Tensor:
         """[b, c, h, w]; pooled text and masks are not read."""
-        low = self.rows @ noise @ self.columns.T
+        low = self.lowpass(noise)
         tokens = self.enter(low.flatten(2).mT) + self.place
         added = self.leave(self.layers(tokens, self.read(text))).mT.view_as(low)
-        return self.rows.T @ added @ self.columns
+        return self.lowpass.back(added)
+
+
+class Lowpass(nn.Module):
+    """The `grid` x `grid` lowest frequencies of [b, c, h, w] by an orthonormal map, and the way back."""
+
+    def __init__(self, grid: int, height: int, breadth: int) -> None:
+        """Raises ValueError for a grid that is larger than the noise."""
+        super().__init__()
+        self.rows: Tensor
+        self.columns: Tensor
+        if not 1 <= grid <= min(height, breadth):
+            raise ValueError(f"grid {grid} does not fit noise of {height}x{breadth}; take 1 to {min(height, breadth)}")
+        self.register_buffer("rows", lowpass(grid, height), persistent=False)
+        self.register_buffer("columns", lowpass(grid, breadth), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[b, c, grid, grid]."""
+        return self.rows.to(x) @ x @ self.columns.to(x).T
+
+    def back(self, low: Tensor) -> Tensor:
+        """[b, c, h, w]."""
+        return self.rows.to(low).T @ low @ self.columns.to(low)
 
 
 def lowpass(kept: int, size: int) -> Tensor:

@@ -22,6 +22,7 @@ NATIVE = {  # pipeline class -> module and class of the adapter that runs its ne
     "StableDiffusionXLPipeline": ("gensearch.models.stable_diffusion", "StableDiffusion"),
     "FluxPipeline": ("gensearch.models.flux", "Flux"),
     "SanaSprintPipeline": ("gensearch.models.sana_sprint", "SanaSprint"),
+    "JanusPipeline": ("gensearch.models.janus", "Janus"),
 }
 ADAPTERS = ("auto", "native", "probed", "black_box")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -149,7 +150,7 @@ def similar(source: str, known: Iterable[str]) -> str:
 
 def in_folder(folder: Path) -> Source:
     """A pipeline's folder with the settings that lie beside it."""
-    if not (folder / "model_index.json").is_file():
+    if not any((folder / name).is_file() for name in ("model_index.json", "config.json")):
         raise LoadError(f"{folder} holds no model_index.json; give the folder that `save_pretrained` wrote")
     try:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8")) if (folder / SETTINGS).is_file() else {}
@@ -161,9 +162,11 @@ def in_folder(folder: Path) -> Source:
 
 
 def pipeline_class(where: str) -> type[Any]:
-    """The diffusers class that a model_index.json names; raises LoadError for any other."""
+    """The diffusers class that a model_index.json names, or that of a Janus; raises LoadError for any other."""
     import diffusers
 
+    if kind := token_pipeline(where):
+        return kind
     name = diffusers.DiffusionPipeline.load_config(where)["_class_name"]
     kind = getattr(diffusers, name, None) if isinstance(name, str) else None
     if kind is None:
@@ -171,11 +174,34 @@ def pipeline_class(where: str) -> type[Any]:
     return kind
 
 
+def token_pipeline(where: str) -> type[Any] | None:
+    """The class for a model of transformers that draws; None for a pipeline of diffusers, or if there is nothing.
+
+    Raises LoadError for a model of transformers that does not draw.
+    """
+    from transformers import AutoConfig
+
+    if Path(where).is_dir() and (Path(where) / "model_index.json").is_file():
+        return None
+    try:
+        config = AutoConfig.from_pretrained(where, trust_remote_code=False)
+    except (OSError, ValueError):
+        return None
+    if config.model_type != "janus":
+        raise LoadError(f"it is a {config.model_type!r}, which does not draw by itself; models of this kind: janus")
+    from gensearch.models.janus import JanusPipeline
+
+    return JanusPipeline
+
+
 def read(kind: type[Any], source: Source, device: str, dtype: str | None) -> Any:
     """Load a pipeline, whole or not at all, and freeze its weights."""
     import torch
 
     number = getattr(torch, dtype or ("float32" if device == "cpu" else source.dtype))
+    if not hasattr(kind, "download"):  # it is in one piece
+        with quiet():
+            return kind.from_pretrained(source.where, dtype=number).to(device)
     safe = {"use_safetensors": True, "trust_remote_code": False}
     folder = source.where if Path(source.where).is_dir() else kind.download(source.where, **safe)
     with quiet():

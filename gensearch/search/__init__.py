@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from gensearch.search.best_of_n import best_of_n
+from gensearch.search.calibrated import calibrated
 from gensearch.search.dno import dno
+from gensearch.search.latent_noise import latent_noise
+from gensearch.search.milr import milr
+from gensearch.search.prefix import prefix
 from gensearch.search.reno import reno
+from gensearch.search.suffix_mcmc import suffix_mcmc
 from gensearch.search.unguided import unguided
 from gensearch.search.zero_order import zero_order
 from gensearch.types import Search
 
 SEARCHES: dict[str, Search] = {
     "best_of_n": best_of_n,
+    "calibrated": calibrated,
     "dno": dno,
+    "latent_noise": latent_noise,
+    "milr": milr,
+    "prefix": prefix,
     "reno": reno,
+    "suffix_mcmc": suffix_mcmc,
     "unguided": unguided,
     "zero_order": zero_order,
 }

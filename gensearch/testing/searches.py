@@ -54,7 +54,7 @@ class SearchLaws:
         with counting(networks) as seen:
             for progress in setting.stream(verifier=judge):
                 assert_booked(progress.ledger, networks, seen)
-        assert seen["nfe"] > 0
+        assert seen[setting.column] > 0
 
     def test_the_account_is_true_after_an_accident(self, setting: Setting) -> None:
         """The same when the verifier, or a network, fails in the middle."""
@@ -73,16 +73,16 @@ class SearchLaws:
 
     def test_never_more_than_the_limit(self, setting: Setting) -> None:
         """Whatever the limit, zero included, it holds or the search refuses."""
-        step = setting.model.nfe_per_step
-        unit = price(setting.model).nfe
-        tight = [{"nfe": n} for n in (0, 1, unit - 1, unit, unit + 1, 3 * unit + step, 7 * unit - 1, 11 * unit + 1)]
+        column, unit = setting.column, getattr(price(setting.model), setting.column)
+        step = unit // setting.model.num_steps
+        tight = [{column: n} for n in (0, 1, unit - 1, unit, unit + 1, 3 * unit + step, 7 * unit - 1, 11 * unit + 1)]
         tight += [
             {"decoded": 0},
             {"scored": 0},
             {"decoded": 5},
             {"scored": 1},
             {"scored": 6},
-            {"nfe": 9 * unit, "scored": 3},
+            {column: 9 * unit, "scored": 3},
         ]
         for limit in tight:
             with counting(setting.networks) as seen:
@@ -92,9 +92,9 @@ class SearchLaws:
                     rounds = []
             spent = rounds[-1].ledger.spent if rounds else Cost()
             padding = rounds[-1].ledger.padding if rounds else Cost()
-            for column, most in limit.items():
-                used = seen[column] - getattr(padding, column) if column in seen and rounds else getattr(spent, column)
-                assert used <= most, f"{used} {column} were used with a limit of {most}"
+            for name, most in limit.items():
+                used = seen[name] - getattr(padding, name) if name in seen and rounds else getattr(spent, name)
+                assert used <= most, f"{used} {name} were used with a limit of {most}"
             if 0 in limit.values():
                 assert not seen, "a network ran on an empty account"
 
@@ -122,7 +122,7 @@ class SearchLaws:
                 assert progress.base.id == seen[0][0]
         curve = rounds[-1].curve
         assert all(a.best <= b.best for a, b in zip(curve, curve[1:], strict=False)), "the curve falls"
-        assert all(a.spent.nfe <= b.spent.nfe for a, b in zip(curve, curve[1:], strict=False))
+        assert all(a.spent.work <= b.spent.work for a, b in zip(curve, curve[1:], strict=False))
         assert rounds[-1].best is not None
 
     def test_pictures_come_back_from_their_recipes(self, setting: Setting) -> None:
@@ -170,6 +170,7 @@ class SearchLaws:
         plain = setting.replay(setting.model, setting.prompt, (("gaussian", 23),))
         assert digest(outcome.best.media) == digest(plain), "one candidate is not the plain picture"
         assert outcome.ledger.spent.nfe == price(setting.model).nfe
+        assert outcome.ledger.spent.decoded == 1
 
     def test_the_selector_does_not_steer(self, setting: Setting) -> None:
         """Replacing the judge that selects changes the pick at most, never what is tried; a control refuses one."""
@@ -194,7 +195,7 @@ class SearchLaws:
         if setting.extends:
             assert finished(long)[: len(finished(short))] == finished(short), "a longer search tries other samples"
             assert long[-1].best.score >= short[-1].best.score
-        assert long[-1].ledger.spent.nfe > short[-1].ledger.spent.nfe
+        assert long[-1].ledger.spent.work > short[-1].ledger.spent.work
 
     def test_a_blind_judge_gains_nothing(self, setting: Setting) -> None:
         """Guided by noise, the winner's true quality is that of a plain sample, within 4 standard errors."""

@@ -46,7 +46,12 @@ class Setting:
     @property
     def networks(self) -> dict[str, nn.Module]:
         """The real modules by ledger column."""
-        return {"nfe": self.model.network, "decoded": self.model.decoder}
+        return {self.column: self.model.network, "decoded": self.model.decoder}
+
+    @property
+    def column(self) -> str:
+        """What the model's own network is booked under."""
+        return "tokens" if "tokens" in self.model.verbs else "nfe"
 
     def stream(self, **changes: Any) -> Iterator[Progress]:
         """Start the search; `changes` go to `stream`, or replace fields of this setting."""

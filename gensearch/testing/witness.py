@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random  # noqa: TID251  (disturbed on purpose)
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,8 +25,8 @@ class Failure(RuntimeError):
 def counting(networks: Mapping[str, nn.Module], fail_at: int | None = None) -> Iterator[Counter[str]]:
     """Count the rows that complete a forward pass of each module, by ledger column.
 
-    Modules under "nfe" are denoisers, under "decoded" decoders. The call number `fail_at` (0, 1, ... over all modules)
-    raises Failure instead of running.
+    Modules under "nfe" are denoisers, under "decoded" decoders, under "tokens" transformers, which count b * length.
+    The call number `fail_at` (0, 1, ... over all modules) raises Failure instead of running.
     """
     rows: Counter[str] = Counter()
     calls = [0]
@@ -37,7 +38,8 @@ def counting(networks: Mapping[str, nn.Module], fail_at: int | None = None) -> I
 
     def after(column: str) -> Any:
         def count(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            rows[column] += len(next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.ndim))
+            first = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.ndim)
+            rows[column] += math.prod(first.shape[:2]) if column == "tokens" else len(first)
 
         return count
 

@@ -25,7 +25,13 @@ from hypernoise.network import trainable
 from tests import tiny
 from verifiers.redness import Redness
 
-FORMS = [LowRankForm(rank=2), DifferenceForm(rank=2), TokensForm(width=8), TokensForm(grid=3, width=8)]
+FORMS = [
+    LowRankForm(rank=2),
+    LowRankForm(rank=1, grid=3),
+    DifferenceForm(rank=2),
+    TokensForm(width=8),
+    TokensForm(grid=3, width=8),
+]
 PROMPTS, SEEDS = ["a red star", "two dogs", "a cat"], [3, 1, 4]
 
 

@@ -1,0 +1,308 @@
+"""What unified token models share: first a plan in words, then image tokens, one at a time, as one Model.
+
+Noise is one number for each position, text first, as in gensearch.gumbel: it keys the chance of its position, or says
+the token itself. So a prefix that is kept, a suffix that is drawn again and tokens that a search decided on are all
+noise, and every recipe of noise replays them.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from gensearch.gumbel import given, pick, prefix, told
+from gensearch.ledger import Cost
+from gensearch.types import Noise, Side, State, Trace
+from verifiers.types import Media
+
+Book = Callable[[Cost, Cost], None]
+Context = tuple[tuple[int, ...], ...]  # token ids, one row or the rows of guidance, of equal length
+
+
+class Run(NamedTuple):
+    """What one physical batch goes on from."""
+
+    hidden: Tensor  # [b, rows, width], what the next token is chosen by
+    live: Any
+    noise: Noise  # [b, n], of the positions to come
+    first: int  # the position of the first of them on its side
+    kept: int  # how many of them the noise says itself
+    samples: int  # how many rows are samples; the others fill the batch
+    final: bool  # whether nothing is read after them
+
+
+class Tokens(ABC):
+    """A model that writes a plan and then draws image tokens, in `num_steps` blocks, with guidance or without.
+
+    Subclasses say how their network reads a context and is fed tokens, and what its heads say. Hidden states are those
+    that a head reads, [b, positions, rows, width], with one row for text and the rows of guidance for the image.
+    Contexts are padded on the left to a fixed length, and each is read by itself: once for all samples that share it.
+    """
+
+    verbs = frozenset({"branch", "tokens"})
+    name: str
+    stochastic = False
+    nfe_per_step = 0
+    num_steps: int  # blocks of image tokens
+    batch_size: int
+    text_length: int  # the longest plan, in tokens with its end; 0 for none
+    image_length: int
+    rows: int  # of guidance: 1 or 2
+    greedy: bool  # whether plans are the likeliest words, whatever the noise
+    end: int  # the text token that ends a plan
+    temperature = 1.0  # of image tokens
+    shift: Tensor | float = 0.0  # of image logits
+    book: Book = staticmethod(lambda spent, filled: None)  # told of every network pass as soon as it is done
+
+    @abstractmethod
+    def _context(self, prompt: str, plan: str | None) -> Context:
+        """Token ids of what is read before a plan (`plan` None) or a picture, one row or `rows` of equal length."""
+
+    @abstractmethod
+    def _read(self, context: Context) -> tuple[Tensor, Tensor]:
+        """The state after a context [rows, width], and a cache [rows, *] for the longest sequence."""
+
+    @abstractmethod
+    def _open(self, cache: Tensor, context: Tensor, length: int) -> Any:
+        """Caches [b, rows, *] of samples `length` tokens beyond their contexts of lengths [b], ready to go on."""
+
+    @abstractmethod
+    def _feed(self, side: Side, tokens: Tensor, live: Any) -> tuple[Tensor, Any]:
+        """The states after each of the tokens [b, k], which are [b, k, rows, width], and what to go on with."""
+
+    @abstractmethod
+    def _close(self, live: Any) -> Tensor:
+        """The caches [b, rows, *] of samples, of full length again."""
+
+    @abstractmethod
+    def _decode(self, tokens: Tensor) -> Media:
+        """One physical batch of pictures of image tokens [b, image_length]."""
+
+    @abstractmethod
+    def logits(self, side: Side, hidden: Tensor) -> Tensor:
+        """What tokens are drawn by, [*, vocabulary] in fp32, of states [*, rows, width]; differentiable."""
+
+    @abstractmethod
+    def write(self, tokens: Sequence[int]) -> str:
+        """Words of text tokens, without special ones."""
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """What the bits of a sample depend on."""
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """One number for each position."""
+        return (self.text_length + self.image_length,)
+
+    @property
+    @abstractmethod
+    def context_length(self) -> int:
+        """Tokens to which a context is padded."""
+
+    @property
+    def step_costs(self) -> tuple[Cost, ...]:
+        """At most what one sample costs in each step."""
+        longest = self.context_length
+        words = Cost(tokens=longest + self.text_length - 1, prefills=1) if self.text_length else Cost()
+        ends = [self.stop(step) for step in range(self.num_steps)]
+        sizes = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+        sizes[-1] -= 1  # nothing is drawn after the last token
+        blocks = [Cost(tokens=self.rows * size) for size in sizes]
+        blocks[0] = blocks[0].plus(Cost(tokens=self.rows * longest, prefills=self.rows)).plus(words)
+        return tuple(blocks)
+
+    def stop(self, step: int) -> int:
+        """How many image tokens are there after step + 1 blocks."""
+        return self.image_length * (step + 1) // self.num_steps
+
+    def booked(self, book: Book) -> Self:
+        """The same model, telling `book` of the row-steps of every network pass: those of samples, and of padding."""
+        other = copy.copy(self)
+        other.book = book
+        return other
+
+    def tilted(self, temperature: float, shift: Tensor) -> Self:
+        """The same model with image logits (logits + shift) / temperature, `shift` [vocabulary]."""
+        other = copy.copy(self)
+        other.temperature, other.shift = temperature, shift
+        return other
+
+    # --- the Model contract
+
+    def start(self, prompts: Sequence[str], noise: Noise) -> State:
+        """Write the plans and draw the first block of image tokens."""
+        if tuple(noise.shape) != (len(prompts), *self.noise_shape):
+            wanted = (len(prompts), *self.noise_shape)
+            raise ValueError(f"{self.name} takes noise of shape {wanted}, not {tuple(noise.shape)}")
+        words, states, lengths = self._plans(prompts, noise[:, : self.text_length])
+        plans = [self.write(row[:length]) for row, length in zip(words.tolist(), lengths.tolist(), strict=True)]
+        contexts = [self._context(prompt, plan) for prompt, plan in zip(prompts, plans, strict=True)]
+        hidden, cache, context = self._read_all(contexts)
+        size = len(prompts)
+        tokens = torch.cat([words, torch.full((size, self.image_length), -1)], 1)
+        extra = {
+            "length": lengths,
+            "text": states,
+            "image": hidden.new_zeros(size, self.image_length, *hidden.shape[1:]),
+            "next": hidden,
+            "cache": cache,
+            "context": context,
+        }
+        return self._block(State(tuple(prompts), torch.zeros(size).long(), self.num_steps, noise, tokens, extra))
+
+    def advance(self, state: State, noise: Noise | None = None) -> State:
+        """Draw the next block of image tokens, by the noise that the rows started from."""
+        if bool(state.done.any()):
+            rows = state.done.nonzero().flatten().tolist()
+            raise ValueError(f"rows {rows} are finished after {self.num_steps} steps; leave them out")
+        return self._block(state)
+
+    def render(self, state: State) -> Media:
+        """Pictures [b, 3, h, w] in [0, 1]; what is not drawn yet looks like the first token, which is a corner."""
+        tokens = state.clean[:, self.text_length :]
+        tokens = torch.where(tokens >= 0, tokens, tokens[:, :1])
+        done = [self._decode(tokens[rows])[: len(keep)] for keep, rows in self._batches([0] * len(tokens))]
+        return torch.cat(done)
+
+    # --- the verb "tokens"
+
+    def trace(self, state: State) -> Trace:
+        """The tokens of a state and the hidden states that chose them."""
+        extra = state.extra
+        text, image = state.clean.split([self.text_length, self.image_length], 1)
+        return Trace(text, extra["text"], extra["length"], image, extra["image"])
+
+    def choose(self, side: Side, hidden: Tensor, noise: Noise) -> Tensor:
+        """The tokens [b, k] that states [b, k, rows, width] choose at the first k positions of a side, by its noise.
+
+        Noise is that of these positions, [b, k].
+        """
+        first = 0 if side == "text" else self.text_length
+        return torch.stack([self._pick(side, hidden[:, i], noise[:, i], first + i) for i in range(hidden.shape[1])], 1)
+
+    def branch(self, state: State, noise: Noise) -> State:
+        """The same pictures as far as they are drawn, to go on by other noise [b, positions]."""
+        drawn = state.clean.to(noise.device)
+        return replace(state, x=torch.where(drawn >= 0, given(drawn), noise))
+
+    # --- inside
+
+    def _tilt(self, logits: Tensor) -> Tensor:
+        """Image logits as they are sampled from."""
+        shift = self.shift.to(logits) if isinstance(self.shift, Tensor) else self.shift
+        return (logits + shift) / self.temperature
+
+    def _pick(self, side: Side, hidden: Tensor, noise: Noise, position: int) -> Tensor:
+        logits = self.logits(side, hidden)
+        if side == "text" and self.greedy:
+            said = told(noise).to(logits.device)
+            return torch.where(said >= 0, said, logits.argmax(-1)).cpu()
+        return pick(logits, noise, position).cpu()
+
+    def _plans(self, prompts: Sequence[str], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+        """Text tokens [b, t] (the end repeated), their states [b, t, 1, width], and lengths [b] with the end."""
+        if not self.text_length:
+            return (
+                torch.zeros(len(prompts), 0).long(),
+                torch.zeros(len(prompts), 0, 1, 1),
+                torch.zeros(len(prompts)).long(),
+            )
+        hidden, cache, context = self._read_all([self._context(prompt, None) for prompt in prompts])
+        said = told(noise) == self.end
+        kept = torch.minimum(prefix(noise), torch.where(said.any(1), said.long().argmax(1) + 1, self.text_length))
+        found: dict[int, tuple[Tensor, ...]] = {}
+        for keep, rows in self._batches(kept.tolist()):
+            live = self._open(cache[rows.to(cache.device)], context[rows], 0)
+            run = Run(hidden[rows.to(hidden.device)], live, noise[rows], 0, int(kept[keep[0]]), len(keep), final=True)
+            tokens, states, *_ = self._run("text", run)
+            found.update(zip(keep, zip(tokens, states, strict=True), strict=False))
+        tokens, states = (torch.stack([found[row][part] for row in range(len(prompts))]) for part in range(2))
+        ended = (tokens == self.end).long().cumsum(1)
+        return tokens, states, (ended - (tokens == self.end).long() == 0).sum(1)
+
+    def _block(self, state: State) -> State:
+        """The next block of every row; rows at one step with equally long prefixes go together."""
+        noise = state.x[:, self.text_length :].cpu()
+        ends = torch.tensor([0, *map(self.stop, range(self.num_steps))])
+        begin, end = ends[state.step], ends[state.step + 1]
+        kept = torch.minimum(prefix(noise), end).sub(begin).clamp(min=0)
+        found: dict[int, tuple[Tensor, ...]] = {}
+        for keep, rows in self._batches(list(zip(begin.tolist(), end.tolist(), kept.tolist(), strict=True))):
+            first, stop, known = int(begin[keep[0]]), int(end[keep[0]]), int(kept[keep[0]])
+            part = state[rows]
+            live = self._open(part.extra["cache"], part.extra["context"], first)
+            final = stop == self.image_length
+            run = Run(part.extra["next"], live, noise[rows, first:stop], first, known, len(keep), final)
+            tokens, states, hidden, live = self._run("image", run)
+            clean, image = part.clean.clone(), part.extra["image"].clone()
+            clean[:, self.text_length + first : self.text_length + stop] = tokens
+            image[:, first:stop] = states
+            done = (clean, image, hidden, part.extra["cache"] if final else self._close(live))
+            found.update(zip(keep, zip(*done, strict=True), strict=False))
+        clean, image, hidden, cache = (
+            torch.stack([found[row][part] for row in range(len(begin))]) for part in range(4)
+        )
+        extra = {**state.extra, "image": image, "next": hidden, "cache": cache}
+        return State(state.prompts, state.step + 1, self.num_steps, state.x, clean, extra)
+
+    def _run(self, side: Side, run: Run) -> tuple[Tensor, Tensor, Tensor, Any]:
+        """Tokens [b, n] and the states that chose them; the state after them, and what to go on with.
+
+        A prefix that is known is fed in one pass. Nothing is fed after the final token, nor after all plans ended.
+        """
+        hidden, live, noise, first, kept, samples, final = run
+        size, n = noise.shape
+        tokens, states = torch.full((size, n), self.end), hidden.new_zeros(size, n, *hidden.shape[1:])
+        over, position = torch.zeros(size, dtype=torch.bool), 0
+        while position < n and not bool(over.all()):
+            width = max(1, kept - position)
+            if position < kept:
+                chosen = told(noise[:, :kept])
+            else:
+                at = position + first + (self.text_length if side == "image" else 0)
+                chosen = torch.where(over, self.end, self._pick(side, hidden, noise[:, position], at))[:, None]
+            states[:, position] = hidden.masked_fill(over.to(hidden.device)[:, None, None], 0)
+            tokens[:, position : position + width] = chosen
+            if side == "text":
+                over = over | (chosen[:, -1] == self.end)
+            position += width
+            ahead = chosen[:, :-1] if (final and position == n) or bool(over.all()) else chosen
+            if ahead.shape[1]:
+                after, live = self._feed(side, ahead, live)
+                rows = after.shape[2]
+                real = ahead.shape[1] * samples - int(over[:samples].sum()) * (ahead.shape[1] == width)
+                self.book(Cost(tokens=rows * real), Cost(tokens=rows * (ahead.numel() - real)))
+                states[:, position - width + 1 : position] = after[:, : width - 1]
+                hidden = after[:, -1]
+        return tokens, states, hidden, live
+
+    def _read_all(self, contexts: Sequence[Context]) -> tuple[Tensor, Tensor, Tensor]:
+        """States [b, rows, width], caches [b, rows, *] and lengths [b] of contexts, each of which is read once."""
+        longest = self.context_length
+        seen = {}
+        for context in dict.fromkeys(contexts):
+            if len(context[0]) > longest:
+                raise ValueError(
+                    f"prompt and plan take {len(context[0])} tokens and {self.name} reads {longest}; "
+                    "shorten the prompt or load the model with a larger `context`"
+                )
+            seen[context] = self._read(context)
+            real = len(context) * len(context[0])
+            self.book(Cost(tokens=real, prefills=len(context)), Cost(tokens=len(context) * longest - real))
+        hidden, cache = (torch.stack([seen[context][part] for context in contexts]) for part in range(2))
+        return hidden, cache, torch.tensor([len(context[0]) for context in contexts])
+
+    def _batches(self, keys: Sequence[Any]) -> Iterator[tuple[list[int], Tensor]]:
+        """Rows with equal keys in physical batches: which rows, and their index filled up by repeating them."""
+        for key in dict.fromkeys(keys):
+            alike = [row for row, own in enumerate(keys) if own == key]
+            for first in range(0, len(alike), self.batch_size):
+                keep = alike[first : first + self.batch_size]
+                yield keep, torch.tensor([keep[i % len(keep)] for i in range(self.batch_size)])
