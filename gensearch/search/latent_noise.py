@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Annotated, Any
 
 import torch
@@ -44,7 +45,8 @@ def latent_noise(
     trace, drawn = tokens.trace(state), 1
     sides = [Latents.take("text", trace, text_share), Latents.take("image", trace, image_share)]
     while left := min((n or float("inf")) - drawn, ledger.affords(unit)):
-        fresh = rng.seeds(int(min(left, round_size(model))))
+        most = round_size(model)
+        fresh = rng.seeds(most if left == float("inf") else ceil(left / ceil(left / most)))
         size = len(fresh)
         parts = randn(fresh, model.noise_shape).split([tokens.text_length, tokens.image_length], 1)
         made = torch.cat(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple, cast
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from gensearch.gumbel import given
@@ -14,7 +15,7 @@ from gensearch.latents import Baseline, Credit, Latents, advantages, follow, slo
 from gensearch.ledger import Ledger
 from gensearch.noise import Rng, described, exactly, gaussian, randn
 from gensearch.sampling import fee, price, require_tokens, roll
-from gensearch.types import Model, Proposal, Round, Side, Trace
+from gensearch.types import Model, Noise, Proposal, Round, Side, TokenModel, Trace
 from verifiers.types import Media, Verifier
 
 Strategy = Literal["joint", "alt", "t2v", "text", "image"]
@@ -28,7 +29,7 @@ def milr(
     *,
     rng: Rng,
     ledger: Ledger,
-    iterations: PositiveInt | None = None,
+    iterations: NonNegativeInt | None = None,
     chains: PositiveInt = 1,
     samples: PositiveInt = 1,
     strategy: Strategy = "joint",
@@ -58,53 +59,90 @@ def milr(
     `keep` last all but the last pictures are previews, as published. Raises ValueError for models without tokens.
     """
     require_tokens(model, "milr")
-    tokens: Any = model
+    tokens, how = cast(TokenModel, model), How(credit, anchor, radius, freeze_unconditional)
     unit = price(model, verifier)
     seeds = rng.seeds(int(min(chains, ledger.affords(unit.plus(fee(propose))))))
-    chains, size = len(seeds), len(seeds) * samples
-    again = unit.times(size)
-    planned = int(min(iterations or 10**9, max(0, (ledger.affords(again) - chains / size) // 1)))
+    chains, size, m = len(seeds), len(seeds) * samples, 1
     own = propose(model, [prompt] * chains, seeds)
-    start, recipes = own[:, None].expand(-1, samples, -1), described(propose, own, seeds)
+    recipes, start = described(propose, own, seeds), own.repeat_interleave(samples, 0)
     state, media, scores = roll(model, verifier, prompt, own)
     trace = tokens.trace(state)
-    ids: list[int] = list(range(chains))
-    latents = {"text": Latents.take("text", trace, text_share), "image": Latents.take("image", trace, image_share)}
-    adam = {side: torch.optim.Adam([part.z], lr) for side, part in latents.items()}
-    plan, average, drawn, m = trace.text, None, chains, 1
+    ascent = Ascent.start(tokens, trace, {"text": text_share, "image": image_share}, lr)
+    ids, average = range(chains), None
+    again = unit.times(size)
+    planned = int(min(ledger.affords(again), 10**9 if iterations is None else iterations))
     for k in range(1, planned + 2):
         reached = until is not None and bool((scores.total > until).any())
         last = reached or k > planned or ledger.affords(again) < 1
-        yield Round(media, scores, tuple(recipes), tuple(ids), parents(ids, chains, m), done=last or keep == "best")
+        from_ = [None] * chains if ids[0] == 0 else [chain for chain in range(chains) for _ in range(m)]
+        yield Round(media, scores, tuple(recipes), tuple(ids), tuple(from_), done=last or keep == "best")
         if last:
             return
-        rewards = scores.total.cpu().double().view(chains, m) + shift
-        rewards = rewards + (diversity * apart(media, m) if diversity else 0)
-        gains = advantages(rewards, baseline, average)
-        average = follow(average, rewards)
+        rewards = (
+            scores.total.cpu().double().view(chains, m) + shift + (diversity * apart(media, m) if diversity else 0)
+        )
         moving = turn(strategy, k, planned)
-        for side in moving:
-            part = latents[side]
-            drawn_tokens, said = credited(trace, part, m)
-            found = slope(tokens, part, drawn_tokens, said, gains, credit, anchor)
-            if freeze_unconditional and side == "image":
+        ascent.move(moving, trace, advantages(rewards, baseline, average), how)
+        average, m = follow(average, rewards), samples
+        if noise == "fresh":
+            start = randn(rng.seeds(size), model.noise_shape)
+        free = strategy == "text" or (strategy == "t2v" and "text" in moving)  # image tokens are left to chance
+        made = ascent.noise(start.unflatten(0, (chains, m)), moving, free).flatten(0, 1)
+        state, media, scores = roll(model, verifier, prompt, made)
+        trace, ids = tokens.trace(state), range(ids[-1] + 1, ids[-1] + 1 + size)
+        ascent.plan = trace.text[::m]
+        firsts = [recipe for recipe in described(gaussian, own, seeds) for _ in range(m)]
+        recipes = exactly(firsts, made[:, None])
+
+
+class How(NamedTuple):
+    """What a move is bounded by."""
+
+    credit: Credit
+    anchor: float
+    radius: float | None
+    freeze_unconditional: bool
+
+
+@dataclass
+class Ascent:
+    """The latents of both sides, an optimiser for each, and the plans [chains, t], kept where text is not moved."""
+
+    model: TokenModel
+    latents: dict[Side, Latents]
+    adam: dict[Side, torch.optim.Adam]
+    plan: Tensor
+
+    @classmethod
+    def start(cls, model: TokenModel, trace: Trace, shares: dict[Side, float], lr: float) -> Ascent:
+        """From the first pictures of all chains."""
+        latents = {side: Latents.take(side, trace, share) for side, share in shares.items()}
+        return cls(model, latents, {side: torch.optim.Adam([part.z], lr) for side, part in latents.items()}, trace.text)
+
+    def move(self, sides: Sequence[Side], trace: Trace, gains: Tensor, how: How) -> None:
+        """One step up the slope that samples show, gains [chains, m]."""
+        for side in sides:
+            part = self.latents[side]
+            drawn, said = credited(trace, part, gains.shape[1])
+            found = slope(self.model, part, drawn, said, gains, how.credit, how.anchor)
+            if how.freeze_unconditional and side == "image":
                 found[..., 1:, :] = 0
             part.z.grad = -found
-            adam[side].step()
-            if radius is not None:
-                part.z.copy_(within(part.z, part.start, radius))
-        if noise == "fresh":
-            start = randn(rng.seeds(size), model.noise_shape).view(chains, samples, -1)
-        words, pixels = start.split([tokens.text_length, tokens.image_length], 2)
-        words = given(plan)[:, None].expand_as(words) if "text" not in moving else latents["text"].decide(tokens, words)
-        if strategy not in ("text",) and not (strategy == "t2v" and "text" in moving):
-            pixels = latents["image"].decide(tokens, pixels)
-        made = torch.cat([words, pixels], 2).flatten(0, 1)
-        state, media, scores = roll(model, verifier, prompt, made)
-        trace, m = tokens.trace(state), samples
-        plan = trace.text[::samples] if "text" in moving else plan
-        ids, drawn = list(range(drawn, drawn + size)), drawn + size
-        recipes = exactly([recipe for recipe in described(gaussian, own, seeds) for _ in range(samples)], made[:, None])
+            self.adam[side].step()
+            if how.radius is not None:
+                part.z.copy_(within(part.z, part.start, how.radius))
+
+    def noise(self, start: Noise, moving: Sequence[Side], free: bool) -> Noise:
+        """Noise [chains, m, positions] whose first positions say what the latents choose.
+
+        A plan that is not moved is kept, and image tokens may be left `free`.
+        """
+        words, pixels = start.split([self.model.text_length, self.model.image_length], 2)
+        if "text" in moving:
+            words = self.latents["text"].decide(self.model, words)
+        else:
+            words = given(self.plan)[:, None].expand_as(words)
+        return torch.cat([words, pixels if free else self.latents["image"].decide(self.model, pixels)], 2)
 
 
 def turn(strategy: Strategy, k: int, planned: int) -> tuple[Side, ...]:
@@ -124,13 +162,6 @@ def credited(trace: Trace, latents: Latents, m: int) -> tuple[Tensor, Tensor]:
     lengths = trace.lengths if latents.side == "text" else torch.full((len(tokens),), tokens.shape[1])
     said = torch.arange(n) < lengths[:, None]
     return tokens[:, :n].unflatten(0, (-1, m)), said.unflatten(0, (-1, m))
-
-
-def parents(ids: list[int], chains: int, m: int) -> tuple[int | None, ...]:
-    """Every picture after the first of its chain is derived from that first one."""
-    if ids[0] == 0:
-        return (None,) * len(ids)
-    return tuple(chain for chain in range(chains) for _ in range(m))
 
 
 def apart(media: Media, m: int) -> Tensor:

@@ -1,0 +1,27 @@
+"""Plans in words: which things a picture shows, in which colour, and in which ninth of it, from left to right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gensearch.shapes import world
+
+ACROSS, DOWN = ("left", "center", "right"), ("top", "middle", "bottom")
+WORDS = ("plan", "draw", "does", "this", "show", "yes", "no", "center", "top", "middle", "bottom", ":", ",", "?")
+
+ASK = "{prompt} plan :"
+DRAW = "{prompt} plan : {plan} draw"
+DRAW_BARE = "{prompt} draw"
+QUESTION = "does this show {prompt} ?"
+DESCRIBE = "plan :"
+
+
+def plan(things: Sequence[world.Thing]) -> str:
+    """For example "red star left top , blue ring right middle"."""
+    ordered = sorted(things, key=lambda thing: (thing.x, thing.y))
+    return " , ".join(f"{t.color} {t.shape} {ninth(t.x, ACROSS)} {ninth(t.y, DOWN)}" for t in ordered)
+
+
+def ninth(place: float, names: Sequence[str]) -> str:
+    """The third of the picture that a coordinate lies in."""
+    return names[min(len(names) - 1, int(place * len(names) / world.SIZE))]

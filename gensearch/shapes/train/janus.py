@@ -1,0 +1,236 @@
+"""Train `shapes/janus`: plans in words, image tokens under guidance, and answers to whether a picture shows a prompt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gensearch.shapes import plans, world
+from gensearch.shapes.train import clip, data, vq
+from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.matches import facts, matches, near_misses
+from gensearch.shapes.train.vae import pictures
+
+WIDTH = 192
+SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>", "<image>", "<boi>", "<eoi>")
+CONTEXT = 56  # the longest prompt with a plan of four things, and some
+BARE, BLIND, NONE = 0.15, 0.1, -100  # shares of samples without a plan and without any words; not to be predicted
+
+
+def tokenizer() -> Any:
+    """A word-level tokenizer that begins every text with <bos>."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = [word for word in data.vocabulary() if not word.startswith("<")]
+    vocab = {word: i for i, word in enumerate(dict.fromkeys((*SPECIAL, *words, *plans.WORDS)))}
+    inner = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    inner.normalizer = normalizers.Lowercase()
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", vocab["<bos>"])])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        extra_special_tokens={"image_token": "<image>", "boi_token": "<boi>", "eoi_token": "<eoi>"},
+        padding_side="left",
+    )
+
+
+def build(words: Any, codes: Any) -> Any:
+    """An untrained Janus around trained picture tokens."""
+    from transformers import JanusConfig, JanusForConditionalGeneration
+
+    text = dict(
+        hidden_size=WIDTH,
+        intermediate_size=512,
+        num_hidden_layers=5,
+        num_attention_heads=6,
+        num_key_value_heads=6,
+        vocab_size=len(words),
+        max_position_embeddings=256,
+        pad_token_id=words.pad_token_id,
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+    )
+    vision = dict(
+        hidden_size=128,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        mlp_ratio=3.0,
+        image_size=64,
+        patch_size=8,
+        num_image_tokens=64,
+        projection_dim=WIDTH,
+        depth=2,
+    )
+    image = words.convert_tokens_to_ids("<image>")
+    config = JanusConfig(
+        text_config=text, vision_config=vision, vq_config=vq.CONFIG, image_token_id=image, tie_word_embeddings=False
+    )
+    model = JanusForConditionalGeneration(config)
+    model.model.vqmodel.load_state_dict(codes.state_dict())
+    model.model.vqmodel.requires_grad_(False)
+    with torch.no_grad():
+        model.model.generation_embeddings.weight.copy_(codes.quantize.embedding.weight)
+    generation = model.generation_config
+    generation.bos_token_id, generation.eos_token_id = words.bos_token_id, words.eos_token_id
+    generation.pad_token_id = words.pad_token_id
+    generation.generation_kwargs = {"boi_token_id": words.convert_tokens_to_ids("<boi>")}
+    return model
+
+
+# --- drawing
+
+
+def contexts(
+    words: Any, lines: list[world.Spec], scenes: list[world.Scene], rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """What is read before each picture [b, CONTEXT], padded on the left, and the plan's words as labels (or NONE)."""
+    ids = torch.full((len(lines), CONTEXT), words.pad_token_id)
+    labels = torch.full((len(lines), CONTEXT), NONE)
+    boi = words.convert_tokens_to_ids("<boi>")
+    for row, (line, scene) in enumerate(zip(lines, scenes, strict=True)):
+        asked = words(plans.ASK.replace("{prompt}", line["prompt"]))["input_ids"]
+        plan = words(plans.plan(scene.things), add_special_tokens=False)["input_ids"]
+        draw = words.convert_tokens_to_ids("draw")
+        luck = rng.random()
+        bare = luck < BARE
+        read = [*words(line["prompt"])["input_ids"], draw, boi] if bare else [*asked, *plan, draw, boi]
+        kept = torch.tensor(read)
+        if BARE <= luck < BARE + BLIND:
+            kept[1:-1] = words.pad_token_id
+        elif not bare:
+            labels[row, -len(plan) - 3 : -2] = torch.tensor([*plan, words.eos_token_id])
+        ids[row, -len(read) :] = kept
+    return ids, labels
+
+
+def drawing_loss(model: Any, words: Any, ids: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
+    """Cross-entropy of picture tokens [b, 64] and, at half the weight, of the plan's words."""
+    pixels = model.prepare_embeddings_for_image_generation(codes[:, :-1])
+    embedded = torch.cat([model.get_input_embeddings()(ids), pixels], 1)
+    mask = torch.ones(embedded.shape[:2]).long()
+    mask[:, :CONTEXT] = (ids == words.bos_token_id).long().cumsum(1)  # a context begins with <bos>
+    out = model.model.language_model(
+        inputs_embeds=embedded, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0), use_cache=False
+    )
+    states = out.last_hidden_state
+    said = model.model.generation_head(states[:, CONTEXT - 1 :])
+    planned = labels != NONE
+    told = model.lm_head(states[:, :CONTEXT][planned])
+    image = F.cross_entropy(said.flatten(0, 1).float(), codes.flatten())
+    return image + 0.5 * F.cross_entropy(told.float(), labels[planned])
+
+
+# --- looking
+
+
+def questions(words: Any, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures [b, 3, 64, 64] in [0, 1], token ids [b, n] padded on the left, and labels [b, n].
+
+    Half of them ask whether the picture shows a prompt, and half for a plan of what it shows.
+    """
+    lines, things, images = zip(*(clip.draw(rng) for _ in range(size)), strict=True)
+    mark = words.convert_tokens_to_ids(["<boi>", *["<image>"] * 64, "<eoi>"])
+    rows = []
+    for row, line in enumerate(lines):
+        asked = line if rng.random() < 0.5 else near_misses(rng, line, 1)[0]
+        if row % 2:
+            question, answer = plans.DESCRIBE, f"{plans.plan(things[row])}"
+        else:
+            true = bool(matches(facts([things[row]]), [asked])[0, 0])
+            question, answer = plans.QUESTION.replace("{prompt}", asked["prompt"]), "yes" if true else "no"
+        put = [words.bos_token_id, *mark, *words(question, add_special_tokens=False)["input_ids"]]
+        told = [*words(answer, add_special_tokens=False)["input_ids"], words.eos_token_id]
+        rows.append((put + told[:-1], [NONE] * (len(put) - 1) + told))
+    longest = max(len(put) for put, _ in rows)
+    ids = torch.tensor([[words.pad_token_id] * (longest - len(put)) + put for put, _ in rows])
+    labels = torch.tensor([[NONE] * (longest - len(told)) + told for _, told in rows])
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+    return pixels, ids, labels
+
+
+def looking_loss(model: Any, words: Any, pixels: Tensor, ids: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the answers."""
+    mask = (ids != words.pad_token_id).long()
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    out = model.model(
+        input_ids=ids, pixel_values=pixels * 2 - 1, attention_mask=mask, position_ids=positions, use_cache=False
+    )
+    asked = labels != NONE
+    return F.cross_entropy(model.lm_head(out.last_hidden_state[asked]).float(), labels[asked])
+
+
+# --- training
+
+
+def encode(codes: Any, count: int, path: Path, size: int = 250) -> Tensor:
+    """The picture tokens [count, 64] of training scenes `world.sample` in order of (11, start), kept in a file."""
+    from safetensors.torch import load_file, save_file
+
+    if not path.exists():
+        found = []
+        for start in range(0, count, size):
+            rng = np.random.default_rng((11, start))
+            with torch.no_grad():
+                found.append(
+                    vq.nearest(codes, vq.directions(codes, pictures([world.sample(rng)[1] for _ in range(size)])))
+                )
+        save_file({"codes": torch.cat(found).short().contiguous()}, path)
+    return load_file(path)["codes"].long()
+
+
+def train(
+    out: Path, *, name: str, scenes: int, steps: int, size: int, looks: int, lr: float, look_weight: float = 0.5
+) -> None:
+    """Fit all three at once, `size` drawings and `looks` questions a step; writes out/janus/model with its processor."""
+    from transformers import JanusVQVAE
+
+    torch.manual_seed(0)
+    words, codes = tokenizer(), JanusVQVAE.from_pretrained(out / "vq" / "model").eval()
+    model = build(words, codes)
+    (out / name).mkdir(parents=True, exist_ok=True)
+    tokens = encode(codes, scenes, out / name / "codes.safetensors")
+    known: list[tuple[world.Spec, world.Scene]] = []
+    for start in range(0, scenes, 250):
+        rng = np.random.default_rng((11, start))
+        known += [world.sample(rng) for _ in range(250)]
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        rows = torch.randint(scenes, (size,), generator=generator).tolist()
+        rng = np.random.default_rng((12, step))
+        lines, shown = zip(*(known[row] for row in rows), strict=True)
+        ids, labels = contexts(words, list(lines), list(shown), rng)
+        drawn = drawing_loss(model, words, ids, labels, tokens[rows])
+        return drawn + look_weight * looking_loss(model, words, *questions(words, looks, rng))
+
+    fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.02, save_every=200)
+    export(model, words, out / name / "model")
+
+
+def export(model: Any, words: Any, folder: Path) -> None:
+    """Write a folder that JanusForConditionalGeneration and JanusProcessor load, in fp16 safetensors."""
+    from transformers import JanusImageProcessor, JanusProcessor
+
+    images = JanusImageProcessor(size={"height": 64, "width": 64}, min_size=8)
+    model.half().save_pretrained(folder)
+    JanusProcessor(images, words, num_image_tokens=64).save_pretrained(folder)
+    settings = {
+        "text_length": 24,
+        "context": CONTEXT,
+        "guidance_scale": 2.0,
+        "ask": plans.ASK,
+        "draw": plans.DRAW,
+        "draw_bare": plans.DRAW_BARE,
+        "batch_size": 16,
+    }
+    (folder / "gensearch.json").write_text(json.dumps(settings, indent=2) + "\n")

@@ -1,0 +1,81 @@
+"""Train the picture tokens of `shapes/janus`: 64x64 pictures to 8x8 codes of a JanusVQVAE, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.vae import batch
+
+CONFIG = dict(
+    base_channels=32,
+    channel_multiplier=[1, 1, 2, 3],
+    num_res_blocks=1,
+    latent_channels=64,
+    embed_dim=8,
+    num_embeddings=1024,
+    num_patches=8,
+    projection_dim=192,
+    image_token_embed_dim=192,
+    num_hidden_layers=2,
+)
+COMMITMENT = 0.25
+
+
+def directions(vq: Any, x: Tensor) -> Tensor:
+    """Unit vectors [b, 64, 8] that pictures in [-1, 1] are encoded to."""
+    return F.normalize(vq.quant_conv(vq.encoder(x)).flatten(2).mT, dim=-1)
+
+
+def nearest(vq: Any, z: Tensor) -> Tensor:
+    """The codes [b, 64] of unit vectors. `decode` reads codes as directions, so distances are those of directions."""
+    return (z @ F.normalize(vq.quantize.embedding.weight, dim=-1).T).argmax(-1)
+
+
+def restart(vq: Any, z: Tensor, generator: torch.Generator) -> int:
+    """Move every code that no vector of z is nearest to onto one of these vectors; returns how many."""
+    with torch.no_grad():
+        weight = vq.quantize.embedding.weight
+        flat = z.flatten(0, 1)
+        dead = (nearest(vq, flat).bincount(minlength=len(weight)) == 0).nonzero().flatten()
+        weight.div_(weight.norm(dim=-1, keepdim=True).clamp(min=1e-8))
+        weight[dead] = flat[torch.randint(len(flat), (len(dead),), generator=generator)]
+    return len(dead)
+
+
+def train(out: Path, *, name: str, steps: int, size: int, lr: float, restarts: int, restart_every: int) -> None:
+    """Fit reconstruction and commitment (van den Oord et al. 2017, arXiv:1711.00937); writes out/vq/model.
+
+    Dead codes are restarted every `restart_every` of the first `restarts` steps, judged on 128 pictures.
+    """
+    from transformers import JanusVQVAE, JanusVQVAEConfig
+
+    torch.manual_seed(0)
+    vq = JanusVQVAE(JanusVQVAEConfig(**CONFIG)).to(memory_format=torch.channels_last)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        if step % restart_every == 0 and step < restarts:
+            with torch.no_grad():
+                restart(vq, directions(vq, batch(128, 3, step)), generator)
+        x = batch(size, 1, step).to(memory_format=torch.channels_last)
+        z = directions(vq, x)
+        code = F.normalize(vq.quantize.embedding.weight, dim=-1)[nearest(vq, z)]
+        passed = z + (code - z).detach()
+        y = vq.decoder(vq.post_quant_conv(passed.mT.unflatten(2, (8, 8))))
+        error = (y - x).abs().mean() + 2 * (y - x).square().mean()
+        return error + (code - z.detach()).square().mean() + COMMITMENT * (z - code.detach()).square().mean()
+
+    fit(vq, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.0, ema_decay=0.995, save_every=200)
+    with torch.no_grad():
+        x = batch(256, 2, 0)
+        codes = nearest(vq, directions(vq, x))
+        y = vq.decode(codes)
+        psnr = -10 * torch.log10(((y - x) / 2).square().mean((1, 2, 3))).mean()
+        vq.quantize.embedding.weight.copy_(F.normalize(vq.quantize.embedding.weight, dim=-1))
+    print(f"psnr {psnr:.2f} dB, {len(codes.unique())} of {CONFIG['num_embeddings']} codes in use")
+    vq.save_pretrained(out / name / "model")

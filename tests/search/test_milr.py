@@ -1,0 +1,228 @@
+"""MILR on a toy that can be listed: what must be equal bit for bit, and which way rewards go."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+
+import pytest
+import torch
+
+from gensearch.ledger import Cost
+from gensearch.models.toy_tokens import ToyTokens, levels
+from gensearch.run import run, stream
+from gensearch.search.milr import apart, milr, turn
+from gensearch.testing.verifiers import LinearScore
+from verifiers.types import Scores
+
+PROMPT = "a photo of a red star"
+
+
+def toy(**options):
+    return ToyTokens(
+        **{"image_length": 10, "vocabulary": 6, "text_length": 5, "batch_size": 2, "guidance": 2.0, **options}
+    )
+
+
+BRIGHT = LinearScore(torch.ones(1, 1, 10))
+
+
+class Scripted:
+    """A judge that says what it was told to say, one number a call, and counts."""
+
+    name = "scripted"
+    differentiable = False
+
+    def __init__(self, *numbers):
+        self.numbers, self.calls = list(numbers), 0
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        assert torch.is_inference_mode_enabled() or not media.requires_grad
+        value = self.numbers[min(self.calls, len(self.numbers) - 1)]
+        self.calls += 1
+        return Scores(torch.full((len(media),), float(value)), {})
+
+
+def pictures(model=None, verifier=BRIGHT, **knobs):
+    return [p.round for p in stream(milr, model or toy(), verifier, PROMPT, seed=3, **knobs)]
+
+
+def test_no_iterations_are_the_plain_picture():
+    judge = Scripted(0.5)
+    rounds = pictures(verifier=judge, iterations=0)
+    assert judge.calls == len(rounds) == 1
+    assert rounds[0].recipes == ((("gaussian", 3),),)
+
+
+@pytest.mark.parametrize("strategy", ["joint", "alt", "t2v", "text", "image"])
+def test_without_a_rate_and_with_its_own_noise_every_picture_is_the_first(strategy):
+    rounds = pictures(iterations=4, lr=0.0, noise="common", strategy=strategy, chains=2)
+    assert all(torch.equal(r.media, rounds[0].media) for r in rounds)
+
+
+def test_without_a_rate_fresh_noise_draws_what_follows_the_prefix():
+    rounds = pictures(iterations=5, lr=0.0, text_share=0.0, image_share=0.0)
+    assert len({r.media.numpy().tobytes() for r in rounds}) > 3
+
+
+@pytest.mark.parametrize("baseline", ["ema", "loo"])
+def test_a_constant_reward_moves_nothing(baseline):
+    still = pictures(verifier=Scripted(0.4), iterations=5, lr=5.0, baseline=baseline, samples=2, image_share=0.6)
+    usual = pictures(verifier=Scripted(0.4), iterations=5, lr=0.0, baseline=baseline, samples=2, image_share=0.6)
+    assert all(torch.equal(a.media, b.media) for a, b in zip(still, usual, strict=True))
+
+
+def test_a_constant_added_to_rewards_matters_without_a_baseline_only():
+    for baseline, same in (("ema", True), ("none", False)):
+        one, other = (
+            pictures(iterations=8, lr=2.0, baseline=baseline, image_share=0.6, shift=shift) for shift in (0.0, 32.0)
+        )
+        assert all(torch.equal(a.media, b.media) for a, b in zip(one, other, strict=True)) is same
+
+
+def test_a_graded_reward_rises_on_average_with_sampled_credit():
+    """The mean of the last rounds over 24 chains against that of the first, by four standard errors."""
+    model = toy(image_length=3, text_length=0, batch_size=24)
+    judge = LinearScore(torch.tensor([[[1.0, 0.0, 0.0]]]))
+    rounds = pictures(model, judge, iterations=60, chains=24, image_share=0.4, lr=0.1, strategy="image")
+    first = torch.stack([r.scores.total for r in rounds[:10]]).mean(0)
+    late = torch.stack([r.scores.total for r in rounds[-10:]]).mean(0)
+    rise = late - first
+    assert rise.mean() > 4 * rise.std() / 24**0.5
+
+
+def test_negative_rewards_on_the_likeliest_token_flatten_the_distribution():
+    model = toy(image_length=2, text_length=0, batch_size=16)
+    found = {}
+    for iterations in (0, 40):
+        judge = Scripted(-1.0)
+        spy = Spied(model)
+        pictures(
+            spy,
+            judge,
+            iterations=iterations or 1,
+            chains=16,
+            image_share=0.5,
+            lr=0.1 if iterations else 0.0,
+            credit="argmax",
+            baseline="none",
+            strategy="image",
+        )
+        chance = model.logits("image", spy.last).softmax(-1)
+        found[iterations] = float(-(chance * chance.log()).sum(-1).mean())
+    assert found[40] > found[0] + 0.1
+
+
+class Spied:
+    """A toy that remembers the image states it was asked to choose by."""
+
+    def __init__(self, model):
+        self.model, self.last = model, None
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def booked(self, book):
+        other = self.model.booked(book)
+        choose = other.choose
+
+        def spying(side, hidden, noise):
+            if side == "image":
+                self.last = hidden.clone()
+            return choose(side, hidden, noise)
+
+        other.choose = spying
+        return other
+
+
+def test_credit_goes_to_the_tokens_that_were_rendered(monkeypatch):
+    module = import_module("gensearch.search.milr")
+    seen = []
+    right = module.slope
+    monkeypatch.setattr(module, "slope", lambda *args: seen.append(args) or right(*args))
+    model = toy(text_length=0)
+    rounds = pictures(model, iterations=6, image_share=0.4, lr=1.0, strategy="image")
+    for round, (_, _, tokens, said, *_) in zip(rounds, seen, strict=False):
+        assert torch.equal(tokens[0], levels(round.media, 6)[:, :4])
+        assert bool(said.all())
+
+
+def test_the_best_is_returned_and_ties_go_to_the_earliest():
+    outcome = run(milr, toy(), Scripted(0.9, 0.5, 0.9, 0.1), PROMPT, iterations=3)
+    assert outcome.best.id == 0
+    last = run(milr, toy(), Scripted(0.9, 0.5, 0.9, 0.1), PROMPT, iterations=3, keep="last")
+    assert (last.best.id, last.best.score) == (3, pytest.approx(0.1))
+
+
+@pytest.mark.parametrize(("numbers", "calls"), [((0.9,), 1), ((0.1, 0.2, 0.8, 0.9), 3), ((0.0,), 7)])
+def test_it_stops_once_a_score_exceeds_the_threshold(numbers, calls):
+    judge = Scripted(*numbers)
+    pictures(verifier=judge, iterations=6, until=0.7)
+    assert judge.calls == calls
+
+
+def test_each_strategy_moves_the_sides_that_it_says():
+    turns = {s: [turn(s, k, 5) for k in range(1, 6)] for s in ("joint", "alt", "t2v", "text", "image")}
+    text, image, both = ("text",), ("image",), ("text", "image")
+    assert turns == {
+        "joint": [both] * 5,
+        "alt": [text, image, text, image, text],
+        "t2v": [text, text, image, image, image],
+        "text": [text] * 5,
+        "image": [image] * 5,
+    }
+
+
+def test_a_plan_that_is_not_moved_is_kept():
+    model = toy()
+    plans = []
+    write = model.write
+
+    def spying(tokens):
+        plans.append(write(tokens))
+        return plans[-1]
+
+    model.write = spying
+    pictures(model, iterations=5, strategy="image", lr=1.0, image_share=0.5)
+    assert len(set(plans)) == 1
+
+
+def test_it_costs_what_its_parts_cost():
+    """K updates draw K + 1 pictures: prefill, plan and picture each, and the prefix is fed and not drawn for free."""
+    model = toy(text_length=0, batch_size=1)
+    words = len(PROMPT.split())
+    *_, last = stream(milr, model, BRIGHT, PROMPT, iterations=4, image_share=0.3)
+    pictures_made = 5
+    rows = 2 * (words + model.image_length - 1)
+    assert last.ledger.spent == Cost(
+        tokens=pictures_made * rows, prefills=2 * pictures_made, decoded=pictures_made, scored=pictures_made
+    )
+
+
+def test_chains_do_not_see_each_other():
+    knobs = {"iterations": 4, "noise": "common", "lr": 0.5, "image_share": 0.5}
+    together = list(stream(milr, toy(), BRIGHT, PROMPT, seed=9, chains=3, **knobs))
+    for chain, recipe in enumerate(together[0].round.recipes):
+        alone = list(stream(milr, toy(), BRIGHT, PROMPT, seed=recipe[0][1], **knobs))
+        for a, b in zip(alone, together, strict=True):
+            assert torch.equal(a.round.media[0], b.round.media[chain])
+
+
+def test_diversity_rewards_distance_from_other_chains():
+    media = torch.zeros(4, 3, 8, 8)
+    media[2:] = 0.25
+    media[3] = 1.0
+    # Chains are rows 0-1 and 2-3; rows of one chain do not count.
+    assert apart(media, 2).tolist() == [[pytest.approx(0.625)] * 2, [pytest.approx(0.25), pytest.approx(1.0)]]
+
+
+def test_a_reward_that_is_missing_moves_nothing():
+    class Half(Scripted):
+        def __call__(self, media, prompts, *, progress=1.0):
+            scores = super().__call__(media, prompts)
+            scores.total[0] = math.nan
+            return scores
+
+    rounds = pictures(verifier=Half(0.3, 0.9, 0.2), chains=2, iterations=4, lr=1.0, image_share=0.5)
+    assert all(r.scores.total[0] == -math.inf for r in rounds)
+    assert all(r.scores.total[1].isfinite() for r in rounds)
