@@ -53,15 +53,15 @@ class VQAScore:
             raise ValueError(f"{name} cannot say {' or '.join(unknown)} in one token; take another judge")
 
     @classmethod
-    def load(cls, source: str, *, name: str = "", device: Any = "cpu", dtype: torch.dtype = torch.float32) -> VQAScore:
-        """From a folder or a name on the hub, in safetensors; no remote code is run."""
+    def load(cls, source: str, *, device: Any = "cpu", dtype: torch.dtype = torch.float32, **options: Any) -> VQAScore:
+        """From a folder or a name on the hub, in safetensors; no remote code is run. `options` as for the class."""
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         model = AutoModelForImageTextToText.from_pretrained(
             source, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
         processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
-        return cls(model.to(device), processor, name=name or f"vqa:{source}")
+        return cls(model.to(device), processor, **{"name": f"vqa:{source}", **options})
 
     @torch.no_grad()
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:

@@ -12,9 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gensearch.models.decoding import Context
 from gensearch.models.fingerprint import backends, module_hash, versions
 from gensearch.models.options import Batch, Count, Scale, checked
-from gensearch.models.tokens import Context, Tokens
+from gensearch.models.tokens import Tokens
 from gensearch.types import Side
 from verifiers.types import Media
 

@@ -175,10 +175,7 @@ def pipeline_class(where: str) -> type[Any]:
 
 
 def token_pipeline(where: str) -> type[Any] | None:
-    """The class for a model of transformers that draws; None for a pipeline of diffusers, or if there is nothing.
-
-    Raises LoadError for a model of transformers that does not draw.
-    """
+    """The class for a model of transformers that draws, None for anything else; LoadError if it does not draw."""
     from transformers import AutoConfig
 
     if Path(where).is_dir() and (Path(where) / "model_index.json").is_file():

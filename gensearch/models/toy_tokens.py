@@ -10,9 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from gensearch.models.decoding import Context
 from gensearch.models.fingerprint import module_hash
 from gensearch.models.options import Batch, Count, checked
-from gensearch.models.tokens import Context, Tokens
+from gensearch.models.tokens import Tokens
 from gensearch.models.toy import Guidance
 from gensearch.noise import derive
 from gensearch.types import Side

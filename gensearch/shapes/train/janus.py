@@ -1,4 +1,4 @@
-"""Train `shapes/janus`: plans in words, image tokens under guidance, and answers to whether a picture shows a prompt."""
+"""Train `shapes/janus`: plans in words, image tokens under guidance, and whether a picture shows a prompt."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ from gensearch.shapes.train.vae import pictures
 WIDTH = 192
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>", "<image>", "<boi>", "<eoi>")
 CONTEXT = 56  # the longest prompt with a plan of four things, and some
+CHAT = (  # a picture, then what is asked about it
+    "{% for message in messages %}{% for part in message['content'] %}"
+    "{{ '<image>' if part['type'] == 'image' else part['text'] }} {% endfor %}{% endfor %}"
+)
 BARE, BLIND, NONE = 0.15, 0.1, -100  # shares of samples without a plan and without any words; not to be predicted
 
 
@@ -181,10 +185,9 @@ def encode(codes: Any, count: int, path: Path, size: int = 250) -> Tensor:
         found = []
         for start in range(0, count, size):
             rng = np.random.default_rng((11, start))
+            x = pictures([world.sample(rng)[1] for _ in range(size)])
             with torch.no_grad():
-                found.append(
-                    vq.nearest(codes, vq.directions(codes, pictures([world.sample(rng)[1] for _ in range(size)])))
-                )
+                found.append(vq.nearest(codes, vq.directions(codes, x)))
         save_file({"codes": torch.cat(found).short().contiguous()}, path)
     return load_file(path)["codes"].long()
 
@@ -192,7 +195,7 @@ def encode(codes: Any, count: int, path: Path, size: int = 250) -> Tensor:
 def train(
     out: Path, *, name: str, scenes: int, steps: int, size: int, looks: int, lr: float, look_weight: float = 0.5
 ) -> None:
-    """Fit all three at once, `size` drawings and `looks` questions a step; writes out/janus/model with its processor."""
+    """Fit all three at once, `size` drawings and `looks` questions a step; writes out/janus/model."""
     from transformers import JanusVQVAE
 
     torch.manual_seed(0)
@@ -223,7 +226,7 @@ def export(model: Any, words: Any, folder: Path) -> None:
 
     images = JanusImageProcessor(size={"height": 64, "width": 64}, min_size=8)
     model.half().save_pretrained(folder)
-    JanusProcessor(images, words, num_image_tokens=64).save_pretrained(folder)
+    JanusProcessor(images, words, chat_template=CHAT, num_image_tokens=64).save_pretrained(folder)
     settings = {
         "text_length": 24,
         "context": CONTEXT,

@@ -114,8 +114,9 @@ def test_answers_are_true_and_questions_are_those_of_the_judge(words, model):
 
 def test_the_judge_asks_as_in_training(words, model, tmp_path):
     janus.export(model.float(), words, tmp_path)
-    judge = VQAScore.load(str(tmp_path))
-    text = judge.template.replace("{image}", "<image>").replace("{question}", "does this show a photo of a red star ?")
+    judge = VQAScore.load(str(tmp_path), question=plans.QUESTION)
+    asked = judge.question.replace("{prompt}", "a photo of a red star")
+    text = judge.template.replace("{image}", "<image>").replace("{question}", asked)
     ids = judge.processor(text=[text], images=[torch.zeros(3, 64, 64, dtype=torch.uint8)], return_tensors="pt")[
         "input_ids"
     ]
@@ -126,12 +127,12 @@ def test_the_judge_asks_as_in_training(words, model, tmp_path):
 
 def test_dead_codes_come_alive_and_living_ones_stay():
     torch.manual_seed(0)
-    codes = JanusVQVAE(JanusVQVAEConfig(**{**vq.CONFIG, "num_embeddings": 64}))
-    z = torch.nn.functional.normalize(torch.randn(40, 64, 8), dim=-1)
+    codes = JanusVQVAE(JanusVQVAEConfig(**{**vq.CONFIG, "num_embeddings": 512}))
+    z = torch.nn.functional.normalize(torch.randn(4, 64, 8), dim=-1)
     before = codes.quantize.embedding.weight.detach().clone()
     alive = vq.nearest(codes, z).unique()
     moved = vq.restart(codes, z, torch.Generator().manual_seed(1))
-    assert moved == 64 - len(alive)
+    assert moved == 512 - len(alive)
     kept = codes.quantize.embedding.weight[alive]
     torch.testing.assert_close(kept, torch.nn.functional.normalize(before[alive], dim=-1))
     assert len(vq.nearest(codes, z).unique()) > len(alive)
@@ -145,7 +146,7 @@ def test_codes_are_decoded_as_they_were_chosen():
         chosen = vq.nearest(codes, vq.directions(codes, x))
         code = torch.nn.functional.normalize(codes.quantize.embedding.weight, dim=-1)[chosen]
         ours = codes.decoder(codes.post_quant_conv(code.mT.unflatten(2, (8, 8))))
-        torch.testing.assert_close(codes.decode(chosen), ours)
+        torch.testing.assert_close(codes.decode(chosen), ours, rtol=0, atol=1e-3)
 
 
 def test_pictures_are_of_the_world(words, model, tmp_path):
