@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 import torch
 from pydantic import Field
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from gensearch.models.decoding import Context
 from gensearch.models.fingerprint import backends, module_hash, versions
+from gensearch.models.language import Language
 from gensearch.models.options import Batch, Count, Scale, checked
 from gensearch.models.tokens import Tokens
 from gensearch.types import Side
@@ -59,15 +58,7 @@ class JanusPipeline:
         return self
 
 
-class Live(NamedTuple):
-    """What a batch goes on from: transformers' cache, and which of its positions are read."""
-
-    cache: Any
-    mask: Tensor  # [rows * b, length]
-    rows: int
-
-
-class Janus(Tokens):
+class Janus(Language, Tokens):
     """Janus: the plan is said by the language head, image tokens by the generation head under guidance.
 
     Rows of guidance are the prompt, and the same prompt with all tokens but the first and the last hidden.
@@ -97,7 +88,7 @@ class Janus(Tokens):
         """Raises ValueError for options that do not fit, and for more `steps` than there are image tokens."""
         self.pipeline = pipeline
         self.network = pipeline.model.requires_grad_(False).eval()
-        self.tokenizer = pipeline.processor.tokenizer
+        self.language, self.tokenizer = self.network.model.language_model, pipeline.processor.tokenizer
         self.name = name or pipeline.name_or_path or "janus"
         self.side = int(self.network.model.vqmodel.config.num_patches)
         self.image_length = self.side**2
@@ -107,22 +98,17 @@ class Janus(Tokens):
         self.greedy = plan == "greedy"
         self.temperature = temperature
         self.num_steps, self.batch_size = steps, batch_size
-        self.padded = context
+        self.padded, self.longest = context, max(self.text_length, self.image_length)
         self.templates = {"ask": ask, "draw": draw, "draw_bare": draw_bare}
         self.end = int(self.tokenizer.eos_token_id)
         self.begin_image = self.tokenizer.convert_tokens_to_ids(pipeline.processor.image_start_token)
         if steps > self.image_length:
             raise ValueError(f"{steps} steps are more than the {self.image_length} image tokens of {self.name}")
 
-    @property
-    def context_length(self) -> int:
-        """Tokens to which a context is padded."""
-        return self.padded
-
-    @property
-    def language(self) -> Any:
-        """The transformer that all tokens go through."""
-        return self.network.model.language_model
+    def _embed(self, side: Side, tokens: Tensor) -> Tensor:
+        if side == "text":
+            return self.network.get_input_embeddings()(tokens)
+        return self.network.prepare_embeddings_for_image_generation(tokens)
 
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
         """By the language head, or by the generation head as u + g (c - u)."""
@@ -135,10 +121,6 @@ class Janus(Tokens):
         if self.rows == 1:
             return self._tilt(said[..., 0, :])
         return self._tilt(said[..., 1, :] + self.guidance * (said[..., 0, :] - said[..., 1, :]))
-
-    def write(self, tokens: Sequence[int]) -> str:
-        """Words of text tokens, without special ones."""
-        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on; hashes the weights at the first call."""
@@ -169,63 +151,6 @@ class Janus(Tokens):
         bos, pad = self.tokenizer.bos_token_id, self.tokenizer.pad_token_id
         hidden = tuple(i if i in (bos, self.begin_image) else pad for i in ids)
         return (ids, hidden)[: self.rows]
-
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text)["input_ids"])
-
-    def _read(self, context: Context) -> tuple[Tensor, Tensor]:
-        ids = torch.tensor(context, device=self.network.device)
-        pad = self.padded - ids.shape[1]
-        ids = torch.nn.functional.pad(ids, (pad, 0), value=self.tokenizer.pad_token_id)
-        mask = torch.ones_like(ids)
-        mask[:, :pad] = 0
-        hidden, live = self._pass(
-            self.network.get_input_embeddings()(ids), Live(self._cache(), mask[:, :0], len(ids)), mask
-        )
-        return hidden[:, -1], self._close(live)[0]
-
-    def _open(self, cache: Tensor, context: Tensor, length: int) -> Live:
-        rows, filled = cache.shape[1], self.padded + length
-        stacked = cache.transpose(0, 1).flatten(0, 1)  # [rows * b, layers, 2, heads, length, width]
-        live = self._cache()
-        for layer in range(stacked.shape[1]):
-            keys, values = stacked[:, layer, :, :, :filled].unbind(1)
-            live.update(keys.contiguous(), values.contiguous(), layer)
-        place = torch.arange(filled) >= self.padded - context[:, None]
-        return Live(live, place.long().repeat(rows, 1).to(cache.device), rows)
-
-    def _feed(self, side: Side, tokens: Tensor, live: Live) -> tuple[Tensor, Live]:
-        tokens = tokens.to(self.network.device).repeat(live.rows, 1)
-        if side == "text":
-            embedded = self.network.get_input_embeddings()(tokens)
-        else:
-            embedded = self.network.prepare_embeddings_for_image_generation(tokens)
-        hidden, live = self._pass(embedded, live, torch.ones_like(tokens))
-        return hidden.unflatten(0, (live.rows, -1)).permute(1, 2, 0, 3), live
-
-    def _close(self, live: Live) -> Tensor:
-        layers = [torch.stack([layer.keys, layer.values], 1) for layer in live.cache.layers]
-        stacked = torch.stack(layers, 1).unflatten(0, (live.rows, -1)).transpose(0, 1)
-        longest = self.padded + max(self.text_length, self.image_length)
-        return torch.nn.functional.pad(stacked, (0, 0, 0, longest - stacked.shape[-2]))
-
-    def _cache(self) -> Any:
-        from transformers import DynamicCache
-
-        return DynamicCache(config=self.language.config)
-
-    def _pass(self, embedded: Tensor, live: Live, mask: Tensor) -> tuple[Tensor, Live]:
-        """One pass of the transformer: states in fp32 [rows * b, k, width]."""
-        mask = torch.cat([live.mask, mask], 1)
-        place = (mask.cumsum(1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
-        keep = {self._cache_name: live.cache}
-        out = self.language(inputs_embeds=embedded, attention_mask=mask, position_ids=place, use_cache=True, **keep)
-        return out.last_hidden_state.float(), Live(live.cache, mask, live.rows)
-
-    @cached_property
-    def _cache_name(self) -> str:
-        """What this version of transformers calls a cache."""
-        return "cache" if "cache" in inspect.signature(self.language.forward).parameters else "past_key_values"
 
     def _decode(self, tokens: Tensor) -> Media:
         pixels = self.network.decode_image_tokens(tokens.to(self.network.device))

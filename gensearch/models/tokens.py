@@ -16,7 +16,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from gensearch.gumbel import given, prefix, told
+from gensearch.gumbel import given, prefix
 from gensearch.ledger import Cost
 from gensearch.models.decoding import Book, Decoding, Run
 from gensearch.types import Noise, Side, State, Trace
@@ -147,27 +147,6 @@ class Tokens(Decoding):
         """Image logits as they are sampled from."""
         shift = self.shift.to(logits) if isinstance(self.shift, Tensor) else self.shift
         return (logits + shift) / self.temperature
-
-    def _plans(self, prompts: Sequence[str], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
-        """Text tokens [b, t] (the end repeated), their states [b, t, 1, width], and lengths [b] with the end."""
-        if not self.text_length:
-            return (
-                torch.zeros(len(prompts), 0).long(),
-                torch.zeros(len(prompts), 0, 1, 1),
-                torch.zeros(len(prompts)).long(),
-            )
-        hidden, cache, context = self._read_all([self._context(prompt, None) for prompt in prompts])
-        said = told(noise) == self.end
-        kept = torch.minimum(prefix(noise), torch.where(said.any(1), said.long().argmax(1) + 1, self.text_length))
-        found: dict[int, tuple[Tensor, ...]] = {}
-        for keep, rows in self._batches(kept.tolist()):
-            live = self._open(cache[rows.to(cache.device)], context[rows], 0)
-            run = Run(hidden[rows.to(hidden.device)], live, noise[rows], 0, int(kept[keep[0]]), len(keep), final=True)
-            tokens, states, *_ = self._run("text", run)
-            found.update(zip(keep, zip(tokens, states, strict=True), strict=False))
-        tokens, states = (torch.stack([found[row][part] for row in range(len(prompts))]) for part in range(2))
-        ended = (tokens == self.end).long().cumsum(1)
-        return tokens, states, (ended - (tokens == self.end).long() == 0).sum(1)
 
     def _block(self, state: State) -> State:
         """The next block of every row; rows at one step with equally long prefixes go together."""

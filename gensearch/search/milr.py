@@ -137,7 +137,7 @@ class Ascent:
 
         A plan that is not moved is kept, and image tokens may be left `free`.
         """
-        words, pixels = start.split([self.model.text_length, self.model.image_length], 2)
+        words, pixels = start[..., : self.model.text_length], start[..., self.model.text_length :]
         if "text" in moving:
             words = self.latents["text"].decide(self.model, words)
         else:

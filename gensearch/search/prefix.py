@@ -18,11 +18,17 @@ from verifiers.types import Verifier
 
 @torch.no_grad()
 def judged(
-    model: Model, verifier: Verifier, state: State, recipes: list[Recipe], ids: range, parents: list[int | None]
+    model: Model,
+    verifier: Verifier,
+    prompt: str,
+    state: State,
+    recipes: list[Recipe],
+    ids: range,
+    parents: list[int | None],
 ) -> Round:
     """A round of the pictures of a state, drawn or half drawn."""
     media, step = model.render(state), int(state.step[0])
-    scores = verifier(media, state.prompts, progress=step / model.num_steps)
+    scores = verifier(media, [prompt] * len(state), progress=step / model.num_steps)
     return Round(media, scores, tuple(recipes), tuple(ids), tuple(parents), done=step == model.num_steps)
 
 
@@ -63,7 +69,7 @@ def prefix(
         state = model.start([prompt] * size, noise)
     for step in range(1, model.num_steps):
         if step <= looks and size > 1:
-            round = judged(model, verifier, state, recipes, ids, parents)
+            round = judged(model, verifier, prompt, state, recipes, ids, parents)
             yield round
             best = round.scores.total.argsort(descending=True, stable=True).tolist()[: max(1, int(keep * size + 0.5))]
             taken = [row if row in best else best[row % len(best)] for row in range(size)]
@@ -77,4 +83,4 @@ def prefix(
             state = model.advance(state)
     ends = exactly(recipes, given(state.clean.cpu())[:, None])
     recipes = [ends[row] if row in branches else recipes[row] for row in range(size)]
-    yield judged(model, verifier, state, recipes, ids, parents)
+    yield judged(model, verifier, prompt, state, recipes, ids, parents)

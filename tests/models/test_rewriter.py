@@ -1,0 +1,108 @@
+"""A tiny causal language model of transformers' own class before a flow in closed form."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from gensearch.gumbel import given
+from gensearch.ledger import Ledger
+from gensearch.metered import MeteredModel
+from gensearch.models.rewriter import Rewriter
+from gensearch.models.toy import GaussianFlow
+from gensearch.noise import randn
+from gensearch.run import stream
+from gensearch.search.milr import milr
+from gensearch.testing import ModelLaws
+from gensearch.testing.verifiers import LinearScore
+from gensearch.testing.witness import assert_booked, counting
+from tests.tiny_janus import tokenizer
+
+PROMPT = "a photo of two red star"
+
+
+def build(**options):
+    words = tokenizer()
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        config = LlamaConfig(
+            hidden_size=24,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            vocab_size=len(words),
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            tie_word_embeddings=False,
+        )
+        language = LlamaForCausalLM(config).eval()
+        for parameter in language.parameters():
+            if parameter.ndim == 2:
+                parameter.data.mul_(3)
+    model = GaussianFlow((1, 3, 3), num_steps=3, batch_size=3, **options.pop("flow", {}))
+    return Rewriter(
+        model, language, words, **{"text_length": 5, "context": 16, "ask": "user : {prompt} plan :", **options}
+    )
+
+
+class TestLaws(ModelLaws):
+    @pytest.fixture
+    def model(self):
+        return build()
+
+    @pytest.fixture
+    def networks(self, model):
+        return {"nfe": model.model.network, "decoded": model.model.decoder}
+
+
+class TestLawsWithSampledWordsAndStochasticSteps(ModelLaws):
+    @pytest.fixture
+    def model(self):
+        return build(greedy=False, flow={"churn": 0.5, "guidance": 1.5})
+
+
+def test_the_rewriting_is_that_of_generate():
+    model = build()
+    with torch.no_grad():
+        state = model.start([PROMPT], randn([1], model.noise_shape))
+        ids = model.tokenizer("user : " + PROMPT + " plan :", return_tensors="pt")
+        theirs = model.head.generate(**ids, do_sample=False, max_new_tokens=5)[0, ids["input_ids"].shape[1] :]
+    length = int(state.extra["length"])
+    assert state.extra["words"][0, :length].tolist() == theirs.tolist()
+    assert state.prompts == (model.write(theirs.tolist()),)
+
+
+def test_the_picture_is_that_of_the_rewritten_prompt():
+    model = build(draw="{prompt} , {plan}")
+    noise = randn([4], model.noise_shape)
+    with torch.no_grad():
+        state = model.start([PROMPT], noise)
+        inner = model.model.start(list(state.prompts), noise[:, 5:].view(1, 1, 3, 3))
+    assert state.prompts[0].startswith(PROMPT + " , ")
+    assert torch.equal(model.render(state), model.model.render(inner))
+    noise[:, :5] = given(torch.tensor([[model.end, 0, 0, 0, 0]]))
+    assert model.start([PROMPT], noise).prompts == (PROMPT,)
+
+
+def test_words_and_passes_are_booked():
+    model = build()
+    ledger, networks = Ledger(), {"tokens": model.language.layers[0], "nfe": model.model.network}
+    with counting(networks) as seen, torch.no_grad():
+        metered = MeteredModel(model, ledger)
+        state = metered.start([PROMPT] * 4, randn(range(4), model.noise_shape))
+        metered.advance(state)
+    assert_booked(ledger, networks, seen)
+    assert ledger.spent.nfe == 8
+    assert ledger.spent.prefills == 2  # one for each physical batch
+
+
+def test_text_latents_are_moved_and_the_picture_noise_is_kept():
+    model = build(greedy=False)
+    judge = LinearScore(torch.ones(1, 3, 3))
+    knobs = {"iterations": 6, "strategy": "text", "text_share": 1.0, "noise": "common", "lr": 3.0, "baseline": "none"}
+    rounds = [p.round for p in stream(milr, model, judge, PROMPT, seed=2, **knobs)]
+    assert len({r.media.numpy().tobytes() for r in rounds}) > 1
+    still = [p.round for p in stream(milr, model, judge, PROMPT, seed=2, **{**knobs, "lr": 0.0})]
+    assert all(torch.equal(r.media, still[0].media) for r in still)
