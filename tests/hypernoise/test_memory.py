@@ -17,8 +17,9 @@ from hypernoise.config import TrainConfig
 from hypernoise.distil import distil, lessons
 from hypernoise.form import TokensForm, build
 from hypernoise.memory import JOURNAL, Memory, WarmStart
+from hypernoise.train import Trainer
 from tests.hypernoise.identity import Identity, Linear
-from tests.hypernoise.test_train import trainer
+from tests.hypernoise.test_train import same, trainer
 
 DIRECTION = randn([9], (2, 2, 2))[0]
 
@@ -134,6 +135,38 @@ def test_distillation_learns_the_way(memory, model):
     assert losses[-1] < 0.01 * losses[0]
     f = network(randn([99], (2, 2, 2)), *model.conditions(["a red star"]))  # a noise that was no lesson
     assert cosine_similarity(f.flatten(), DIRECTION.flatten(), dim=0) > 0.95
+
+
+def test_what_distillation_reads_of_a_prompt_is_the_template(memory, model, monkeypatch):
+    fill(memory, ["a red star"])
+    read: list[str] = []
+    conditions = model.conditions
+    monkeypatch.setattr(model, "conditions", lambda prompts: read.extend(prompts) or conditions(prompts))
+    run = trainer(memory.folder / "run", model, Linear(DIRECTION), distil={"memory": str(memory.folder), "steps": 2},
+                  steps=0, template="draw: {prompt}")  # fmt: skip
+    list(run)
+    assert read[-2:] == ["draw: a red star"] * 2
+
+
+def test_a_run_killed_after_its_lessons_does_not_learn_them_again(memory, model):
+    fill(memory, ["a red star"], copies=3)
+    taught = {"memory": str(memory.folder), "steps": 5, "lr": 1e-2}
+
+    def begin(name: str, steps: int) -> Trainer:
+        return trainer(memory.folder / name, model, Linear(DIRECTION), distil=taught, steps=steps, save_every=100)
+
+    whole, cut = begin("whole", 3), begin("cut", 3)
+    list(whole)
+    next(iter(cut))  # lost, since no checkpoint came after the lessons
+    second = begin("cut", 3)
+    assert second.lesson == cut.lesson
+    assert [update.step for update in second] == [1, 2, 3]
+    assert same(whole, second)
+    night = begin("night", 0)
+    list(night)
+    again = begin("night", 0)
+    list(again)
+    assert all(torch.equal(p, q) for p, q in zip(night.params, again.params, strict=True))
 
 
 def test_a_run_learns_its_lessons_first_and_then_from_the_reward(memory, model):
