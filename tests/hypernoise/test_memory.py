@@ -67,6 +67,13 @@ def test_one_memory_is_of_one_model_and_one_verifier(memory, model):
     fill(memory, ["a red star"])
     with pytest.raises(ValueError, match="remembers identity judged by linear, not identity by other"):
         Memory(memory.folder, model, "other")
+    with pytest.raises(
+        ValueError, match=r"remembers identity with noise of \[2, 2, 2\], not \[2, 4, 4\]; load the gen"
+    ):
+        Memory(memory.folder, Identity((2, 4, 4)), "linear")
+    model.network[0].weight.add_(1)
+    with pytest.raises(ValueError, match="remembers identity with other weights; load the generator"):
+        Memory(memory.folder, model, "linear")
     (memory.folder / JOURNAL).write_text('{"model": 1}\n')
     with pytest.raises(ValueError, match="is damaged: a line is no winner"):
         Memory(memory.folder, model, "linear")
@@ -78,15 +85,41 @@ def test_the_nearest_prompt_comes_first_and_of_equals_the_better(memory):
     assert [(w.prompt, w.score) for w in found] == [("a red star", 3.0), ("a red star", 1.0)]
 
 
-def test_every_second_start_is_cold_and_the_others_lie_near_a_winner(memory, model):
+def test_seeds_decide_which_starts_are_cold_and_the_others_lie_near_a_winner(memory, model):
     fill(memory, ["a red star"])
-    seeds = list(range(10, 18))
-    noise = WarmStart(memory, cosine=0.9)(model, ["a red star"] * 8, seeds)
-    plain = gaussian(model, ["a red star"] * 8, seeds)
-    assert torch.equal(noise[::2], plain[::2])
+    seeds = list(range(10, 210))
+    prompts = ["a red star"] * len(seeds)
+    noise = WarmStart(memory, cosine=0.9)(model, prompts, seeds)
+    cold = (noise == gaussian(model, prompts, seeds)).flatten(1).all(1)
+    assert 80 < cold.sum() < 120
     winner = randn([0], (2, 2, 2)) + 2 * DIRECTION
-    assert cosine_similarity(noise[1::2].flatten(1), winner.flatten(1)).tolist() == pytest.approx([0.9] * 4, abs=1e-5)
-    assert torch.equal(noise, WarmStart(memory, cosine=0.9)(model, ["a red star"] * 8, seeds))
+    alike = cosine_similarity(noise[~cold].flatten(1), winner.flatten(1))
+    assert alike.tolist() == pytest.approx([0.9] * len(alike), abs=1e-5)
+
+
+def test_a_start_does_not_depend_on_its_company(memory, model):
+    fill(memory, ["a red star", "a blue cat"])
+    seeds, prompts = [5, 6, 7, 8, 9, 10, 11, 12], ["a red star", "a blue cat"] * 4
+    warm = WarmStart(memory)
+    together = warm(model, prompts, seeds)
+    assert (together != gaussian(model, prompts, seeds)).flatten(1).any(1).sum() > 1
+    for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+        assert torch.equal(warm(model, [prompt], [seed])[0], together[row])
+
+
+@pytest.mark.parametrize("name", ["best_of_n", "zero_order", "reno"])
+def test_the_first_start_of_a_search_is_cold_whatever_its_seed_and_single_ones_may_be_warm(memory, model, name):
+    fill(memory, ["a red star"])
+    knobs = {"best_of_n": {"n": 6}, "zero_order": {"patience": 1, "neighbours": 1}, "reno": {"chains": 6, "lr": 1e-9}}
+    warm = []
+    for seed in range(6):
+        settings = {"seed": seed, "compute": 12, "propose": WarmStart(memory), **knobs[name]}
+        found = run(SEARCHES[name], model, Linear(DIRECTION), "a red star", **settings)
+        assert torch.equal(found.base.media[None], gaussian(model, ["a red star"], [seed]))
+        fresh = [node.recipe for node in found.lineage if node.parent is None]
+        warm += [recipe[1:] != (exact(randn([recipe[0][1]], (2, 2, 2))),) for recipe in fresh[1:]]
+    assert len(warm) > 10
+    assert 0.2 < sum(warm) / len(warm) < 0.8
 
 
 def test_an_empty_memory_is_plain_noise(memory, model):
