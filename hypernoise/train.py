@@ -83,15 +83,18 @@ class Trainer:
         self.restore()
 
     def __iter__(self) -> Iterator[Update]:
-        """Do the updates that are left; a checkpoint is written every `save_every` of them and after the last."""
+        """Do the updates that are left, with a checkpoint after every `save_every` of them and after the last.
+
+        It is written when the next update is asked for: what the caller does about the one before is done by then.
+        """
         if self.config.distil and self.lesson is None:
             self.distil(self.config.distil)
         while self.done < self.config.steps:
             update = self.update()
             self.done += 1
+            yield update
             if self.done % self.config.save_every == 0 or self.done == self.config.steps:
                 self.save()
-            yield update
 
     def distil(self, lessons: Lessons) -> None:
         """Learn from remembered winners first; every process does the same."""

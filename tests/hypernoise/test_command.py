@@ -161,27 +161,32 @@ def test_every_process_has_its_model_on_its_own_device():
     assert placed({"device": "cuda:3"}, one_of(1, "cuda:0")) == {"device": "cuda:3"}
 
 
-def test_a_run_that_goes_on_forgets_what_its_checkpoint_does_not_know(tmp_path):
-    config, out = recipe(tmp_path, save_every=4, watch_every=1, steps=6), tmp_path / "run"
-    stopped = ValueError("killed")
-    with pytest.MonkeyPatch.context() as patch:
-        follow, looks = command.record, []
+@pytest.mark.parametrize(("save_every", "step", "known"), [(4, 5, 4), (5, 5, 4)])
+def test_a_run_that_goes_on_has_every_look_once(tmp_path, monkeypatch, save_every, step, known):
+    """Stopped during a look, after the checkpoint or just before it."""
+    config, out = recipe(tmp_path, save_every=save_every, watch_every=1, steps=6), tmp_path / "run"
+    training = ["train", "hypernoise", "--config", config, "--out", str(out), "--log", "none"]
 
-        def dies(trainer: Any, update: Any, *others: Any) -> None:
-            follow(trainer, update, *others)
-            looks.append(trainer.ledger.seconds)
-            if update.step == 5:
-                raise stopped
+    def looks() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (out / "panel.jsonl").read_text().splitlines()]
 
+    whole = command.record
+
+    def dies(trainer: Any, update: Any, *others: Any) -> None:
+        if update.step == step:
+            raise ValueError("killed")
+        whole(trainer, update, *others)
+
+    with monkeypatch.context() as patch:
         patch.setattr(command, "record", dies)
-        assert call("train", "hypernoise", "--config", config, "--out", str(out), "--log", "none") == 2
-    assert len((out / "panel.jsonl").read_text().splitlines()) == 5
-    assert call("train", "hypernoise", "--config", config, "--out", str(out), "--log", "none") == 0
-    lines = [json.loads(line) for line in (out / "panel.jsonl").read_text().splitlines()]
+        assert call(*training) == 2
+    assert len(looks()) == known
+    assert call(*training) == 0
+    lines = looks()
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
-    assert call("train", "hypernoise", "--config", config, "--out", str(out), "--log", "none") == 0
-    assert len((out / "panel.jsonl").read_text().splitlines()) == 6
+    assert call(*training) == 0
+    assert looks() == lines
 
 
 @pytest.mark.parametrize("path", sorted((configs() / "hypernoise").glob("*.yaml")), ids=lambda path: path.stem)
