@@ -209,7 +209,7 @@ def test_noise_in_half_precision_climbs_like_the_same_noise_in_full(search):
     def full(*given):
         return half(*given).float()
 
-    model = GaussianFlow(SHAPE, num_steps=2, churn=0.5)
+    model = GaussianFlow(SHAPE, num_steps=2)
     start, seen = model.start, []
     model.start = lambda prompts, noise: seen.append(noise) or start(prompts, noise)
     knobs = {"iterations": 4, "regularise": "0.1*chi", "lr": 0.3}
