@@ -83,7 +83,7 @@ def controls(bench: Bench, proposal: HyperNoise) -> dict[str, Any]:
     sweep = {gain: bench.judged(bench.noise + gain * f) for gain in GAINS}
     few = min(32, len(bench.texts))
     text = bench.model.conditions(bench.texts[:few])
-    _, nats = divergence(lambda x: proposal.network(x, *text), bench.noise[:few], order=2, probes=4)
+    _, nats = divergence(lambda x: proposal.network(x, *text), bench.noise[:few], order=2, probes=4, seeds=range(few))
     return {
         "base": {name: float(value.double().mean()) for name, value in before.items()},
         "gain": {name: bench.gain(own[name] - before[name]) for name in own},

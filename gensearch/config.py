@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -159,8 +159,8 @@ def assign(data: dict[str, Any], key: str, value: Any) -> None:
 
 
 def entries(data: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    """What a field that is a mapping holds so far; raises ValueError if it is something else."""
-    inside = data.get(field, {})
+    """What a field that is a mapping holds so far, nothing if it is null; raises ValueError if it is something else."""
+    inside = {} if data.get(field) is None else data[field]
     if not isinstance(inside, Mapping):
         raise ValueError(f"{field}: it is {inside!r} in the config; write it as {field}: {{name: value}}")
     return inside
@@ -217,8 +217,26 @@ def explain(error: ValidationError, schema: type[BaseModel]) -> str:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {where!r}{nearest(where, schema.model_fields)}"
+        *outer, key = problem["loc"]
+        return f"unknown key {where!r}{nearest(str(key), known_keys(schema, outer))}"
     message = problem["msg"].removeprefix("Value error, ")
     value = repr(problem["input"])
     shown = value if len(value) <= 80 else f"{value[:60]}... ({len(value)} characters)"
     return f"{where}: {message} (got {shown})" if where else message
+
+
+def known_keys(schema: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """Names that are known at a place within a schema; where it may have several forms, the place says which."""
+    found = [schema]
+    for part in place:
+        fields = [model.model_fields[part] for model in found if part in model.model_fields]
+        tagged = [model for model in found if any(f.default == part for f in model.model_fields.values())]
+        found = [model for f in fields for model in models_of(f.annotation)] or tagged or found
+    return [name for model in found for name in model.model_fields]
+
+
+def models_of(annotation: Any) -> list[type[BaseModel]]:
+    """The schemas inside an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_of(argument)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gensearch.ledger import Cost, Ledger
+from gensearch.metered import NothingScored
 from gensearch.noise import derive, master, randn
 from gensearch.regularise import Regulariser
 from gensearch.sampling import generate, price
@@ -18,7 +19,7 @@ from gensearch.types import Model, Noise, Recipe, Round
 from verifiers.ensemble import leaves
 from verifiers.types import Media, Scores, Verifier
 
-SWITCH = "set_grad_checkpointing"  # of open_clip's networks
+SWITCH, FLAG = "set_grad_checkpointing", "grad_checkpointing"  # of open_clip's networks, and of the parts it switches
 
 
 class Climb(NamedTuple):
@@ -65,7 +66,9 @@ def recomputing(model: Model, verifier: Verifier) -> Iterator[None]:
     parts = getattr(getattr(model, "pipeline", None), "components", {}).values()
     switched = [part for part in parts if getattr(part, "_supports_gradient_checkpointing", False)]
     switched = [part for part in switched if not part.is_gradient_checkpointing]
-    towers = [tower for judge in leaves(verifier) if hasattr(tower := getattr(judge, "model", None), SWITCH)]
+    judges: list[Any] = [judge for judge in leaves(verifier) if hasattr(getattr(judge, "model", None), SWITCH)]
+    towers = [judge.model for judge in judges]
+    found = [(part, getattr(part, FLAG)) for t in towers for part in t.modules() if hasattr(part, FLAG)]
     try:
         for part in switched:
             part.enable_gradient_checkpointing()
@@ -77,6 +80,8 @@ def recomputing(model: Model, verifier: Verifier) -> Iterator[None]:
             part.disable_gradient_checkpointing()
         for tower in towers:
             getattr(tower, SWITCH)(False)
+        for part, flag in found:
+            setattr(part, FLAG, flag)
 
 
 def finite(gradient: Tensor) -> Tensor:
@@ -126,17 +131,17 @@ class Sounded:
     """A judge without gradients, with an estimated one: the hybrid gradient of DNO (arXiv:2405.18881).
 
     The slope of its total at each picture is the mean over `probes` random directions d ~ N(0, I) in pixel space of
-    (total(picture + reach * d) - total(picture)) / reach * d. Directions depend on `seed`, the call and the row. A
-    probe that cannot be scored counts as flat.
+    (total(picture + reach * d) - total(picture)) / reach * d. Directions depend on the call and on each sample's own
+    seed, so that a sample climbs as it would alone. A probe that cannot be scored counts as flat.
     """
 
     differentiable = True
 
-    def __init__(self, verifier: Verifier, probes: int, seed: int, reach: float = 0.01) -> None:
+    def __init__(self, verifier: Verifier, probes: int, seeds: Sequence[int], reach: float = 0.01) -> None:
         self.verifier = verifier
         self.name = verifier.name
         self.probes = probes
-        self.seed = seed
+        self.seeds = seeds
         self.reach = reach
         self.calls = 0
 
@@ -146,10 +151,13 @@ class Sounded:
             scores = self.verifier(media, prompts, progress=progress)
             slope = torch.zeros_like(media)
             for probe in range(self.probes):
-                seeds = [derive(self.seed, "sound", self.calls, probe, row) for row in range(len(media))]
+                seeds = [derive(seed, "sound", self.calls, probe) for seed in self.seeds]
                 direction = randn(seeds, media.shape[1:]).to(media)
-                there = self.verifier((media + self.reach * direction).clamp(0, 1), prompts, progress=progress).total
-                (rise,) = rows(media, ((there - scores.total) / self.reach).nan_to_num(0, 0, 0))
+                try:
+                    there = self.verifier((media + self.reach * direction).clamp(0, 1), prompts, progress=progress)
+                except NothingScored:
+                    continue
+                (rise,) = rows(media, ((there.total - scores.total) / self.reach).nan_to_num(0, 0, 0))
                 slope += rise * direction / self.probes
             self.calls += 1
         return scores._replace(total=scores.total + ((media - media.detach()) * slope).flatten(1).sum(1))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from gensearch.noise import randn, remake
+from gensearch.noise import randn, read_exact, remake, step_noise
 from gensearch.types import Node, Recipe
 
 
@@ -25,7 +26,13 @@ def best_of_n_nats(n: int) -> float:
 
 
 def spent_nats(recipe: Recipe, lineage: Sequence[Node], shape: Sequence[int]) -> float:
-    """What a search spent on its winner: the shift from the winner's first noise, and the choice among fresh starts."""
-    start = randn([recipe[0][1]], shape)
-    moved = float(shift_nats(remake(recipe, shape) - start)) if len(recipe) > 1 else 0.0
-    return moved + best_of_n_nats(sum(node.parent is None for node in lineage))
+    """What a search spent on its winner: the shift of its noises from its seed's, and the choice of fresh starts."""
+    return moved_nats(recipe, shape) + best_of_n_nats(sum(node.parent is None for node in lineage))
+
+
+def moved_nats(recipe: Recipe, shape: Sequence[int]) -> float:
+    """1/2 |shift|^2 of x_T, and of the step noises that move with it, from what the recipe's first seed gives."""
+    (_, seed), (move, *values) = recipe[0], recipe[-1]
+    end = read_exact(values[0], shape) if move == "exact" else remake(recipe, shape)
+    steps = [step_noise([recipe[:1]], step, shape) for step in range(1, len(end))]
+    return float(shift_nats((end - torch.cat([randn([seed], shape), *steps]))[None]))

@@ -132,6 +132,8 @@ def regulariser(text: str) -> Regulariser:
             rescales = True
         elif name in PENALTIES:
             terms.append((number(weight, text) if star else 1.0, PENALTIES[name]))
+        elif star and name in ("projection", "none"):
+            raise ValueError(f"{name} takes no weight; write {name} instead of {part!r}")
         elif part != "none":
             raise ValueError(f"no regulariser is called {name!r}{nearest(name, [*PENALTIES, 'projection', 'none'])}")
     return Regulariser(tuple(terms), rescales)

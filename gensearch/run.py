@@ -52,6 +52,7 @@ def stream(
     ledger = Ledger(limits)
     propose = knobs.get("propose", gaussian)
     if propose is not gaussian:  # plain noise stays itself: recipes name its seeds
+        propose = getattr(propose, "rooted", lambda root: propose)(seed)
         knobs["propose"] = MeteredProposal(propose, ledger)
     unit = price(model, verifier, *([select] if select else []), propose=propose)
     endless = open_ended(search)

@@ -168,6 +168,8 @@ class Transition(NamedTuple):
     std: Tensor
 
 
+# Every row of noise depends on its own prompt and seed. A proposal that must know the first seed of a search offers
+# `rooted(seed)`, which gives the proposal for it; one that runs networks says in `cost` what they take.
 Proposal = Callable[[Model, Sequence[str], Sequence[int]], Noise]
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer
 
 from gensearch import registry
-from gensearch.files import append_line, owned
+from gensearch.errors import nearest
+from gensearch.files import append_line, owned, read_records, write_atomic
 from gensearch.pipeline import device_of
 from hypernoise.config import TrainConfig, make_config
 from hypernoise.prompts import read_prompts, split
@@ -20,6 +22,7 @@ from hypernoise.watch import Panel, Watch
 
 PANEL = "panel.jsonl"
 RESULT, LOGS = "hypernoise", "logs"  # folders of the trained network and of the tracker within that of the run
+TRACKERS = ("tensorboard", "wandb", "none")
 SHOWN = ("step", *Panel._fields, "alive", "skipped")
 
 
@@ -27,16 +30,19 @@ def train(config: str, sets: Sequence[str], out: Path, log: str) -> None:
     """Train, watch, and write the result to `out`/hypernoise; the same call goes on where a killed one stopped."""
     from accelerate import Accelerator
 
+    require_tracker(log)
     recipe = make_config(config, sets)
     learn, watch = split(read_prompts(recipe.prompts), recipe.validation)
-    model = registry.load_model(recipe.model, **recipe.options)
-    device = device_of(model)
-    verifier = registry.verifier(recipe.rewards, device=device)
+    device = str(recipe.options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
     accelerator: Any = Accelerator(
-        log_with=None if log == "none" else log, project_dir=str(out / LOGS), cpu=str(device).startswith("cpu")
+        log_with=None if log == "none" else log, project_dir=str(out / LOGS), cpu=device.startswith("cpu")
     )
+    model = registry.load_model(recipe.model, **placed(recipe.options, accelerator))
+    verifier = registry.verifier(recipe.rewards, device=device_of(model))
     with owned(out) if accelerator.is_main_process else nullcontext():
         trainer = Trainer(recipe, model, verifier, learn, out, accelerator)
+        if accelerator.is_main_process:
+            go_on(trainer)
         observer = Watch(model, verifier, watch, recipe.watch_seeds, recipe.seed)
         accelerator.init_trackers("hypernoise", flat(recipe))
         follow(trainer, observer)
@@ -44,6 +50,32 @@ def train(config: str, sets: Sequence[str], out: Path, log: str) -> None:
             trainer.result().save_pretrained(out / RESULT)
             typer.echo(f"hypernetwork: {out / RESULT}")
         accelerator.end_training()
+
+
+def require_tracker(log: str) -> None:
+    """Raise ValueError for a tracker that is not known, and ImportError for one that is not installed."""
+    from accelerate.tracking import get_available_trackers
+
+    if log not in TRACKERS:
+        raise ValueError(f"no tracker is called {log!r}{nearest(log, TRACKERS)}")
+    if log not in ("none", *map(str, get_available_trackers())):
+        raise ImportError(f"{log} is not installed; run `pip install {log}`, or take another --log: none keeps a panel")
+
+
+def placed(options: Mapping[str, Any], accelerator: Any) -> dict[str, Any]:
+    """How to load the model: of several processes, each has it on a device of its own."""
+    own = accelerator.num_processes > 1 and accelerator.device.type != "cpu"
+    return {**options, **({"device": str(accelerator.device)} if own else {})}
+
+
+def go_on(trainer: Trainer) -> None:
+    """Take up the panel of an interrupted run at its checkpoint: later looks are forgotten, and the clock goes on."""
+    path = trainer.folder / PANEL
+    lines = [line for line in read_records(path, {"step", "seconds"}, "look") if 0 < line["step"] <= trainer.done]
+    if path.exists():
+        write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
+    if lines:
+        trainer.ledger.started -= lines[-1]["seconds"]
 
 
 def remember(runs: Sequence[Path], folder: Path) -> None:

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from gensearch.config import MAX_SEED, Name, explain, read_preset, split
+from gensearch.config import MAX_SEED, Name, entries, explain, read_preset, split
 from gensearch.packages import configs
 from hypernoise.form import Form, LowRankForm, Strict
 from hypernoise.objective import Temperature
@@ -92,7 +92,7 @@ def make_config(config: str, sets: Sequence[str] = ()) -> TrainConfig:
     for text in sets:
         key, value = split(text, "--set", "steps=200 or form.rank=8")
         field, dot, entry = key.partition(".")
-        data[field] = {**data.get(field, {}), entry: value} if dot else value
+        data[field] = {**entries(data, field), entry: value} if dot else value
     try:
         return TrainConfig.model_validate(data)
     except ValidationError as error:

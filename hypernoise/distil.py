@@ -35,22 +35,32 @@ def lessons(winners: Sequence[Winner], model: Model) -> tuple[list[str], Tensor,
 
 
 def distil(
-    network: nn.Module, model: Model, winners: Sequence[Winner], *, steps: int, batch: int, lr: float, seed: int = 0
+    network: nn.Module,
+    model: Model,
+    winners: Sequence[Winner],
+    *,
+    steps: int,
+    batch: int,
+    lr: float,
+    seed: int = 0,
+    template: str = "{prompt}",
 ) -> Iterator[float]:
     """Regress f(x0, prompt) on the way that a search took from x0 (ReNO traces as a teacher); yields each loss.
 
-    The loss is the mean square error per element. The network is changed in place; raises ValueError as `lessons` does.
+    The loss is the mean square error per element; f reads prompts through `template`. The network is changed in place;
+    raises ValueError as `lessons` does.
     """
     prompts, start, way = lessons(winners, model)
+    texts = [template.replace("{prompt}", prompt) for prompt in prompts]
     optimizer = torch.optim.AdamW(list(trainable(network).values()), lr, weight_decay=0.0)
     for step in range(steps):
         rows = [derive(seed, "lesson", step, row) % len(prompts) for row in range(min(batch, len(prompts)))]
-        conditions = lookable(model).conditions([prompts[row] for row in rows])
+        conditions = lookable(model).conditions([texts[row] for row in rows])
         device = conditions[0].device
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
         loss = (network(start[rows].to(device), *conditions) - way[rows].to(device)).square().mean()
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)  # also after the last one: nothing is left for what is learned next
         yield float(loss.detach())

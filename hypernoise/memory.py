@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +16,13 @@ from torch.nn.functional import normalize
 from gensearch.files import append_line, owned, read_records
 from gensearch.noise import derive, nearby, randn, remake
 from gensearch.types import Model, Noise, Recipe, Result
+from hypernoise.artefact import base_hashes
 from hypernoise.form import lookable
 from hypernoise.prompts import refuse_benchmarks
 
 JOURNAL = "winners.jsonl"
-FIELDS = frozenset({"model", "verifier", "prompt", "recipe", "score", "base", "embedding"})
+OWN = ("model", "verifier", "noise_shape", "base_hashes")  # what all winners of one memory share
+FIELDS = frozenset({*OWN, "prompt", "recipe", "score", "base", "embedding"})
 
 
 class Winner(NamedTuple):
@@ -37,16 +39,33 @@ class Memory:
     """A folder of winners of one model and verifier: an append-only journal, from which everything else follows."""
 
     def __init__(self, folder: Path, model: Model, verifier: str) -> None:
-        """Read what is remembered; raises ValueError for a damaged journal and for one of another model or verifier."""
+        """Read what is remembered.
+
+        Raises ValueError for a damaged journal, and for one of another model, noise shape, weights or verifier.
+        """
         self.folder, self.model, self.verifier = Path(folder), model, verifier
+        values = (model.name, verifier, list(model.noise_shape), base_hashes(model))
+        self.about = dict(zip(OWN, values, strict=True))
         lines = read_records(self.folder / JOURNAL, FIELDS, "winner")
         for line in lines:
-            if (line["model"], line["verifier"]) != (model.name, verifier):
-                raise ValueError(
-                    f"{self.folder} remembers {line['model']} judged by {line['verifier']}, not {model.name} by "
-                    f"{verifier}; take another folder"
-                )
+            self.refuse_others(line)
         self.winners = [read(line) for line in lines]
+
+    def refuse_others(self, line: Mapping[str, Any]) -> None:
+        """Raise ValueError for a winner of another model, noise shape, weights or verifier."""
+        differ = [name for name in OWN if line[name] != self.about[name]]
+        if {"model", "verifier"} & set(differ):
+            raise ValueError(
+                f"{self.folder} remembers {line['model']} judged by {line['verifier']}, not {self.model.name} by "
+                f"{self.verifier}; take another folder"
+            )
+        if differ:
+            shape = f"noise of {line['noise_shape']}, not {self.about['noise_shape']}"
+            what = shape if "noise_shape" in differ else "other weights"
+            raise ValueError(
+                f"{self.folder} remembers {self.model.name} with {what}; load the generator that its winners were "
+                "found with, with the same settings, or take another folder"
+            )
 
     def add(self, prompt: str, result: Result) -> bool:
         """Remember the winner of a search; see `remember`."""
@@ -61,9 +80,9 @@ class Memory:
         moves = tuple(tuple(move) for move in recipe)
         if not score > base or any((w.prompt, w.recipe) == (prompt, moves) for w in self.winners):
             return False
-        about = {"model": self.model.name, "verifier": self.verifier, "prompt": prompt, "recipe": moves}
         vector = embed(self.model, [prompt])[0].numpy().astype("<f4")
-        line = {**about, "score": score, "base": base, "embedding": base64.b64encode(vector.tobytes()).decode()}
+        found = {"prompt": prompt, "recipe": moves, "score": score, "base": base}
+        line = {**self.about, **found, "embedding": base64.b64encode(vector.tobytes()).decode()}
         with owned(self.folder):
             append_line(self.folder / JOURNAL, line)
         self.winners.append(read(line))
@@ -99,24 +118,29 @@ def embed(model: Model, prompts: Sequence[str]) -> Tensor:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """A proposal from memory: every second noise is plain, the others lie near winners of similar prompts.
+    """A proposal from memory: plain noise for half of all seeds, and noise near winners of similar prompts for others.
 
-    The first is always plain, so a search never does worse than its base. `cosine` is that of the angle between a
-    winner's noise and the proposed one; which of the `neighbours` most alike winners it is, the seed decides.
+    The first seed of a search stays plain, so that it never does worse than its base. `cosine` is that of the angle
+    between a winner's noise and the proposed one; which of the `neighbours` most alike winners it is, the seed decides.
     """
 
     memory: Memory
     cosine: float = 0.9
     neighbours: int = 8
+    root: int | None = None  # the first seed of the search
+
+    def rooted(self, root: int) -> WarmStart:
+        """The same proposal for a search that begins with a seed."""
+        return replace(self, root=root)
 
     def __call__(self, model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
-        """[b, *noise_shape]; depends on prompts, seeds and memory only."""
+        """[b, *noise_shape]; every row depends on its own prompt and seed, on the root and on the memory only."""
         noise = randn(seeds, model.noise_shape)
         remembered = {prompt: self.memory.nearest(prompt, self.neighbours) for prompt in dict.fromkeys(prompts)}
-        for row in range(1, len(seeds), 2):
-            if known := remembered[prompts[row]]:
-                winner = known[derive("winner", seeds[row]) % len(known)]
-                noise[row : row + 1] = nearby(
-                    remake(winner.recipe, model.noise_shape), noise[row : row + 1], self.cosine
-                )
+        for row, seed in enumerate(seeds):
+            known = remembered[prompts[row]]
+            if known and seed != self.root and derive("warm", seed) % 2:
+                winner = known[derive("winner", seed) % len(known)]
+                pivot = remake(winner.recipe, model.noise_shape)
+                noise[row : row + 1] = nearby(pivot, noise[row : row + 1], self.cosine)
         return noise

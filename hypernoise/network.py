@@ -165,8 +165,9 @@ def add_lora(network: nn.Module, rank: int, scaling: float) -> nn.Module:
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = [name for name, layer in network.named_modules() if suits(layer)]
+    alpha: Any = scaling * rank  # annotated as an integer, and only ever divided by the rank
     config = LoraConfig(
-        r=rank, lora_alpha=int(scaling * rank), target_modules=targets, init_lora_weights="gaussian", lora_dropout=0.0
+        r=rank, lora_alpha=alpha, target_modules=targets, init_lora_weights="gaussian", lora_dropout=0.0
     )
     adapted: Any = inject_adapter_in_model(config, network)
     for name, parameter in adapted.named_parameters():

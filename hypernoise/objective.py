@@ -7,7 +7,7 @@ A map T(x) = x + f(x) of N(0, I) costs KL(T#N || N) = E[1/2 |f|^2 + tr J - log|d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,32 +18,40 @@ from gensearch.nats import shift_nats
 Map = Callable[[Tensor], Tensor]  # residual f, [b, *shape] -> [b, *shape], each row on its own
 
 
-def divergence(residual: Map, noise: Tensor, *, order: int, probes: int = 1, seed: int = 0) -> tuple[Tensor, Tensor]:
+def divergence(
+    residual: Map, noise: Tensor, *, order: int, probes: int = 1, seeds: Sequence[int] = ()
+) -> tuple[Tensor, Tensor]:
     """f(noise) and the KL of each row in nats, [b, *shape] and [b].
 
     `order` 1 is the paper's surrogate. Beyond it, tr J - log|det(I + J)| = sum over k >= 2 of (-1)^k tr(J^k) / k is
-    taken up to k = `order`, each trace as the mean of v.J^k v over `probes` Rademacher vectors (Hutchinson): 2 is the
-    second-order correction, and the series converges where the spectral radius of J is below one. Differentiable.
-    Raises ValueError for an order below 1.
+    taken up to k = `order`, each trace as the mean of v.J^k v over `probes` Rademacher vectors (Hutchinson), drawn from
+    a seed for each row: 2 is the second-order correction, and the series converges where the spectral radius of J is
+    below one. Differentiable. Raises ValueError for an order below 1, and for one above it without seeds.
     """
     if order < 1:
         raise ValueError(f"order {order} is too low: 1 keeps |f|^2 / 2, 2 adds the second-order correction")
     if order == 1:
         f = residual(noise)
         return f, shift_nats(f)
+    if len(seeds) != len(noise):
+        raise ValueError(f"order {order} takes a seed for each of {len(noise)} rows, not {len(seeds)}")
     with torch.enable_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         x = noise.detach().requires_grad_()
         f = residual(x)
-        generator = torch.Generator().manual_seed(seed)
         rest = torch.zeros(len(noise), dtype=f.dtype, device=f.device)
-        for _ in range(probes):
-            v = (torch.randint(2, noise.shape, generator=generator) * 2.0 - 1).to(f)
+        for v in signs(seeds, (probes, *noise.shape[1:])).to(f).unbind(1):
             power = v
             for k in range(1, order + 1):
                 power = times(f, x, power)
                 if k > 1:
                     rest = rest + (-1) ** k / k * (v * power).flatten(1).sum(1) / probes
     return f, shift_nats(f) + rest
+
+
+def signs(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """Rademacher vectors [len(seeds), *shape], one generator per row."""
+    rows = [torch.randint(2, tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(rows) * 2.0 - 1
 
 
 def times(f: Tensor, x: Tensor, v: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +41,7 @@ class Update(NamedTuple):
     """What one update did; the same in every process."""
 
     step: int  # updates done
-    reward: float = math.nan  # mean over the batch, before the update
+    reward: float = math.nan  # mean over the rows that could be scored, before the update
     nats: float = math.nan  # mean of what f spends, as the objective counts it
     norm: float = math.nan  # of the whole gradient, before clipping
     temperature: float = math.nan
@@ -64,7 +63,7 @@ class Trainer:
     ledger: Ledger = field(default_factory=Ledger)
     done: int = 0
     skipped: int = 0
-    lesson: float = math.nan  # the last loss of distillation
+    lesson: float | None = None  # the last loss of distillation, once that is done
 
     def __post_init__(self) -> None:
         """Build the network and go on from the folder's checkpoint.
@@ -80,47 +79,48 @@ class Trainer:
         self.averaged = self.proposal()
         self.ema = list(trainable(self.averaged.network).values())
         self.temperature = self.config.price(math.prod(self.model.noise_shape))
-        optimizer = make_optimizer(self.config, self.params)
-        self.restore(optimizer)
-        self.wrapped, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+        self.optimizer = make_optimizer(self.config, self.params)
+        self.restore()
 
     def __iter__(self) -> Iterator[Update]:
-        """Do the updates that are left; a checkpoint is written every `save_every` of them and after the last."""
-        if self.config.distil and not self.done:
+        """Do the updates that are left, with a checkpoint after every `save_every` of them and after the last.
+
+        It is written when the next update is asked for: what the caller does about the one before is done by then.
+        """
+        if self.config.distil and self.lesson is None:
             self.distil(self.config.distil)
         while self.done < self.config.steps:
             update = self.update()
             self.done += 1
+            yield update
             if self.done % self.config.save_every == 0 or self.done == self.config.steps:
                 self.save()
-            yield update
 
     def distil(self, lessons: Lessons) -> None:
         """Learn from remembered winners first; every process does the same."""
         memory = Memory(Path(lessons.memory), self.model, self.verifier.name)
         settings = lessons.model_dump(exclude={"memory"})
-        for loss in distil(self.network, self.model, memory.winners, seed=self.config.seed, **settings):
-            self.lesson = loss
+        settings |= {"seed": self.config.seed, "template": self.config.template}
+        *_, self.lesson = distil(self.network, self.model, memory.winners, **settings)
         with torch.no_grad():
             for mean, parameter in zip(self.ema, self.params, strict=True):
                 mean.copy_(parameter)
         self.save()
 
     def update(self) -> Update:
-        """One update on `batch` rows, of which this process takes every n-th."""
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        mine = range(self.config.batch)[rank::world]
-        pieces = math.ceil(math.ceil(self.config.batch / world) / self.model.batch_size)  # the same in every process
-        reward = nats = torch.zeros(())
+        """One update on `batch` rows, of which this process takes every n-th, perhaps none."""
+        before = self.ledger.spent
+        rows = range(self.config.batch)[self.accelerator.process_index :: self.accelerator.num_processes]
+        pieces = math.ceil(len(rows) / self.model.batch_size)
+        sums = torch.zeros(3)
         for piece in range(pieces):
-            rows = mine[piece::pieces]
-            with self.synced(piece == pieces - 1):
-                loss, scored, spent = self.loss(rows)
-                self.accelerator.backward(loss * world / self.config.batch)
-            reward, nats = reward + scored, nats + spent
+            loss, found = self.loss(rows[piece::pieces])
+            (loss / self.config.batch).backward()
+            sums = sums + found
+        reward, scored, nats = self.pool(sums, before)
         norm = float(nn.utils.clip_grad_norm_(self.params, self.config.max_norm))
-        alive = sum(p.grad is not None and bool(p.grad.any()) for p in self.params) / len(self.params)
-        if math.isfinite(norm):  # gradients are summed over processes, so all of them see the same norm
+        alive = sum(bool(p.grad.any()) for p in self.params if p.grad is not None) / len(self.params)
+        if math.isfinite(norm):  # of the pooled gradients, so all processes see the same
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.lr * rate(self.config, self.done)
             self.optimizer.step()
@@ -128,25 +128,28 @@ class Trainer:
         else:
             self.skipped += 1
         self.optimizer.zero_grad(set_to_none=True)
-        totals = self.accelerator.reduce(torch.stack([reward, nats]).to(self.accelerator.device), "sum")
-        mean_reward, mean_nats = (totals / self.config.batch).tolist()
+        mean_reward, mean_nats = reward / scored if scored else math.nan, nats / self.config.batch
         if self.config.budget and math.isfinite(mean_nats):
             self.temperature = dual_ascent(self.temperature, mean_nats, self.config.budget, self.config.budget_rate)
         price = self.temperature.value
         return Update(self.done + 1, mean_reward, mean_nats, norm, price, self.skipped, alive)
 
-    def loss(self, rows: range) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss summed over some rows of this update, its reward and its nats; rows are known by number only."""
-        if not rows:
-            return sum((p.sum() for p in self.params), torch.zeros(())) * 0, torch.zeros(()), torch.zeros(())
+    def loss(self, rows: range) -> tuple[Tensor, Tensor]:
+        """The loss summed over some rows of this update; and the sums of rewards, of rows with one, and of nats, [3].
+
+        Everything about a row depends on its number alone.
+        """
         config, seed = self.config, self.config.seed
         texts = [self.prompts[derive(seed, "prompt", self.done, row) % len(self.prompts)] for row in rows]
         noises = [derive(seed, "noise", self.done, *([row] if config.noise == "fresh" else [])) for row in rows]
         conditions = lookable(self.model).conditions([config.template.replace("{prompt}", text) for text in texts])
         noise = randn(noises, self.model.noise_shape).to(conditions[0].device)
-        probe = derive(seed, "probe", self.done, rows[0])
         f, nats = divergence(
-            lambda x: self.wrapped(x, *conditions), noise, order=config.order, probes=config.probes, seed=probe
+            lambda x: self.network(x, *conditions),
+            noise,
+            order=config.order,
+            probes=config.probes,
+            seeds=[derive(seed, "probe", self.done, row) for row in rows],
         )
         self.ledger.charge(Cost(proposed=config.form.passes, scored=len(leaves(self.verifier))).times(len(rows)))
         recipes = [(("gaussian", number),) for number in noises]
@@ -155,11 +158,19 @@ class Trainer:
         (slope,) = found.slope(metered, self.ledger)
         slope = clip(slope, config.sample_norm) if config.sample_norm else slope
         loss = (self.temperature.value * nats - (f * slope.to(f)).flatten(1).sum(1)).sum()
-        return loss, found.scores.total.nan_to_num(0, 0, 0).sum(), nats.detach().sum()
+        total = found.scores.total
+        sums = [total.nan_to_num(0, 0, 0).sum(), total.isfinite().sum(), nats.detach().sum()]
+        return loss, torch.stack([value.cpu().float() for value in sums])
 
-    def synced(self, last: bool) -> Any:
-        """Gradients are summed over processes once for each update, with its last piece."""
-        return nullcontext() if last else self.accelerator.no_sync(self.wrapped)
+    def pool(self, sums: Tensor, before: Cost) -> list[float]:
+        """Sum gradients, some numbers and what was spent since `before` over all processes; returns the numbers."""
+        for p in self.params:
+            p.grad = self.accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "sum")
+        own = torch.tensor(self.ledger.spent.plus(before.times(-1)))
+        numbers = torch.cat([sums, own.float()]).to(self.accelerator.device)
+        totals: list[float] = self.accelerator.reduce(numbers, "sum").tolist()
+        self.ledger.spent = before.plus(Cost(*map(int, totals[len(sums) :])))
+        return totals[: len(sums)]
 
     def save(self) -> None:
         """Write the checkpoint; the main process alone does, and the others wait."""
@@ -169,20 +180,21 @@ class Trainer:
                 "skipped": self.skipped,
                 "temperature": self.temperature.value,
                 "spent": self.ledger.spent._asdict(),
+                "lesson": self.lesson,
                 "config": self.config.model_dump(mode="json"),
             }
             checkpoint.save(self.folder / CHECKPOINT, self.params, self.ema, self.optimizer, progress)
         self.accelerator.wait_for_everyone()
 
-    def restore(self, optimizer: torch.optim.Optimizer) -> None:
+    def restore(self) -> None:
         """Go on from the folder's checkpoint, if there is one; raises ValueError if another recipe wrote it."""
-        progress = checkpoint.restore(self.folder / CHECKPOINT, self.params, self.ema, optimizer)
+        progress = checkpoint.restore(self.folder / CHECKPOINT, self.params, self.ema, self.optimizer)
         if progress is None:
             return
         ours, theirs = json.loads(self.config.model_dump_json()), progress["config"]
         if differ := [name for name in ours if theirs.get(name) != ours[name]]:
             raise ValueError(f"{self.folder} holds another training: {', '.join(differ)} differ. Take another --out")
-        self.done, self.skipped = progress["done"], progress["skipped"]
+        self.done, self.skipped, self.lesson = progress["done"], progress["skipped"], progress["lesson"]
         self.temperature = Temperature(progress["temperature"])
         self.ledger.charge(Cost(**progress["spent"]))
 

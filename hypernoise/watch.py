@@ -95,7 +95,8 @@ class Watch:
         """Mean nats of a few rows to second order."""
         conditions = lookable(self.model).conditions(texts)
         noise = self.noise[: len(texts)].to(conditions[0].device)
-        _, nats = divergence(lambda x: proposal.network(x, *conditions), noise, order=2, seed=self.root)
+        seeds = [derive(self.root, "probe", row) for row in range(len(texts))]
+        _, nats = divergence(lambda x: proposal.network(x, *conditions), noise, order=2, seeds=seeds)
         return float(nats.detach().mean())
 
     def by_prompt(self, values: Tensor) -> Tensor:

@@ -96,7 +96,14 @@ def test_networks_are_left_as_they_were_found(model, judge):
         _ = 1 / (not unet.is_gradient_checkpointing)
     assert not unet.is_gradient_checkpointing
     assert vae.is_gradient_checkpointing
-    assert not judge.terms[0].verifier.model.visual.transformer.grad_checkpointing
+    clip = judge.terms[0].verifier.model
+    assert not clip.visual.transformer.grad_checkpointing
+    clip.set_grad_checkpointing(True)
+    clip.transformer.grad_checkpointing = False
+    with recomputing(model, judge):
+        assert clip.transformer.grad_checkpointing
+    assert clip.visual.transformer.grad_checkpointing
+    assert not clip.transformer.grad_checkpointing
 
 
 @pytest.mark.parametrize("name", ["reno", "dno"])

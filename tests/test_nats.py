@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from gensearch.models.toy import GaussianTurbo
-from gensearch.nats import best_of_n_nats, shift_nats, spent_nats
-from gensearch.noise import exact, randn
+from gensearch.models.toy import GaussianFlow, GaussianTurbo
+from gensearch.nats import best_of_n_nats, moved_nats, shift_nats, spent_nats
+from gensearch.noise import exact, randn, remake, step_noise
 from gensearch.run import run
 from gensearch.search import SEARCHES
 from gensearch.testing.verifiers import LinearScore
@@ -33,3 +33,21 @@ def test_best_of_n_is_paid_by_its_starts_and_gradients_by_their_shift():
     recipe = (("gaussian", 3), exact(end))
     assert spent_nats(recipe, climbed.lineage, SHAPE) == pytest.approx(16 * 0.125, rel=1e-5)
     assert spent_nats(climbed.best.recipe, climbed.lineage, SHAPE) > 0
+
+
+def test_every_noise_that_moved_is_counted():
+    start = [randn([3], SHAPE), *(step_noise([(("gaussian", 3),)], step, SHAPE) for step in (1, 2))]
+    moved = (("gaussian", 3), exact(torch.cat(start) + torch.tensor([0.5, 0.0, 1.0]).view(3, 1, 1, 1)))
+    assert moved_nats(moved, SHAPE) == pytest.approx(16 * (0.25 + 1) / 2, rel=1e-5)
+    assert moved_nats(moved[:1], SHAPE) == 0
+    assert moved_nats((("gaussian", 3), exact(torch.cat(start))), SHAPE) == 0
+
+
+def test_dno_pays_for_the_noises_of_its_steps():
+    model, judge = GaussianFlow(SHAPE, num_steps=3, churn=0.6), LinearScore(randn([4], SHAPE)[0])
+    best = run(SEARCHES["dno"], model, judge, "a star", iterations=4, lr=0.1, regularise="none", seed=5).best
+    first = remake(best.recipe, SHAPE) - randn([5], SHAPE)
+    later = [step_noise([best.recipe], step, SHAPE) - step_noise([best.recipe[:1]], step, SHAPE) for step in (1, 2)]
+    expected = sum(float(shift.square().sum()) / 2 for shift in (first, *later))
+    assert moved_nats(best.recipe, SHAPE) == pytest.approx(expected, rel=1e-5)
+    assert expected > 1.5 * float(first.square().sum()) / 2

@@ -139,3 +139,9 @@ def test_sums_are_read_by_name():
 def test_unknown_regularisers_are_refused(text, words):
     with pytest.raises(ValueError, match=words):
         regulariser(text)
+
+
+@pytest.mark.parametrize("name", ["projection", "none"])
+def test_what_takes_no_weight_says_so(name):
+    with pytest.raises(ValueError, match=rf"{name} takes no weight; write {name} instead of '2\*{name}'"):
+        regulariser(f"chi+2*{name}")

@@ -45,12 +45,12 @@ def dno(
     noise exactly (the paper's hybrid gradient). `checkpointing` trades time for memory.
     """
     require_gradients(model, "dno")
-    judge = verifier if verifier.differentiable else Sounded(verifier, probes, rng.root)
     keep = regulariser(regularise)
     unit = price(model, *[verifier] * (1 if verifier.differentiable else 1 + probes))
     ledger.require(f"dno on {model.name}", unit.plus(fee(propose)))
     seeds = rng.seeds(int(min(chains, ledger.affords(unit.plus(fee(propose))))))
     prompts, size = [prompt] * len(seeds), len(seeds)
+    judge = verifier if verifier.differentiable else Sounded(verifier, probes, seeds)
     first = master(propose(model, prompts, seeds))
     plain = described(propose, first, seeds)
     steps = [step_noise(plain, step, model.noise_shape) for step in range(1, model.num_steps)]

@@ -9,12 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from gensearch.cli import main
 from gensearch.packages import configs
+from hypernoise import command
+from hypernoise.command import placed
 from hypernoise.config import make_config
 
 RECIPE = {
@@ -72,6 +77,7 @@ def test_memory_becomes_a_network(tmp_path, capsys):
     config = recipe(tmp_path, rewards="shapes/clip")
     night = ["train", "consolidate", "--memory", memory, "--config", config, "--set", "distil.steps=5"]
     assert call(*night, "--set", "steps=0", "--out", str(tmp_path / "night")) == 0
+    assert call(*night, "--set", "steps=0", "--out", str(tmp_path / "night")) == 0
     (line,) = (json.loads(text) for text in (tmp_path / "night" / "panel.jsonl").read_text().splitlines())
     assert line["step"] == 0
     assert line["nats"] > 0
@@ -96,6 +102,14 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_end(tmp_path):
     ("changes", "message"),
     [
         ({"stepz": 3}, "unknown key 'stepz'; did you mean 'steps'?"),
+        (
+            {"form": {"kind": "tokens", "widht": 8}},
+            "unknown key 'form.tokens.widht'; did you mean 'width'? Known: kind, grid",
+        ),
+        (
+            {"distil": {"memory": "x", "step": 8}},
+            "unknown key 'distil.step'; did you mean 'steps'? Known: memory, steps,",
+        ),
         ({"temperature": None}, "as `temperature` or as `mean_weight`, not both or neither"),
         ({"form": {"kind": "tokens", "grid": 20}}, "grid 20 does not fit noise of 8x8; take 1 to 8"),
         ({"rewards": "shapes/judge"}, "needs gradients, and shapes/judge gives none"),
@@ -109,6 +123,70 @@ def test_bad_recipes_are_one_line_on_stderr(tmp_path, capsys, changes, message):
     assert call("train", "hypernoise", "--config", config, "--out", str(tmp_path / "run"), "--log", "none") == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert message in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["steps.x=3"], "steps: it is 4 in the config; write it as steps: {name: value}"),
+        (["batch=2", "batch.x=3"], "batch: it is 2 in the config"),
+        (["form.rnk=8"], "unknown key 'form.tokens.rnk'; Known: kind, grid, width, depth, heads."),
+        (["distil.steps=nine"], "distil.memory: Field required"),
+    ],
+)
+def test_bad_settings_are_one_line_on_stderr(tmp_path, capsys, settings, message):
+    given = [text for setting in settings for text in ("--set", setting)]
+    config = recipe(tmp_path, distil=None)
+    assert call("train", "hypernoise", "--config", config, "--out", str(tmp_path / "run"), *given) == 2
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert message in said
+
+
+def test_trackers_that_are_not_there_are_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: ["tensorboard"])
+    given = ["train", "hypernoise", "--config", recipe(tmp_path), "--out", str(tmp_path / "run"), "--log"]
+    assert call(*given, "wandb") == 1
+    assert "error: wandb is not installed; run `pip install wandb`" in capsys.readouterr().err
+    assert call(*given, "wanbd") == 2
+    assert "no tracker is called 'wanbd'; did you mean 'wandb'?" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_process_has_its_model_on_its_own_device():
+    def one_of(count: int, device: str) -> Any:
+        return SimpleNamespace(num_processes=count, device=torch.device(device))
+
+    assert placed({"steps": 1, "device": "cuda"}, one_of(2, "cuda:1")) == {"steps": 1, "device": "cuda:1"}
+    assert placed({"steps": 1}, one_of(2, "cpu")) == {"steps": 1}
+    assert placed({"device": "cuda:3"}, one_of(1, "cuda:0")) == {"device": "cuda:3"}
+
+
+@pytest.mark.parametrize(("save_every", "step", "known"), [(4, 5, 4), (5, 5, 4)])
+def test_a_run_that_goes_on_has_every_look_once(tmp_path, monkeypatch, save_every, step, known):
+    """Stopped during a look, after the checkpoint or just before it."""
+    config, out = recipe(tmp_path, save_every=save_every, watch_every=1, steps=6), tmp_path / "run"
+    training = ["train", "hypernoise", "--config", config, "--out", str(out), "--log", "none"]
+
+    def looks() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (out / "panel.jsonl").read_text().splitlines()]
+
+    whole = command.record
+
+    def dies(trainer: Any, update: Any, *others: Any) -> None:
+        if update.step == step:
+            raise ValueError("killed")
+        whole(trainer, update, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "record", dies)
+        assert call(*training) == 2
+    assert len(looks()) == known
+    assert call(*training) == 0
+    lines = looks()
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
+    assert call(*training) == 0
+    assert looks() == lines
 
 
 @pytest.mark.parametrize("path", sorted((configs() / "hypernoise").glob("*.yaml")), ids=lambda path: path.stem)

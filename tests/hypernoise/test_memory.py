@@ -17,8 +17,9 @@ from hypernoise.config import TrainConfig
 from hypernoise.distil import distil, lessons
 from hypernoise.form import TokensForm, build
 from hypernoise.memory import JOURNAL, Memory, WarmStart
+from hypernoise.train import Trainer
 from tests.hypernoise.identity import Identity, Linear
-from tests.hypernoise.test_train import trainer
+from tests.hypernoise.test_train import same, trainer
 
 DIRECTION = randn([9], (2, 2, 2))[0]
 
@@ -66,6 +67,13 @@ def test_one_memory_is_of_one_model_and_one_verifier(memory, model):
     fill(memory, ["a red star"])
     with pytest.raises(ValueError, match="remembers identity judged by linear, not identity by other"):
         Memory(memory.folder, model, "other")
+    with pytest.raises(
+        ValueError, match=r"remembers identity with noise of \[2, 2, 2\], not \[2, 4, 4\]; load the gen"
+    ):
+        Memory(memory.folder, Identity((2, 4, 4)), "linear")
+    model.network[0].weight.add_(1)
+    with pytest.raises(ValueError, match="remembers identity with other weights; load the generator"):
+        Memory(memory.folder, model, "linear")
     (memory.folder / JOURNAL).write_text('{"model": 1}\n')
     with pytest.raises(ValueError, match="is damaged: a line is no winner"):
         Memory(memory.folder, model, "linear")
@@ -77,15 +85,41 @@ def test_the_nearest_prompt_comes_first_and_of_equals_the_better(memory):
     assert [(w.prompt, w.score) for w in found] == [("a red star", 3.0), ("a red star", 1.0)]
 
 
-def test_every_second_start_is_cold_and_the_others_lie_near_a_winner(memory, model):
+def test_seeds_decide_which_starts_are_cold_and_the_others_lie_near_a_winner(memory, model):
     fill(memory, ["a red star"])
-    seeds = list(range(10, 18))
-    noise = WarmStart(memory, cosine=0.9)(model, ["a red star"] * 8, seeds)
-    plain = gaussian(model, ["a red star"] * 8, seeds)
-    assert torch.equal(noise[::2], plain[::2])
+    seeds = list(range(10, 210))
+    prompts = ["a red star"] * len(seeds)
+    noise = WarmStart(memory, cosine=0.9)(model, prompts, seeds)
+    cold = (noise == gaussian(model, prompts, seeds)).flatten(1).all(1)
+    assert 80 < cold.sum() < 120
     winner = randn([0], (2, 2, 2)) + 2 * DIRECTION
-    assert cosine_similarity(noise[1::2].flatten(1), winner.flatten(1)).tolist() == pytest.approx([0.9] * 4, abs=1e-5)
-    assert torch.equal(noise, WarmStart(memory, cosine=0.9)(model, ["a red star"] * 8, seeds))
+    alike = cosine_similarity(noise[~cold].flatten(1), winner.flatten(1))
+    assert alike.tolist() == pytest.approx([0.9] * len(alike), abs=1e-5)
+
+
+def test_a_start_does_not_depend_on_its_company(memory, model):
+    fill(memory, ["a red star", "a blue cat"])
+    seeds, prompts = [5, 6, 7, 8, 9, 10, 11, 12], ["a red star", "a blue cat"] * 4
+    warm = WarmStart(memory)
+    together = warm(model, prompts, seeds)
+    assert (together != gaussian(model, prompts, seeds)).flatten(1).any(1).sum() > 1
+    for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+        assert torch.equal(warm(model, [prompt], [seed])[0], together[row])
+
+
+@pytest.mark.parametrize("name", ["best_of_n", "zero_order", "reno"])
+def test_the_first_start_of_a_search_is_cold_whatever_its_seed_and_single_ones_may_be_warm(memory, model, name):
+    fill(memory, ["a red star"])
+    knobs = {"best_of_n": {"n": 6}, "zero_order": {"patience": 1, "neighbours": 1}, "reno": {"chains": 6, "lr": 1e-9}}
+    warm = []
+    for seed in range(6):
+        settings = {"seed": seed, "compute": 12, "propose": WarmStart(memory), **knobs[name]}
+        found = run(SEARCHES[name], model, Linear(DIRECTION), "a red star", **settings)
+        assert torch.equal(found.base.media[None], gaussian(model, ["a red star"], [seed]))
+        fresh = [node.recipe for node in found.lineage if node.parent is None]
+        warm += [recipe[1:] != (exact(randn([recipe[0][1]], (2, 2, 2))),) for recipe in fresh[1:]]
+    assert len(warm) > 10
+    assert 0.2 < sum(warm) / len(warm) < 0.8
 
 
 def test_an_empty_memory_is_plain_noise(memory, model):
@@ -134,6 +168,38 @@ def test_distillation_learns_the_way(memory, model):
     assert losses[-1] < 0.01 * losses[0]
     f = network(randn([99], (2, 2, 2)), *model.conditions(["a red star"]))  # a noise that was no lesson
     assert cosine_similarity(f.flatten(), DIRECTION.flatten(), dim=0) > 0.95
+
+
+def test_what_distillation_reads_of_a_prompt_is_the_template(memory, model, monkeypatch):
+    fill(memory, ["a red star"])
+    read: list[str] = []
+    conditions = model.conditions
+    monkeypatch.setattr(model, "conditions", lambda prompts: read.extend(prompts) or conditions(prompts))
+    run = trainer(memory.folder / "run", model, Linear(DIRECTION), distil={"memory": str(memory.folder), "steps": 2},
+                  steps=0, template="draw: {prompt}")  # fmt: skip
+    list(run)
+    assert read[-2:] == ["draw: a red star"] * 2
+
+
+def test_a_run_killed_after_its_lessons_does_not_learn_them_again(memory, model):
+    fill(memory, ["a red star"], copies=3)
+    taught = {"memory": str(memory.folder), "steps": 5, "lr": 1e-2}
+
+    def begin(name: str, steps: int) -> Trainer:
+        return trainer(memory.folder / name, model, Linear(DIRECTION), distil=taught, steps=steps, save_every=100)
+
+    whole, cut = begin("whole", 3), begin("cut", 3)
+    list(whole)
+    next(iter(cut))  # lost, since no checkpoint came after the lessons
+    second = begin("cut", 3)
+    assert second.lesson == cut.lesson
+    assert [update.step for update in second] == [1, 2, 3]
+    assert same(whole, second)
+    night = begin("night", 0)
+    list(night)
+    again = begin("night", 0)
+    list(again)
+    assert all(torch.equal(p, q) for p, q in zip(night.params, again.params, strict=True))
 
 
 def test_a_run_learns_its_lessons_first_and_then_from_the_reward(memory, model):

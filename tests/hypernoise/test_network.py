@@ -93,6 +93,20 @@ def test_adapters_are_fp32_also_on_a_half_precision_generator(unet):
     assert {p.dtype for p in unet.parameters()} == {torch.float16}
 
 
+@pytest.mark.parametrize(("rank", "scaling"), [(4, 0.2), (3, 0.5), (8, 2.0)])
+def test_lora_is_scaled_as_asked(unet, rank, scaling):
+    """The only layer that speaks at first is the last one: its down- and up-projection, times the scaling."""
+    network = LowRank(unet, look, rank=rank, scaling=scaling, last="conv_out")
+    seen: list[torch.Tensor] = []
+    last = network.network.conv_out
+    last.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    nn.init.normal_(last.lora_B["default"].weight, generator=torch.Generator().manual_seed(1))
+    said = network(*inputs())
+    expected = scaling * last.lora_B["default"](last.lora_A["default"](seen[0]))
+    assert said.abs().max() > 0.01
+    assert torch.allclose(said, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_shared_copy_takes_no_memory_of_its_own(unet):
     copied = shared_copy(unet)
     theirs = {p.data_ptr() for p in unet.parameters()}

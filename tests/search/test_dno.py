@@ -89,7 +89,7 @@ def test_the_estimated_slope_is_the_true_one_on_average():
         def __call__(self, media, prompts, *, progress=1.0):
             return Scores((media * direction).flatten(1).sum(1))
 
-    judge = Sounded(Linear(), probes=4000, seed=1)
+    judge = Sounded(Linear(), probes=4000, seeds=[1, 2])
     media = torch.full((2, 3, 4, 4), 0.5, requires_grad=True)
     scores = judge(media, [STAR] * 2)
     assert torch.equal(scores.total.detach(), Linear()(media.detach(), [STAR] * 2).total)
@@ -119,3 +119,34 @@ def test_the_penalty_keeps_noise_probable_where_a_lonely_reward_does_not():
         noise = remake(last.round.recipes[0], model.noise_shape)
         ends[keep] = probability(noise, noise).item()
     assert ends["probability"] < 0.5 * ends["none"]
+
+
+def test_chains_do_not_see_each_other_also_without_gradients():
+    model = GaussianFlow(SHAPE, num_steps=2, churn=0.5, batch_size=2)
+    knobs = {"iterations": 4, "lr": 0.1, "probes": 3}
+    together = list(stream(dno, model, Rounded(), STAR, seed=9, chains=3, **knobs))
+    for row in range(3):
+        seed = together[0].round.recipes[row][0][1]
+        alone = list(stream(dno, model, Rounded(), STAR, seed=seed, **knobs))
+        for one, all_ in zip(alone, together, strict=True):
+            assert torch.equal(one.round.media[0], all_.round.media[row])
+            assert one.round.recipes[0] == all_.round.recipes[row]
+
+
+def test_a_probe_that_cannot_be_scored_is_flat():
+    class Moody(Rounded):
+        """Scores pictures, and of every seven questions not the third."""
+
+        asked = 0
+
+        def __call__(self, media, prompts, *, progress=1.0):
+            self.asked += 1
+            scores = super().__call__(media, prompts)
+            return scores._replace(total=scores.total * (torch.nan if self.asked % 7 == 3 else 1))
+
+    found = run(dno, GaussianTurbo(SHAPE), Moody(), STAR, iterations=5, probes=6, lr=0.1, regularise="none")
+    assert found.stopped == "finished"
+    assert len(found.curve) == 5
+    assert found.unscored == 5
+    assert found.ledger.spent.scored == 5 * 7
+    assert found.best.score > found.base.score
