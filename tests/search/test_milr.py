@@ -8,10 +8,11 @@ from importlib import import_module
 import pytest
 import torch
 
+from gensearch.chains import apart
 from gensearch.ledger import Cost
 from gensearch.models.toy_tokens import ToyTokens, levels
 from gensearch.run import run, stream
-from gensearch.search.milr import apart, milr, turn
+from gensearch.search.milr import milr, turn
 from gensearch.testing.verifiers import LinearScore
 from verifiers.types import Scores
 
@@ -136,7 +137,7 @@ class Spied:
 
 
 def test_credit_goes_to_the_tokens_that_were_rendered(monkeypatch):
-    module = import_module("gensearch.search.milr")
+    module = import_module("gensearch.chains")
     seen = []
     right = module.slope
     monkeypatch.setattr(module, "slope", lambda *args: seen.append(args) or right(*args))
