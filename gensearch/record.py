@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gensearch.pipeline import Output
     from gensearch.types import Model, Progress, Sample
 
+PUBLISHED = ("config.json", "rounds.jsonl", "best.png", "base.png", "result.json", "report.html", "DONE")
 COMPARED = ("done", "ids", "parents", "recipes", "scores", "parts")  # of a round: what a rerun must repeat bit for bit
 
 Move = Annotated[list[str | int | float], Field(min_length=2, max_length=8)]
@@ -75,22 +77,24 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        """Whether the run is finished and everything is written."""
-        return (self.path / "DONE").exists()
+        """Whether the run is finished and everything that it wrote is still there."""
+        return all((self.path / name).exists() for name in PUBLISHED)
 
     def refuse_others(self) -> None:
-        """Raise ValueError if the folder holds another config, or files but no config."""
+        """Raise ValueError if the folder holds a round of another config, or files but no config."""
+        held = {path.name for path in self.path.glob("*") if path.name != LOCK and not is_part(path)}
         claim = self.path / "config.json"
         if not claim.exists():
-            if any(path.name != LOCK and not is_part(path) for path in self.path.glob("*")):
+            if held:
                 raise ValueError(f"{self.path} holds other files and no run; take another --out")
             return
-        theirs = read_json(claim).get("config")
-        mine = self.config.model_dump(mode="json")
-        if not isinstance(theirs, dict):
+        about, mine = read_json(claim), self.config.model_dump(mode="json")
+        theirs = about.get("config")
+        if about.keys() != {"gensearch", "config"} or not isinstance(theirs, dict):
             raise ValueError(f"{claim} is damaged; take another --out")
         differ = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
-        if differ:
+        began = held - {"config.json", "candidates"}  # without a round a corrected run may have the folder
+        if differ and began:
             raise ValueError(f"{self.path} holds another run: {', '.join(differ)} differ. Take another --out")
 
     def refuse_changes(self, model: Model) -> None:
@@ -109,9 +113,12 @@ class RunFolder:
         with owned(self.path):
             self.refuse_others()  # again: somebody may have written since
             self.rounds = read_journal(self.path)
-            if not (self.path / "config.json").exists():
+            if not self.rounds:
+                rmtree(self.path / "candidates", ignore_errors=True)
                 config = self.config.model_dump(mode="json")
                 self.publish_json("config.json", {"gensearch": __version__, "config": config})
+            if not self.done:
+                (self.path / "DONE").unlink(missing_ok=True)
             yield
 
     def add(self, progress: Progress) -> None:
