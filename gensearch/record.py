@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gensearch import __version__
 from gensearch.compare import MACHINE, compare
 from gensearch.config import RunConfig, explain
-from gensearch.files import LOCK, append_line, owned, read_records, write_atomic
+from gensearch.files import LOCK, append_line, owned, read_records, require_writable, write_atomic
 from gensearch.images import digest, encode, thumbnail, to_pixels
 from gensearch.models.options import Batch
 
@@ -66,12 +67,14 @@ class RunFolder:
     """One run on disk. Killed at any moment, it holds only whole files and whole lines."""
 
     def __init__(self, path: Path, config: RunConfig) -> None:
-        """Look at a folder, change nothing; raises ValueError if it belongs to something else."""
+        """Look at a folder, change nothing; raises ValueError if it is another's or cannot be written to."""
         self.path = path
         self.config = config
         self.added = 0
-        if path.exists() and not path.is_dir():
+        if os.path.isfile(path):
             raise ValueError(f"{path} is a file; give a folder with --out")
+        if not os.path.exists(path / "DONE"):  # a finished run is only read
+            require_writable(path)
         self.refuse_others()
         self.rounds = read_journal(path)
 
