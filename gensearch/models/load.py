@@ -74,6 +74,8 @@ def load(
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}{nearest(dtype, DTYPES)}")
     if not isinstance(source, str | Path):
+        if not callable(source):
+            raise LoadError(f"{source!r} is no model; give a name, a folder, a loaded pipeline or a callable")
         if device or dtype:
             raise ValueError("device and dtype are those of the loaded pipeline; move it with pipeline.to(...) instead")
         return adapted(type(source), adapter, {**origin(source), **options})(source)

@@ -168,6 +168,8 @@ def test_a_loaded_pipeline_stays_where_it_is():
         load(tiny.stable_diffusion(), device="cpu")
     with pytest.raises(ValueError, match="SanaPipeline has no native adapter"):
         load(tiny_dit.sana(), adapter="native")
+    with pytest.raises(LoadError, match="3 is no model; give a name"):
+        load(3)
     with pytest.raises(ValueError, match="no diffusers pipeline to probe"):
         load(print, adapter="probed")
 
