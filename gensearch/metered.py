@@ -156,6 +156,6 @@ class MeteredVerifier:
         if bool(missing.all()):
             raise NothingScored(
                 f"{self.name} could score none of {rows} samples (all NaN or infinite); "
-                "look at the pictures or take another verifier"
+                "check the weights of model and verifier, or take another verifier"
             )
         return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))
