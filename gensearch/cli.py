@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gensearch import __version__
 from gensearch.commands.generate import generate
@@ -22,7 +23,19 @@ from gensearch.evaluate.command import evaluate
 
 EXITS = "Exit codes: 0 done, 1 failed, 2 wrong request, 130 interrupted."
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class Commands(TyperGroup):
+    """The commands; Ctrl-C in one that does not handle it is said, too."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("generate", epilog=EXITS)(generate)
 app.command("evaluate", epilog=EXITS)(evaluate)
 app.command("list")(list_names)
@@ -136,8 +149,9 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def complain(message: str, code: int) -> int:
-    """Say what went wrong on stderr and pass the exit code on."""
-    print(f"error: {message}", file=sys.stderr)
+    """Say what went wrong, if there is something to say, on stderr and pass the exit code on."""
+    if message:
+        print(f"error: {message}", file=sys.stderr)
     return code
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from gensearch.errors import nearest
+from gensearch.errors import OUT_OF_RANGE, allowed, nearest
 from gensearch.packages import configs
 
 MAX_PROMPT = 2000  # characters; longer text is a mistake or an attack, no text encoder reads it
@@ -20,6 +20,8 @@ MAX_CONFIG_BYTES = 100_000
 MAX_COMPUTE = 1_000_000
 MAX_SEED = 2**53 - 1  # exact in JSON and in JavaScript
 CONTROLS = frozenset({"unguided"})  # searches that ignore what judges say, so that none may select either
+
+KINDS = {"bool", "int", "float", "str"}  # what pydantic adds to the place of a problem with one of several types
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 Value = bool | int | float | str | None
@@ -213,15 +215,19 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def explain(error: ValidationError, schema: type[BaseModel]) -> str:
-    """The first problem that pydantic found, in one line."""
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    """The first problem that pydantic found, in one line; of a number that is not finite, that it is not."""
+    problems = error.errors()
+    problem = next((p for p in problems if p["type"] == "finite_number"), problems[0])
+    where = ".".join(str(part) for part in problem["loc"] if part not in KINDS)
     if problem["type"] == "extra_forbidden":
         *outer, key = problem["loc"]
         return f"unknown key {where!r}{nearest(str(key), known_keys(schema, outer))}"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in OUT_OF_RANGE and where in schema.model_fields:
+        message = allowed(schema.model_json_schema()["properties"][where])
     value = repr(problem["input"])
-    shown = value if len(value) <= 80 else f"{value[:60]}... ({len(value)} characters)"
+    size = len(problem["input"]) if isinstance(problem["input"], str) else len(value)
+    shown = value if len(value) <= 80 else f"{value[:60]}... ({size} characters)"
     return f"{where}: {message} (got {shown})" if where else message
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -11,6 +12,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = get_close_matches(name, names, 1)
     return (f"; did you mean {close[0]!r}?" if close else ";") + f" Known: {', '.join(names) or 'none'}."
+
+
+BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+OUT_OF_RANGE = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}  # pydantic's names
+
+
+def allowed(schema: Mapping[str, Any]) -> str:
+    """The range of the numbers that a JSON schema allows, in words."""
+    kinds = (schema, *schema.get("anyOf", ()))
+    ends = [f"{words} {plain(kind[bound])}" for kind in kinds for bound, words in BOUNDS.items() if bound in kind]
+    return f"it should be {' and '.join(ends)}"
+
+
+def plain(number: float) -> str:
+    """A number without a fraction of zero."""
+    return str(int(number) if number == int(number) else number)
 
 
 def one_line(error: BaseException) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 LOCK = ".lock"
@@ -16,31 +17,54 @@ LOCK = ".lock"
 def owned(folder: Path) -> Iterator[None]:
     """Keep other processes from writing to a folder, which is made as needed; a dead process keeps nothing.
 
-    Raises ValueError if another process has it.
+    Raises ValueError if another process has it, or if it cannot be written to.
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, blocking=False)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, blocking=False)
         lock.acquire()
     except Timeout:
         raise ValueError(f"another process is writing to {folder}; wait for it or take another --out") from None
+    except OSError as error:
+        raise unwritable(folder, error) from error
     try:
         yield
     finally:
         lock.release()
 
 
+def require_writable(folder: Path) -> None:
+    """Raise ValueError if no file could be made in a folder, which may be missing; leaves no trace."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    try:
+        TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: OSError) -> ValueError:
+    """The error of a command that cannot write to its folder."""
+    return ValueError(f"cannot write to {folder} ({error.strerror or error}); take another --out")
+
+
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all; folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that it is there whole or not at all; folders are made as needed. An OSError names the file."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except Exception as error:
+        with suppress(OSError):
+            part.unlink()
+        if isinstance(error, OSError):
+            raise type(error)(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def append_line(path: Path, data: Any) -> None:

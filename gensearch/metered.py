@@ -11,7 +11,7 @@ import torch
 from gensearch.ledger import Cost, Ledger
 from gensearch.sampling import fee, step_costs
 from gensearch.types import Model, Noise, Proposal, State, TokenModel, cat
-from verifiers.ensemble import leaves
+from verifiers.ensemble import leaves, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
 T = TypeVar("T")
@@ -102,6 +102,29 @@ class MeteredProposal:
         return noise
 
 
+class Booked:
+    """A single judge that works, and is booked, one physical batch at a time; all at once if it has no batch size."""
+
+    def __init__(self, judge: Verifier, ledger: Ledger) -> None:
+        self._judge = judge
+        self._ledger = ledger
+        self.name = judge.name
+        self.differentiable = judge.differentiable
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """The judge's own scores."""
+        rows = max(len(media), len(prompts))  # so that the judge notices if they differ
+        size = getattr(self._judge, "batch_size", rows)
+        done = []
+        for first in range(0, rows, size):
+            part = slice(first, min(first + size, rows))
+            done.append(self._judge(media[part], prompts[part], progress=progress))
+            count = part.stop - first
+            self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
+        parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
+        return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
+
+
 class NothingScored(ValueError):
     """A call in which no sample could be scored."""
 
@@ -114,6 +137,7 @@ class MeteredVerifier:
 
     def __init__(self, verifier: Verifier, ledger: Ledger) -> None:
         self._verifier = verifier
+        self._booked = with_leaves(verifier, lambda judge: Booked(judge, ledger))
         self._ledger = ledger
         self.name = verifier.name
         self.differentiable = verifier.differentiable
@@ -125,17 +149,13 @@ class MeteredVerifier:
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score every row, infinite scores counting as none; raises NothingScored if no row has a score."""
         rows = len(prompts)
-        single = leaves(self._verifier)
-        cost = Cost(scored=rows * len(single))
-        self._ledger.require(f"scoring {rows} samples", cost)
-        scores = self._verifier(media, prompts, progress=progress)
-        filled = sum(-rows % getattr(judge, "batch_size", 1) for judge in single)
-        self._ledger.charge(cost, Cost(scored=filled))
+        self._ledger.require(f"scoring {rows} samples", Cost(scored=rows * len(leaves(self._verifier))))
+        scores = self._booked(media, prompts, progress=progress)
         missing = ~torch.isfinite(scores.total)
         self.unscored += int(missing.sum())
         if bool(missing.all()):
             raise NothingScored(
                 f"{self.name} could score none of {rows} samples (all NaN or infinite); "
-                "look at the pictures or take another verifier"
+                "check the weights of model and verifier, or take another verifier"
             )
         return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))

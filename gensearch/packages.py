@@ -16,7 +16,7 @@ def require_own_verifiers() -> None:
     """
     spec = find_spec("verifiers")
     origin = spec.origin if spec else None
-    if origin is None or MARKER not in Path(origin).read_text(encoding="utf-8"):
+    if origin is None or MARKER.encode() not in Path(origin).read_bytes():
         raise ImportError(
             f"gensearch needs the `verifiers` package that it ships with, but Python finds {origin or 'none'}. "
             "Another project has the same name: run `pip uninstall verifiers` and install gensearch again, "

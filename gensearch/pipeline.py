@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -18,6 +18,7 @@ from verifiers.ensemble import Panel
 from verifiers.types import Media, Verifier
 
 DEFAULT_COMPUTE = 16.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class SearchPipeline:
         for hold-outs that guide, select or share a name, and for options of a model that is ready.
         """
         self.model: Model = ready(model, options or {})
-        self.search = registry.search(search) if isinstance(search, str) else search
+        self.search = registry.search(search) if isinstance(search, str) else called(search, "search", "best_of_n")
         self.compute = compute
         if isinstance(propose, str):
             propose = registry.proposal(propose, self.model)
@@ -63,7 +64,9 @@ class SearchPipeline:
         device, loaded = device_of(self.model), dict[str, Verifier]()
 
         def judge(given: str | Verifier) -> Verifier:
-            return registry.verifier(given, device=device, loaded=loaded) if isinstance(given, str) else given
+            if isinstance(given, str):
+                return registry.verifier(given, device=device, loaded=loaded)
+            return called(given, "verifier", "shapes/clip")
 
         reporters = [judge(given) for given in holdout]
         names = [reporter.name for reporter in reporters]
@@ -156,6 +159,13 @@ def ready(model: Any, options: Mapping[str, Any]) -> Model:
     if options:
         raise ValueError(f"{model.name} is loaded already, so {', '.join(options)} would do nothing; load it with them")
     return cast(Model, model)
+
+
+def called(given: T, role: str, example: str) -> T:
+    """What was given for a role, if it can be called; raises ValueError for anything else."""
+    if not callable(given):
+        raise ValueError(f"{role} {given!r} is none; give a name, such as {example!r}, or something that can be called")
+    return given
 
 
 def device_of(model: Model) -> Any:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gensearch import __version__
 from gensearch.compare import MACHINE, compare
 from gensearch.config import RunConfig, explain
-from gensearch.files import LOCK, append_line, owned, read_records, write_atomic
+from gensearch.files import LOCK, append_line, owned, read_records, require_writable, write_atomic
 from gensearch.images import digest, encode, thumbnail, to_pixels
 from gensearch.models.options import Batch
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from gensearch.pipeline import Output
     from gensearch.types import Model, Progress, Sample
 
+PUBLISHED = ("config.json", "rounds.jsonl", "best.png", "base.png", "result.json", "report.html", "DONE")
 COMPARED = ("done", "ids", "parents", "recipes", "scores", "parts")  # of a round: what a rerun must repeat bit for bit
 
 Move = Annotated[list[str | int | float], Field(min_length=2, max_length=8)]
@@ -64,33 +67,37 @@ class RunFolder:
     """One run on disk. Killed at any moment, it holds only whole files and whole lines."""
 
     def __init__(self, path: Path, config: RunConfig) -> None:
-        """Look at a folder, change nothing; raises ValueError if it belongs to something else."""
+        """Look at a folder, change nothing; raises ValueError if it is another's or cannot be written to."""
         self.path = path
         self.config = config
         self.added = 0
-        if path.exists() and not path.is_dir():
+        if os.path.isfile(path):
             raise ValueError(f"{path} is a file; give a folder with --out")
+        if not os.path.exists(path / "DONE"):  # a finished run is only read
+            require_writable(path)
         self.refuse_others()
         self.rounds = read_journal(path)
 
     @property
     def done(self) -> bool:
-        """Whether the run is finished and everything is written."""
-        return (self.path / "DONE").exists()
+        """Whether the run is finished and everything that it wrote is still there."""
+        return all((self.path / name).exists() for name in PUBLISHED)
 
     def refuse_others(self) -> None:
-        """Raise ValueError if the folder holds another config, or files but no config."""
+        """Raise ValueError if the folder holds a round of another config, or files but no config."""
+        held = {path.name for path in self.path.glob("*") if path.name != LOCK and not is_part(path)}
         claim = self.path / "config.json"
         if not claim.exists():
-            if any(path.name != LOCK and not is_part(path) for path in self.path.glob("*")):
+            if held:
                 raise ValueError(f"{self.path} holds other files and no run; take another --out")
             return
-        theirs = read_json(claim).get("config")
-        mine = self.config.model_dump(mode="json")
-        if not isinstance(theirs, dict):
+        about, mine = read_json(claim), self.config.model_dump(mode="json")
+        theirs = about.get("config")
+        if about.keys() != {"gensearch", "config"} or not isinstance(theirs, dict):
             raise ValueError(f"{claim} is damaged; take another --out")
         differ = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
-        if differ:
+        began = held - {"config.json", "candidates"}  # without a round a corrected run may have the folder
+        if differ and began:
             raise ValueError(f"{self.path} holds another run: {', '.join(differ)} differ. Take another --out")
 
     def refuse_changes(self, model: Model) -> None:
@@ -109,9 +116,12 @@ class RunFolder:
         with owned(self.path):
             self.refuse_others()  # again: somebody may have written since
             self.rounds = read_journal(self.path)
-            if not (self.path / "config.json").exists():
+            if not self.rounds:
+                rmtree(self.path / "candidates", ignore_errors=True)
                 config = self.config.model_dump(mode="json")
                 self.publish_json("config.json", {"gensearch": __version__, "config": config})
+            if not self.done:
+                (self.path / "DONE").unlink(missing_ok=True)
             yield
 
     def add(self, progress: Progress) -> None:

@@ -227,6 +227,7 @@ def command(config: RunConfig) -> str:
     words = ["--model", config.model, "--verifier", config.verifier, "--search", config.search]
     words += ["--seed", str(config.seed)]
     words += ["--compute", json.dumps(config.compute)] if config.compute is not None else []
+    words += ["--propose", config.propose] if config.propose is not None else []
     words += ["--select", config.select] if config.select is not None else []
     words += [word for name in config.holdout for word in ("--holdout", name)]
     words += [word for name, value in config.knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")]

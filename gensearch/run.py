@@ -6,13 +6,14 @@ import inspect
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import accumulate
+from math import ceil
 from typing import Any, cast, get_type_hints
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from gensearch.config import MAX_PROMPT, check_characters, refuse_selector
-from gensearch.errors import nearest
+from gensearch.errors import OUT_OF_RANGE, allowed, nearest
 from gensearch.ledger import BudgetSpent, Cost, Ledger
 from gensearch.metered import MeteredModel, MeteredProposal, MeteredVerifier, NothingScored
 from gensearch.noise import SEED_BITS, Rng, gaussian
@@ -58,6 +59,9 @@ def stream(
     endless = open_ended(search)
     if endless and all(knobs.get(name) is None for name in endless) and ledger.affords(unit) == float("inf"):
         raise ValueError(f"{search.__name__} would never stop: give compute, a limit or {' or '.join(endless)}")
+    if compute is not None and unit.work > int(compute * price(model).work):
+        least = ceil(unit.work / price(model).work)
+        raise ValueError(f"compute {compute:g} pays for no sample with its proposed noise; use --compute {least}")
     ledger.require(f"one sample of {model.name}", unit)
     return _stream(search, model, verifier, prompt, ledger, Rng(seed), select, unit, knobs)
 
@@ -171,10 +175,11 @@ def check(prompt: str, seed: int, compute: float | None) -> None:
     if len(prompt) > MAX_PROMPT:
         raise ValueError(f"the prompt has {len(prompt)} characters; the longest allowed is {MAX_PROMPT}. Shorten it")
     check_characters(prompt)
-    if not isinstance(seed, int) or not 0 <= seed < 2**SEED_BITS:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**SEED_BITS:
         raise ValueError(f"seed {seed} is out of range; take an integer from 0 to 2^{SEED_BITS} - 1")
-    if compute is not None and not 1 <= compute < float("inf"):
-        raise ValueError(f"compute {compute} cannot be: one sample costs 1, so give a finite number from 1 up")
+    number = isinstance(compute, int | float) and not isinstance(compute, bool)
+    if compute is not None and not (number and 1 <= compute < float("inf")):
+        raise ValueError(f"compute {compute!r} cannot be: one sample costs 1, so give a finite number from 1 up")
 
 
 def checked_knobs(search: Search, knobs: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,10 +193,12 @@ def checked_knobs(search: Search, knobs: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in knobs.items():
         if name not in known:
             raise ValueError(f"unknown knob {name!r} for {search.__name__}{nearest(name, known)}")
+        adapter = TypeAdapter(hints.get(name, Any), config=ConfigDict(arbitrary_types_allowed=True))
         try:
-            adapter = TypeAdapter(hints.get(name, Any), config=ConfigDict(arbitrary_types_allowed=True))
-            fit[name] = adapter.validate_python(value)
+            fit[name] = adapter.validate_python(value, strict=isinstance(value, bool) or None)  # true is no number
         except ValidationError as error:
-            rule = error.errors()[0]["msg"]
-            raise ValueError(f"knob {name} of {search.__name__} is {value!r}: {rule.lower()}") from None
+            problem = error.errors()[0]
+            ranged = problem["type"] in OUT_OF_RANGE
+            rule = allowed(adapter.json_schema()) if ranged else problem["msg"].lower()
+            raise ValueError(f"knob {name} of {search.__name__} is {value!r}: {rule}") from None
     return fit

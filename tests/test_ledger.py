@@ -8,7 +8,8 @@ from gensearch.metered import MeteredModel, MeteredVerifier, NothingScored
 from gensearch.models.toy import GaussianFlow
 from gensearch.noise import randn
 from gensearch.testing.setting import Batched
-from gensearch.testing.witness import assert_booked, counting
+from gensearch.testing.verifiers import LinearScore
+from gensearch.testing.witness import Failure, assert_booked, counting
 from verifiers.ensemble import Term, WeightedSum
 from verifiers.random import RandomScore
 from verifiers.types import Scores
@@ -155,6 +156,28 @@ def test_a_sum_costs_one_call_of_every_single_judge_and_each_fills_its_batches(r
         MeteredVerifier(judge, ledger)(torch.rand(rows, 3, 2, 2), ["a"] * rows)
     assert (ledger.spent.scored, ledger.padding.scored) == (2 * rows, 2 * (-rows % 3))
     assert seen["one"] + seen["other"] == ledger.spent.scored + ledger.padding.scored
+
+
+@pytest.mark.parametrize(("calls", "seen_by_one", "seen_by_other"), [(1, 3, 0), (2, 6, 0), (3, 6, 3)])
+def test_every_batch_of_every_judge_is_booked_before_the_next_one_fails(calls, seen_by_one, seen_by_other):
+    one, other = Batched(RandomScore(1, name="one")), Batched(RandomScore(2, name="other"))
+    ledger = Ledger()
+    networks = {"one": one.network, "other": other.network}
+    with counting(networks, fail_at=calls) as seen, pytest.raises(Failure):
+        MeteredVerifier(WeightedSum(Term(one), Term(other)), ledger)(torch.rand(4, 3, 2, 2), ["a"] * 4)
+    assert (seen["one"], seen["other"]) == (seen_by_one, seen_by_other)
+    assert ledger.spent.scored + ledger.padding.scored == seen_by_one + seen_by_other
+
+
+def test_scores_and_parts_are_those_of_the_judge_itself():
+    judge = WeightedSum(Term(Batched(LinearScore(randn([1], (1, 2, 2))[0])), 0.5), Term(RandomScore()))
+    media = torch.rand(5, 3, 2, 2)
+    bare, metered = judge(media, ["a"] * 5), MeteredVerifier(judge, Ledger())(media, ["a"] * 5)
+    assert torch.equal(bare.total, metered.total)
+    assert bare.parts.keys() == metered.parts.keys()
+    assert all(torch.equal(bare.parts[name], metered.parts[name]) for name in bare.parts)
+    with pytest.raises(IndexError):  # the judge's own complaint
+        MeteredVerifier(judge, Ledger())(media[:3], ["a"] * 5)
 
 
 def test_infinite_scores_are_no_scores():

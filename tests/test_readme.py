@@ -26,6 +26,18 @@ def test_the_two_commands_stand_at_the_top_and_exist():
     assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in targets)
 
 
+def test_recipes_expect_what_the_readme_reports():
+    text = README.read_text()
+    base, best = (
+        re.search(rf"^\| {name} \| ([\d.]+) \|.*\| ([\d.]+) \|$", text, flags=re.M) for name in ("base", "best of 16")
+    )
+    expected = (README.parent / "configs" / "shapes_turbo__best_of_16.yaml").read_text()
+    for column in (1, 2):
+        assert f"{base[column]} -> {best[column]} by" in expected
+    minutes = re.search(r"this table in (about \w+ minutes on two CPU cores)", text)[1]
+    assert minutes in (README.parent / "configs" / "evaluate" / "shapes_turbo.yaml").read_text()
+
+
 def test_the_map_names_folders_that_exist():
     tree = re.search(r"```\n(verifiers/.*?)```", README.read_text(), flags=re.S)
     assert tree

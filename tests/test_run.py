@@ -32,7 +32,7 @@ COLOURS, JUDGE3 = GaussianTurbo((3, 3, 3)), LinearScore(randn([1], (3, 3, 3))[0]
     [
         ({"nn": 3}, r"unknown knob 'nn' for best_of_n; did you mean 'n'\? Known: n, propose"),
         ({"width": 3}, "unknown knob 'width' for best_of_n; Known: n, propose"),
-        ({"n": 0}, "knob n of best_of_n is 0: input should be greater than 0"),
+        ({"n": 0}, "knob n of best_of_n is 0: it should be above 0"),
         ({"n": -2}, "knob n of best_of_n is -2"),
         ({"n": "many"}, "knob n of best_of_n is 'many': input should be a valid integer"),
         ({"prompt": ""}, "the prompt is empty"),
@@ -52,6 +52,9 @@ COLOURS, JUDGE3 = GaussianTurbo((3, 3, 3)), LinearScore(randn([1], (3, 3, 3))[0]
         ({"seed": -1}, "seed -1 is out of range"),
         ({"seed": 2**53}, "is out of range; take an integer from 0"),
         ({"seed": 0.5}, "seed 0.5 is out of range"),
+        ({"seed": True}, "seed True is out of range"),
+        ({"compute": "4"}, "compute '4' cannot be"),
+        ({"compute": True}, "compute True cannot be"),
     ],
 )
 def test_mistakes_are_refused_before_anything_runs(arguments, words):
@@ -65,7 +68,7 @@ def test_mistakes_are_refused_before_anything_runs(arguments, words):
 @pytest.mark.parametrize(
     ("knobs", "words"),
     [
-        ({"cosine": 1.0}, "knob cosine of zero_order is 1.0: input should be less than 1"),
+        ({"cosine": 1.0}, "knob cosine of zero_order is 1.0: it should be above -1 and below 1"),
         ({"neighbours": 0}, "knob neighbours of zero_order is 0"),
         ({"patience": 0}, "knob patience"),
         ({"rounds": 0}, "knob rounds"),

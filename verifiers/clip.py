@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.nn.functional import normalize
 from verifiers.preprocess import Preprocess
 from verifiers.types import Media, Scores
 
+CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
 REMEMBERED_PROMPTS = 4096
 
@@ -58,7 +60,8 @@ class CLIPScore:
 
         A folder holds `open_clip_config.json` and `open_clip_model.safetensors`. OpenAI's and other weights that
         were trained with QuickGELU get it, whichever spelling of the architecture is given.
-        Raises FileNotFoundError without weights and ValueError for unknown names and for pickled weights.
+        Raises FileNotFoundError without weights and ValueError for unknown names, for pickled weights and for files
+        that are damaged or do not belong together.
         """
         import open_clip
 
@@ -67,9 +70,13 @@ class CLIPScore:
             source, options = f"local-dir:{model}", {}
         else:
             source, options = str(model), weight_options(str(model), pretrained)
-        net = open_clip.create_model(source, **options, require_pretrained=True)
-        hub_tokenizer = "hf_tokenizer_name" in open_clip.get_model_config(source)["text_cfg"]
-        tokenizer = open_clip.get_tokenizer(source, **({"trust_remote_code": False} if hub_tokenizer else {}))
+        folder = Path(model) if Path(model).is_dir() else None
+        with readable(folder / CONFIG if folder else source):
+            hub_tokenizer = "hf_tokenizer_name" in open_clip.get_model_config(source)["text_cfg"]
+        with readable(folder / WEIGHTS if folder else options["pretrained"]):
+            net = open_clip.create_model(source, **options, require_pretrained=True)
+        with readable(f"the tokenizer of {model}"):
+            tokenizer = open_clip.get_tokenizer(source, **({"trust_remote_code": False} if hub_tokenizer else {}))
         preprocess = from_open_clip(net.visual.preprocess_cfg)
         return cls(net.to(device, dtype), tokenizer, preprocess, name=name, batch_size=batch_size)
 
@@ -126,9 +133,21 @@ def token_count(tokenizer: Any, prompt: str) -> int:
 
 def require_files(folder: Path) -> None:
     """Raise FileNotFoundError if a local folder lacks config or weights."""
-    for name in ("open_clip_config.json", WEIGHTS):
+    for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}; a CLIP folder holds open_clip_config.json and {WEIGHTS}")
+            raise FileNotFoundError(f"{folder} has no {name}; a CLIP folder holds {CONFIG} and {WEIGHTS}")
+
+
+@contextmanager
+def readable(file: str | Path) -> Iterator[None]:
+    """Turn what reading a file raises into ValueError with one clear line."""
+    try:
+        yield
+    except Exception as error:  # of every kind: the libraries stumble over what they read
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:240].rstrip(".")
+        raise ValueError(
+            f"cannot load {file}: it is damaged, or of another model ({why}); download or copy it again"
+        ) from error
 
 
 def weight_options(model: str, pretrained: str | None) -> dict[str, Any]:

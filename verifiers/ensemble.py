@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -93,6 +95,15 @@ def leaves(verifier: Verifier) -> list[Verifier]:
     """The single judges that a verifier consists of: those inside a sum, or itself."""
     inside = [leaf for term in getattr(verifier, "terms", ()) for leaf in leaves(term.verifier)]
     return inside or [verifier]
+
+
+def with_leaves(verifier: Verifier, change: Callable[[Verifier], Verifier]) -> Verifier:
+    """The same judge, or sum of judges, with `change` of each single judge in its place."""
+    if not getattr(verifier, "terms", ()):
+        return change(verifier)
+    changed: Any = copy(verifier)
+    changed.terms = tuple(replace(term, verifier=with_leaves(term.verifier, change)) for term in changed.terms)
+    return cast(Verifier, changed)
 
 
 def leaf_names(*verifiers: Verifier) -> set[str]:

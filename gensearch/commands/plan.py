@@ -14,6 +14,7 @@ from gensearch.noise import gaussian
 from gensearch.record import RunFolder, read_json
 from gensearch.sampling import fee, price
 from gensearch.types import Model, Noise, Proposal, State, Transition
+from verifiers.ensemble import with_leaves
 from verifiers.types import Media, Scores, Verifier
 
 if TYPE_CHECKING:
@@ -54,13 +55,11 @@ class Hollow:
 
 
 class Coin:
-    """A verifier's outside: any scores will do, as long as they differ."""
-
-    name = "rehearsal"
+    """A single judge's outside: any scores will do, as long as they differ."""
 
     def __init__(self, judge: Verifier) -> None:
+        self.name = judge.name
         self.differentiable = judge.differentiable
-        self.terms = getattr(judge, "terms", ())  # a sum pays for each of its judges
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The mean of each sample."""
@@ -82,8 +81,8 @@ def rehearse(pipe: SearchPipeline, prompt: str, seed: int) -> Ledger:
     """The account of the same search on a hollow model: exact wherever the cost does not depend on the scores."""
     from gensearch.pipeline import SearchPipeline
 
-    select = None if pipe.panel.select is pipe.panel.guide else Coin(pipe.panel.select)
-    guide = Coin(pipe.panel.guide)
+    select = None if pipe.panel.select is pipe.panel.guide else with_leaves(pipe.panel.select, Coin)
+    guide = with_leaves(pipe.panel.guide, Coin)  # a sum pays for each of its judges
     knobs: Any = {name: Idle(value) if name == "propose" else value for name, value in pipe.knobs.items()}
     hollow = SearchPipeline(Hollow(pipe.model), guide, pipe.search, compute=pipe.compute, select=select, **knobs)
     (last,) = deque(hollow.stream(prompt, seed), maxlen=1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gensearch.evaluate.plan import Plan, make_plan
+from gensearch.files import require_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,6 +53,7 @@ def evaluate(
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
     plan = make_plan(config or (None if method else "shapes_turbo"), method or (), **options)
+    require_writable(out)
     if dry_run:
         show_plan(plan, benchmark)
         return

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from gensearch.errors import nearest, one_line
 from gensearch.models.options import check_options
+from gensearch.models.quiet import quiet
 from gensearch.types import Model
 
 NATIVE = {  # pipeline class -> module and class of the adapter that runs its networks in our own loop
@@ -73,6 +74,8 @@ def load(
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}{nearest(dtype, DTYPES)}")
     if not isinstance(source, str | Path):
+        if not callable(source):
+            raise LoadError(f"{source!r} is no model; give a name, a folder, a loaded pipeline or a callable")
         if device or dtype:
             raise ValueError("device and dtype are those of the loaded pipeline; move it with pipeline.to(...) instead")
         return adapted(type(source), adapter, {**origin(source), **options})(source)
@@ -167,7 +170,10 @@ def pipeline_class(where: str) -> type[Any]:
 
     if kind := token_pipeline(where):
         return kind
-    name = diffusers.DiffusionPipeline.load_config(where)["_class_name"]
+    index = diffusers.DiffusionPipeline.load_config(where)
+    if not isinstance(index, dict) or "_class_name" not in index:
+        raise LoadError("its model_index.json names no pipeline; download or copy it again")
+    name = index["_class_name"]
     kind = getattr(diffusers, name, None) if isinstance(name, str) else None
     if kind is None:
         raise LoadError(f"{where} needs {name!r}, which this diffusers does not have; code from a model is never run")
@@ -211,22 +217,6 @@ def read(kind: type[Any], source: Source, device: str, dtype: str | None) -> Any
     return pipeline.to(device)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep diffusers and transformers from drawing progress bars for work of a second."""
-    import diffusers
-    import transformers
-
-    loud = [lib for lib in (diffusers.utils.logging, transformers.utils.logging) if lib.is_progress_bar_enabled()]
-    for logging in loud:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for logging in loud:
-            logging.enable_progress_bar()
-
-
 def text_networks(folder: Path, dtype: Any) -> dict[str, Any]:
     """The networks of transformers in a pipeline's folder, which left to it would make up missing weights."""
     import transformers
@@ -234,10 +224,11 @@ def text_networks(folder: Path, dtype: Any) -> dict[str, Any]:
     found = {}
     for name, part in json.loads((folder / "model_index.json").read_text(encoding="utf-8")).items():
         if isinstance(part, list) and part[0] == "transformers" and (folder / name / "config.json").is_file():
+            safe = {"use_safetensors": True, "trust_remote_code": False, "ignore_mismatched_sizes": True}
             found[name], report = getattr(transformers, part[1]).from_pretrained(
-                folder / name, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+                folder / name, dtype=dtype, output_loading_info=True, **safe
             )
-            complete(name, sorted(report["missing_keys"]))
+            complete(name, sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}))
     return found
 
 
@@ -245,7 +236,8 @@ def complete(component: str, missing: list[str]) -> None:
     """Refuse a network that lacks weights."""
     if missing:
         raise LoadError(
-            f"{component} lacks {len(missing)} weights, the first is {missing[0]}; download or copy it again"
+            f"{component} lacks {len(missing)} weights of the right shape, the first is {missing[0]}; "
+            "download or copy it again"
         )
 
 
@@ -258,7 +250,7 @@ def readable(source: Any, hint: str) -> Iterator[None]:
         yield
     except LoadError as error:
         raise LoadError(f"cannot load {str(source)!r}: {error}") from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         why = one_line(error).rstrip(".")
         raise LoadError(f"cannot load {str(source)!r}: {why}{hint}") from error
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from gensearch.errors import OUT_OF_RANGE, allowed
+
 Batch = Annotated[int, Field(ge=1, le=4096)]  # what a record can hold
 Count = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=1, le=16384)]
@@ -47,9 +49,10 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], whos
     """Raise ValueError for the first option that does not fit a function's annotations; nothing is converted."""
     hints = {**SHARED, **get_type_hints(function, include_extras=True)}
     for name, value in options.items():
+        adapter = TypeAdapter(hints.get(name, Any), config=ConfigDict(strict=True, arbitrary_types_allowed=True))
         try:
-            strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
-            TypeAdapter(hints.get(name, Any), config=strict).validate_python(value)
+            adapter.validate_python(value)
         except ValidationError as error:
-            rule = error.errors()[0]["msg"]
-            raise ValueError(f"option {name} of {whose} is {value!r}: {rule.lower()}") from None
+            problem = error.errors()[0]
+            rule = allowed(adapter.json_schema()) if problem["type"] in OUT_OF_RANGE else problem["msg"].lower()
+            raise ValueError(f"option {name} of {whose} is {value!r}: {rule}") from None

@@ -16,6 +16,7 @@ from gensearch.sampling import price
 from gensearch.testing.setting import Batched, Failing, Setting, Unscorable, digest, finished, told, watched
 from gensearch.testing.witness import Failure, assert_booked, counting, disturb, global_state, weights_of
 from gensearch.types import Round, Search
+from verifiers.ensemble import Term, WeightedSum
 from verifiers.random import RandomScore
 
 
@@ -57,7 +58,7 @@ class SearchLaws:
         assert seen[setting.column] > 0
 
     def test_the_account_is_true_after_an_accident(self, setting: Setting) -> None:
-        """The same when the verifier, or a network, fails in the middle."""
+        """The same when a judge, a network or, in a sum, the next judge fails in the middle."""
         calls = 2 * setting.model.num_steps + 3
         ledgers: list[Any] = []
 
@@ -66,10 +67,16 @@ class SearchLaws:
             ledgers.append(ledger)
             yield from setting.search(*args, ledger=ledger, **kwargs)
 
-        for verifier, fail_at in ((Failing(setting.verifier, 1), None), (setting.verifier, calls)):
-            with counting(setting.networks, fail_at) as seen, pytest.raises(Failure):
-                setting.rounds(search=spying, verifier=verifier)
-            assert_booked(ledgers[-1], setting.networks, seen)
+        for inner, fail_at, more in (
+            (Failing(setting.verifier, 1), None, []),
+            (setting.verifier, calls, []),
+            (setting.verifier, None, [Term(Failing(setting.verifier, 0))]),
+        ):
+            judge = Batched(inner)
+            networks = {**setting.networks, "scored": judge.network}
+            with counting(networks, fail_at) as seen, pytest.raises(Failure):
+                setting.rounds(search=spying, verifier=WeightedSum(Term(judge), *more) if more else judge)
+            assert_booked(ledgers[-1], networks, seen)
 
     def test_never_more_than_the_limit(self, setting: Setting) -> None:
         """Whatever the limit, zero included, it holds or the search refuses."""

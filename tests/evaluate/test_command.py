@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gensearch.cli import main
 from gensearch.evaluate import command, runner
 from gensearch.evaluate.runner import records
 from gensearch.evaluate.shapes import SHAPES
@@ -116,3 +117,14 @@ def test_the_shapes_benchmark_is_held_out_and_judged_exactly():
     assert all(world.asks_held_out(line) for line in lines if line["tag"] not in ("single_object", "counting"))
     assert isinstance(SHAPES.judge(), ShapesJudge)
     assert {"shapes/judge", "shapes/partial"} == SHAPES.oracles
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_loaded(more, tmp_path, capsys):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", "shapes", "--out", str(tmp_path / "file" / "run"), *more])
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert said.err == f"error: cannot write to {tmp_path / 'file' / 'run'} (Not a directory); take another --out\n"
+    assert said.out == ""

@@ -45,7 +45,7 @@ def test_texts_and_options_go_over_the_file(tmp_path):
     ("methods", "options", "message"),
     [
         (["a=verifer:random"], {}, "unknown key 'verifer'; did you mean 'verifier'?"),
-        (["a=compute:0.5"], {}, "method 'a': compute: .* greater than or equal to 1"),
+        (["a=compute:0.5"], {}, "method 'a': compute: it should be at least 1 and at most 1000000"),
         (["a=compute:1", "b=compute:1"], {"baseline": "aa"}, "baseline 'aa' is not a method; did you mean 'a'?"),
         (["a=verifier:random"], {"holdout": ["random"]}, "method 'a': the hold-out 'random' also guides"),
         (["a=select:random"], {"holdout": ["random"]}, "method 'a': the hold-out 'random' also guides"),

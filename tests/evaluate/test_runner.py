@@ -198,6 +198,18 @@ def test_errors_in_worker_processes_come_through(tmp_path):
 # --- roles and controls
 
 
+def test_holdouts_judge_each_winner_and_plain_sample_once_and_not_while_the_clock_runs(tmp_path):
+    class Watched(dice.Number):
+        def __call__(self, media, prompts, *, progress=1.0):
+            seen.append(len(prompts))
+            return super().__call__(media, prompts, progress=progress)
+
+    seen: list[int] = []
+    watched = DICE._replace(verifier=lambda name: Watched(name, 1) if name == "second" else dice.verifier(name))
+    found = list(run_plan(plan(), watched, tmp_path))
+    assert seen == [2] * len(found)
+
+
 def test_replacing_the_holdout_by_noise_changes_no_pick(whole, tmp_path):
     found = evaluate(tmp_path, holdout=["noise", "nothing"])
     assert [r["recipe"] for r in found] == [r["recipe"] for r in whole[1]]

@@ -41,5 +41,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_atomic(path, "text")
     assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
     write_atomic(path, json.dumps([1]).encode())
     assert path.read_bytes() == b"[1]"

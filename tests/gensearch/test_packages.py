@@ -22,7 +22,7 @@ def import_with_first_on_path(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_foreign_verifiers_is_named_with_the_way_out(tmp_path):
     foreign = tmp_path / "verifiers" / "__init__.py"
     foreign.parent.mkdir()
-    foreign.write_text("raise RuntimeError('the check must not import this')\n")
+    foreign.write_text("raise RuntimeError('größer: the check must not import this')\n", encoding="latin-1")
     done = import_with_first_on_path(tmp_path)
     message = done.stderr.splitlines()[-1]
     assert done.returncode == 1

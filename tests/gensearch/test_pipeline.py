@@ -206,7 +206,12 @@ def test_a_config_describes_the_same_pipeline():
         ({"verifier": "rondom"}, "did you mean 'random'"),
         ({"search": "best_of_m"}, "did you mean 'best_of_n'"),
         ({"m": 3}, "unknown knob 'm'"),
-        ({"n": -1}, "greater than 0"),
+        ({"n": -1}, "it should be above 0"),
+        ({"n": True}, "knob n of best_of_n is True"),
+        ({"verifier": 3}, "verifier 3 is none; give a name, such as 'shapes/clip'"),
+        ({"select": 3}, "verifier 3 is none"),
+        ({"holdout": [3]}, "verifier 3 is none"),
+        ({"search": 3}, "search 3 is none; give a name, such as 'best_of_n'"),
     ],
 )
 def test_mistakes_are_refused_when_the_pipeline_is_made(settings, message):
@@ -214,7 +219,7 @@ def test_mistakes_are_refused_when_the_pipeline_is_made(settings, message):
         SearchPipeline(model(), **{"verifier": Brightness(), **settings})
 
 
-@pytest.mark.parametrize("compute", [0, -3, float("nan"), float("inf")])
+@pytest.mark.parametrize("compute", [0, -3, float("nan"), float("inf"), "4", True])
 def test_impossible_budgets_are_refused_at_the_call(compute):
     pipe = SearchPipeline(model(), Brightness())
     with pytest.raises((ValueError, BudgetSpent), match="compute"):

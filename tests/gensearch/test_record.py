@@ -168,9 +168,9 @@ def test_a_resumed_run_must_repeat_the_recorded_rounds(whole, tmp_path, capsys):
     ("name", "content", "message"),
     [
         ("notes.txt", "mine", "holds other files and no run"),
-        ("config.json", '{"config": {"prompt": "a blue star"}}', "holds another run: prompt"),
         ("config.json", "{", "it is not JSON"),
-        ("config.json", '{"config": 3}', "is damaged"),
+        ("config.json", '{"gensearch": "1", "config": 3}', "is damaged"),
+        ("config.json", '{"config": {"prompt": "another tool"}}', "is damaged"),
     ],
 )
 def test_a_folder_with_something_else_is_left_alone(tmp_path, name, content, message):
@@ -178,6 +178,37 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path, name, content, mes
     with pytest.raises(ValueError, match=message):
         RunFolder(tmp_path, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_recorded_round_of_another_run_is_left_alone(whole, tmp_path, capsys):
+    for name in ("config.json", "rounds.jsonl"):
+        shutil.copy(whole / name, tmp_path)
+    with pytest.raises(ValueError, match="holds another run: seed differ"):
+        RunFolder(tmp_path, CONFIG.model_copy(update={"seed": 1}))
+
+
+def test_a_run_that_failed_before_its_first_round_leaves_the_folder_to_a_corrected_one(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert generate("--holdout", "shapes/judge", "--out", str(folder), "--set", "prompt=a cat on a mat") == 2
+    assert "a cat on a mat" in capsys.readouterr().err
+    (folder / "candidates").mkdir()  # of a first round that was cut off
+    (folder / "candidates" / "00077.png").write_bytes(b"stale")
+    assert generate("--holdout", "shapes/judge", "--out", str(folder), "--set", "prompt=a photo of a red star") == 0
+    assert json.loads((folder / "config.json").read_bytes())["config"]["prompt"] == "a photo of a red star"
+    assert len(list((folder / "candidates").iterdir())) == 5
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+@pytest.mark.parametrize("name", ["best.png", "base.png", "result.json", "report.html", "rounds.jsonl"])
+def test_a_finished_run_that_lost_a_file_is_made_again(whole, tmp_path, capsys, name):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / name).unlink()
+    assert generate("--out", str(folder)) == 0
+    assert "finished already" not in capsys.readouterr().out
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert (folder / "best.png").read_bytes() == (whole / "best.png").read_bytes()
+    assert same_rounds(folder, whole)
 
 
 @pytest.mark.parametrize("line", ["{]", '{"round": 1}', "3", "[" * 100_000])

@@ -88,15 +88,21 @@ def test_the_report_can_be_rebuilt_from_the_folder(folder):
     assert (folder / "report.html").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        RunConfig(prompt=PROMPT, model="toy/turbo", verifier="random"),
-        RunConfig(prompt="-- star", seed=2**53 - 1, compute=2.5, metadata=False, select="shapes/judge"),
-        RunConfig(prompt="x", knobs={"n": None, "a": [1, 2.5], "b": "1"}, options={"steps": 3, "device": "cpu"}),
-        RunConfig(prompt="x", holdout=["a", "b"], knobs={"cosine": -0.25, "flag": True}),
-    ],
-)
+CONFIGS = [
+    RunConfig(prompt=PROMPT, model="toy/turbo", verifier="random"),
+    RunConfig(prompt="-- star", seed=2**53 - 1, compute=2.5, metadata=False, select="shapes/judge"),
+    RunConfig(prompt="x", knobs={"n": None, "a": [1, 2.5], "b": "1"}, options={"steps": 3, "device": "cpu"}),
+    RunConfig(prompt="x", holdout=["a", "b"], knobs={"cosine": -0.25, "flag": True}, search="zero_order"),
+    RunConfig(prompt="x", propose="0.5*shapes/hypernoise"),
+]
+
+
+@pytest.mark.parametrize("field", RunConfig.model_fields)
+def test_every_field_is_tried_in_a_printed_command(field):
+    assert any(getattr(config, field) != RunConfig.model_fields[field].default for config in CONFIGS)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
 def test_the_printed_command_means_the_same_config(config, monkeypatch):
     from gensearch.commands import generate as module
 

@@ -168,6 +168,8 @@ def test_a_loaded_pipeline_stays_where_it_is():
         load(tiny.stable_diffusion(), device="cpu")
     with pytest.raises(ValueError, match="SanaPipeline has no native adapter"):
         load(tiny_dit.sana(), adapter="native")
+    with pytest.raises(LoadError, match="3 is no model; give a name"):
+        load(3)
     with pytest.raises(ValueError, match="no diffusers pipeline to probe"):
         load(print, adapter="probed")
 
@@ -211,11 +213,23 @@ UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.saf
 
 @pytest.mark.parametrize("file", [UNET, TEXT])
 @pytest.mark.parametrize("spoil", [half, without_one_tensor, of_another_shape, Path.unlink])
-def test_damaged_weights_are_never_made_up(copied, file, spoil):
+def test_damaged_weights_are_never_made_up(copied, file, spoil, caplog, capsys):
     spoil(copied / file)
     with pytest.raises(LoadError, match="cannot load .*sd") as caught:
         load(copied)
     assert "\n" not in str(caught.value)
+    assert capsys.readouterr().err == ""  # the libraries' own reports
+    assert not caplog.records
+
+
+def test_the_libraries_are_as_loud_after_loading_as_before(saved):
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    before = [(lib.get_verbosity(), lib.is_progress_bar_enabled()) for lib in (of_diffusers, of_transformers)]
+    load(saved)
+    now = [(lib.get_verbosity(), lib.is_progress_bar_enabled()) for lib in (of_diffusers, of_transformers)]
+    assert now == before
 
 
 def test_pickled_weights_are_not_read(copied):
@@ -239,6 +253,8 @@ def test_a_models_own_code_is_not_run(copied, name):
         ("gensearch.json", "[3]", "holds no settings"),
         ("gensearch.json", '{"stepz": 3}', "unknown option 'stepz'"),
         ("model_index.json", "{", "cannot load"),
+        ("model_index.json", "[]", "model_index.json names no pipeline; download"),
+        ("model_index.json", "{}", "model_index.json names no pipeline; download"),
     ],
 )
 def test_broken_side_files_are_named(copied, file, text, message):

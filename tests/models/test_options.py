@@ -34,8 +34,8 @@ def test_fit_options_arrive_as_they_were_given():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "option batch_size of boxes is 0: input should be greater than or equal to 1"),
-        ({"batch_size": 4097}, "option batch_size of boxes is 4097: input should be less than or equal to 4096"),
+        ({"batch_size": 0}, "option batch_size of boxes is 0: it should be at least 1 and at most 4096"),
+        ({"batch_size": 4097}, "option batch_size of boxes is 4097: it should be at least 1 and at most 4096"),
         ({"batch_size": True}, f"option batch_size of boxes is True: {WHOLE}"),
         ({"batch_size": "2"}, f"option batch_size of boxes is '2': {WHOLE}"),
         ({"noise_shape": "44"}, "option noise_shape of boxes is '44': input should be a valid tuple"),
@@ -61,12 +61,12 @@ def saved(tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": -1}, "option batch_size of StableDiffusion is -1: input should be greater"),
-        ({"batch_size": 5000}, "less than or equal to 4096"),
+        ({"batch_size": -1}, "option batch_size of StableDiffusion is -1: it should be at least 1"),
+        ({"batch_size": 5000}, "it should be at least 1 and at most 4096"),
         ({"batch_size": 1.5}, WHOLE),
         ({"steps": True}, f"option steps of StableDiffusion is True: {WHOLE}"),
         ({"steps": 2.5}, WHOLE),
-        ({"steps": 0}, "option steps of StableDiffusion is 0: input should be greater"),
+        ({"steps": 0}, "option steps of StableDiffusion is 0: it should be at least 1"),
         (
             {"guidance_scale": "abc"},
             "option guidance_scale of StableDiffusion is 'abc': input should be a valid number",
@@ -103,10 +103,10 @@ def test_adapters_refuse_them_too():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "is 0: input should be greater than or equal to 1"),
+        ({"steps": 0}, "is 0: it should be at least 1"),
         ({"steps": True}, f"is True: {WHOLE}"),
-        ({"batch_size": 5000}, "option batch_size of {name} is 5000: input should be less than or equal to 4096"),
-        ({"churn": -1}, "option churn of {name} is -1: input should be greater than or equal to 0"),
+        ({"batch_size": 5000}, "option batch_size of {name} is 5000: it should be at least 1 and at most 4096"),
+        ({"churn": -1}, "option churn of {name} is -1: it should be at least 0"),
         ({"guidance_scale": "abc"}, "is 'abc': input should be a valid number"),
     ],
 )

@@ -395,7 +395,7 @@ def test_sampler_and_spacing_can_be_chosen(sd):
         ({}, {"sampler": "heun"}, "unknown sampler 'heun'"),
         ({}, {"spacing": "even"}, "unknown spacing 'even'"),
         ({}, {"sampler": "euler", "eta": 0.5}, "eta 0.5 belongs to DDIM"),
-        ({}, {"eta": 1.5}, "option eta of StableDiffusion is 1.5: input should be less than or equal to 1"),
+        ({}, {"eta": 1.5}, "option eta of StableDiffusion is 1.5: it should be at least 0 and at most 1"),
         ({}, {"steps": 1001}, "1001 steps do not fit"),
         ({}, {"height": 17}, "pictures of 17x16 are not made of 2x2 blocks"),
     ],

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from gensearch.ledger import Cost
 from gensearch.models.toy import GaussianFlow, GaussianTurbo
 from gensearch.noise import nearby, randn
 from gensearch.sampling import attempt, generate, price
 from gensearch.search.best_of_n import best_of_n
 from gensearch.testing import ModelLaws, SearchLaws, Setting, VerifierLaws
 from gensearch.types import Round
+from verifiers.ensemble import leaves
 from verifiers.types import Scores
 
 # Models: each breaks one promise of GaussianFlow.
@@ -320,6 +322,21 @@ def peeking(model, verifier, prompt, *, rng, ledger, n: int | None = None):
         yield round._replace(scores=truth(round.media, [prompt] * len(round.ids)))
 
 
+class Afterwards:
+    """Books a judge, correctly, when its whole call is over."""
+
+    def __init__(self, verifier, ledger):
+        self.verifier, self.ledger = verifier._verifier, ledger
+        self.name, self.differentiable = verifier.name, verifier.differentiable
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        scores = self.verifier(media, prompts, progress=progress)
+        rows, single = len(prompts), leaves(self.verifier)
+        filled = sum(-rows % judge.batch_size for judge in single)
+        self.ledger.charge(Cost(scored=rows * len(single)), Cost(scored=filled))
+        return scores
+
+
 def asking_twice(model, verifier, prompt, *, rng, ledger, n: int | None = None):
     for round in best_of_n(model, verifier, prompt, rng=rng, ledger=ledger, n=n):
         verifier._verifier(round.media, [prompt] * len(round.ids))
@@ -370,6 +387,10 @@ BROKEN_SEARCHES = [
     (Setting(careless(lambda verifier, **_: {"verifier": verifier._verifier})), "the_account_is_true"),
     (Setting(asking_twice), "the_account_is_true"),
     (Setting(careless(lambda model, **_: {"model": model._model})), "the_account_is_true_after_an_accident"),
+    (
+        Setting(careless(lambda verifier, ledger, **_: {"verifier": Afterwards(verifier, ledger)})),
+        "the_account_is_true_after_an_accident",
+    ),
     (Setting(careless(no_limit)), "never_more_than_the_limit"),
     (Setting(careless(lucky_seeds)), "same_seed_same_search"),
     (Setting(unseeded_neighbours), "same_seed_same_search"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from open_clip.transformer import QuickGELU
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from verifiers import CLIPScore, Verifier
@@ -189,6 +190,42 @@ def test_an_incomplete_folder_is_refused(folder: Path, tmp_path: Path, missing: 
     (tmp_path / "open_clip_pytorch_model.bin").write_bytes(b"never to be read")
     with pytest.raises(FileNotFoundError, match=f"has no {missing}"):
         CLIPScore.load(tmp_path)
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without_one_tensor(path: Path) -> None:
+    tensors = load_file(path)
+    del tensors[sorted(tensors)[3]]
+    save_file(tensors, path)
+
+
+def of_another_shape(path: Path) -> None:
+    tensors = load_file(path)
+    save_file(tensors | {sorted(tensors)[3]: torch.zeros(3)}, path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (half, "open_clip_model.safetensors"),
+        (without_one_tensor, "open_clip_model.safetensors"),
+        (of_another_shape, "open_clip_model.safetensors"),
+        (half, "open_clip_config.json"),
+        (lambda path: path.write_text("[]"), "open_clip_config.json"),
+        (lambda path: path.write_text('{"model_cfg": {}}'), "open_clip_config.json"),
+    ],
+)
+def test_a_damaged_folder_is_one_line_with_the_file_and_the_way_out(folder: Path, tmp_path: Path, spoil, name) -> None:
+    copied = Path(shutil.copytree(folder, tmp_path / "clip"))
+    spoil(copied / name)
+    with pytest.raises(ValueError, match=r"damaged, or of another model .*; download or copy it again") as caught:
+        CLIPScore.load(copied)
+    assert f"cannot load {copied / name}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
 
 
 def test_unknown_names_suggest_the_nearest(folder: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from verifiers import Panel, RandomScore, RankVote, Scores, Term, Verifier, WeightedSum, rank_vote
-from verifiers.ensemble import leaf_names, leaves
+from verifiers.ensemble import leaf_names, leaves, with_leaves
 
 NAN = math.nan
 
@@ -155,6 +155,14 @@ def test_leaves_are_the_single_judges() -> None:
     assert leaves(a) == [a]
     assert leaves(weighted(weighted(a, name="inner"), b)) == [a, b]
     assert leaf_names(weighted(a), b) == {"channel0", "channel1"}
+
+
+def test_single_judges_can_be_replaced_inside_a_sum_that_stays_as_it_was() -> None:
+    judge = weighted(weighted(Brightness(0), name="inner"), Brightness(1))
+    changed = with_leaves(judge, lambda leaf: RandomScore(name=f"new {leaf.name}"))
+    assert [leaf.name for leaf in leaves(changed)] == ["new channel0", "new channel1"]
+    assert [leaf.name for leaf in leaves(judge)] == ["channel0", "channel1"]
+    assert isinstance(with_leaves(RankVote(Brightness(0)), lambda leaf: leaf), RankVote)
 
 
 def test_a_rank_vote_only_selects_and_needs_every_judge() -> None:
