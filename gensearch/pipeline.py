@@ -61,7 +61,7 @@ class SearchPipeline:
         if isinstance(propose, str):
             propose = registry.proposal(propose, self.model)
         self.knobs = checked_knobs(self.search, {**knobs, **({"propose": propose} if propose else {})})
-        device, loaded = device_of(self.model), dict[str, Verifier]()
+        device, loaded = device_of(self.model), own_judge(self.model, verifier, select, *holdout)
 
         def judge(given: str | Verifier) -> Verifier:
             if isinstance(given, str):
@@ -166,6 +166,12 @@ def called(given: T, role: str, example: str) -> T:
     if not callable(given):
         raise ValueError(f"{role} {given!r} is none; give a name, such as {example!r}, or something that can be called")
     return given
+
+
+def own_judge(model: Model, *given: Any) -> dict[str, Verifier]:
+    """`self` as a verifier, if it is among the judges that are given by name and the model also looks."""
+    named = {leaf for name in given if isinstance(name, str) for leaf in registry.leaf_names(name)}
+    return {"self": model.own_judge()} if "self" in named and hasattr(model, "own_judge") else {}
 
 
 def device_of(model: Model) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import entry_points
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gensearch.errors import nearest
@@ -43,6 +44,20 @@ def open_clip(source: str, device: Any = "cpu") -> Verifier:
 
     model, tag = (source, "") if os.path.isdir(source) else source.partition("@")[::2]
     return CLIPScore.load(model, tag or None, name=f"clip:{source}", device=device)
+
+
+def vqa(source: str, device: Any = "cpu") -> Verifier:
+    """Any image-text-to-text model of transformers, by folder or name on the hub; `question` is that of its folder."""
+    from gensearch.models.load import in_folder
+    from verifiers.vqa import VQAScore
+
+    asked = in_folder(Path(source)).settings.get("question") if os.path.isdir(source) else None
+    return VQAScore.load(source, device=device, **({"question": asked} if asked else {}))
+
+
+def own() -> Verifier:
+    """What a model thinks of its own pictures is known once there is a model."""
+    raise ValueError("'self' is the judgement of a model that also looks, such as a Janus; take another judge")
 
 
 def shapes_judge() -> Verifier:
@@ -85,9 +100,16 @@ VERIFIERS: dict[str, Entry] = {
         "CLIP score; any open_clip ARCHITECTURE@TAG or local folder",
         True,
     ),
+    "vqa:deepseek-community/Janus-Pro-1B": Entry(
+        partial(vqa, "deepseek-community/Janus-Pro-1B"), "yes or no of any model that answers; or a local folder", True
+    ),
+    "self": Entry(own, "yes or no of the generator itself, if it also looks"),
     "redness": Entry(redness, "how red the picture is; differentiable, to try a training run with"),
     "random": Entry(random_score, "the control: no search may gain by it"),
 }
+
+
+SOURCES: dict[str, Callable[[str, Any], Verifier]] = {"clip": open_clip, "vqa": vqa}  # verifiers by kind:source
 
 
 def verifier(name: str, *, device: Any = "cpu", loaded: dict[str, Verifier] | None = None) -> Verifier:
@@ -113,9 +135,10 @@ def verifier(name: str, *, device: Any = "cpu", loaded: dict[str, Verifier] | No
 
 
 def single(name: str, device: Any = "cpu") -> Verifier:
-    """One verifier by its registered name, or an open_clip model as `clip:SOURCE`."""
-    if name.startswith("clip:"):
-        return open_clip(name.removeprefix("clip:"), device)
+    """One verifier by its registered name, or as `clip:SOURCE` or `vqa:SOURCE`."""
+    kind, colon, source = name.partition(":")
+    if colon and kind in SOURCES:
+        return SOURCES[kind](source, device)
     entry = VERIFIERS[name]
     return entry.build(device) if entry.network else entry.build()
 
@@ -137,7 +160,7 @@ def ranked(name: str) -> list[str]:
 
 
 def split_sum(name: str) -> list[str]:
-    """The terms of a sum. A + may also belong to the folder of a `clip:` term: the longest that exists wins."""
+    """The terms of a sum. A + may also belong to the folder of a `clip:` or `vqa:` term: the longest one wins."""
     pieces, terms = name.split("+"), []
     while pieces:
         joined = ["+".join(pieces[:count]).strip() for count in range(len(pieces), 0, -1)]
@@ -154,8 +177,9 @@ def split_weight(term: str) -> tuple[str, str]:
 
 
 def is_folder(name: str) -> bool:
-    """Whether a verifier is the CLIP of a local folder."""
-    return name.startswith("clip:") and os.path.isdir(name.removeprefix("clip:"))
+    """Whether a verifier is the network of a local folder."""
+    kind, _, source = name.partition(":")
+    return kind in SOURCES and os.path.isdir(source)
 
 
 def weigh(term: str) -> tuple[str, float]:
@@ -167,7 +191,7 @@ def weigh(term: str) -> tuple[str, float]:
         raise ValueError(f"{weight!r} is no weight; write a sum as 'shapes/clip+0.5*random'") from None
     if not math.isfinite(factor):
         raise ValueError(f"the weight of {name!r} is {weight}; give a finite one, as in '0.5*random'")
-    if name not in VERIFIERS and not name.startswith("clip:"):
+    if name not in VERIFIERS and name.partition(":")[0] not in SOURCES:
         raise ValueError(f"no verifier is called {name!r}{nearest(name, VERIFIERS)}")
     return name, factor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import deque
@@ -91,7 +92,7 @@ class Bench:
         self.seed = plan.seed
         self.lines = benchmark.lines(plan.prompts)
         self.judge = benchmark.judge()
-        verifier = cache(benchmark.verifier)
+        verifier = cache(lambda name: name if "self" in registry.leaf_names(name) else benchmark.verifier(name))
         model = cache(lambda source, options: benchmark.model(source, **json.loads(options)))
         self.holdout = {name: verifier(name) for name in plan.holdout}
         self.pipelines = {}
@@ -139,7 +140,7 @@ class Bench:
             **self.opinions(prompt, found),
             "score": number(found.best.score),
             "recipe": found.best.recipe,
-            "nats": number(spent_nats(found.best.recipe, found.lineage, pipeline.model.noise_shape)),
+            "nats": number(moved(pipeline.model, found)),
             "spent": found.ledger.spent._asdict(),
             "padding": found.ledger.padding._asdict(),
             "unscored": found.unscored,
@@ -163,6 +164,13 @@ class Bench:
             for row in (0, 1)
         )
         return {**winner, "base": base}
+
+
+def moved(model: Model, found: Result) -> float:
+    """The nats that a search spent; NaN for tokens, whose noise is none to be moved."""
+    if "tokens" in model.verbs:
+        return math.nan
+    return spent_nats(found.best.recipe, found.lineage, model.noise_shape)
 
 
 def identity(pipeline: SearchPipeline) -> str:

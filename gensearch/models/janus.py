@@ -16,7 +16,8 @@ from gensearch.models.language import Language
 from gensearch.models.options import Batch, Count, Scale, checked
 from gensearch.models.tokens import Tokens
 from gensearch.types import Side
-from verifiers.types import Media
+from verifiers.types import Media, Verifier
+from verifiers.vqa import QUESTION, VQAScore
 
 ASK = (  # for a plan
     "<|User|>: Describe in at most fifty words a picture of: {prompt}. Name every object with its number, its look and "
@@ -84,6 +85,7 @@ class Janus(Language, Tokens):
         ask: Annotated[str, Field(pattern=r"\{prompt\}")] = ASK,
         draw: Annotated[str, Field(pattern=r"\{prompt\}")] = DRAW,
         draw_bare: Annotated[str, Field(pattern=r"\{prompt\}")] = DRAW_BARE,
+        question: Annotated[str, Field(pattern=r"\{prompt\}")] = QUESTION,
     ) -> None:
         """Raises ValueError for options that do not fit, and for more `steps` than there are image tokens."""
         self.pipeline = pipeline
@@ -99,6 +101,7 @@ class Janus(Language, Tokens):
         self.temperature = temperature
         self.num_steps, self.batch_size = steps, batch_size
         self.padded, self.longest = context, max(self.text_length, self.image_length)
+        self.question = question
         self.templates = {"ask": ask, "draw": draw, "draw_bare": draw_bare}
         self.end = int(self.tokenizer.eos_token_id)
         self.begin_image = self.tokenizer.convert_tokens_to_ids(pipeline.processor.image_start_token)
@@ -121,6 +124,10 @@ class Janus(Language, Tokens):
         if self.rows == 1:
             return self._tilt(said[..., 0, :])
         return self._tilt(said[..., 1, :] + self.guidance * (said[..., 0, :] - said[..., 1, :]))
+
+    def own_judge(self) -> Verifier:
+        """Whether the model itself would say that a picture shows its prompt."""
+        return VQAScore(self.network, self.pipeline.processor, name="self", question=self.question)
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on; hashes the weights at the first call."""

@@ -26,3 +26,5 @@ SEARCHES: dict[str, Search] = {
     "unguided": unguided,
     "zero_order": zero_order,
 }
+
+OF_TOKENS = frozenset({"calibrated", "latent_noise", "milr", "prefix", "suffix_mcmc"})  # for models with that verb

@@ -238,3 +238,17 @@ def test_a_holdout_that_cannot_judge_the_prompt_says_so_before_the_budget_is_spe
     with pytest.raises(ValueError, match="cannot read the prompt 'nothing that this world can draw'"):
         pipe("nothing that this world can draw")
     assert guide.left == 1
+
+
+def test_a_model_that_also_looks_judges_itself():
+    from gensearch.models.janus import Janus
+    from tests.tiny_janus import janus
+
+    pipeline = janus()
+    pipeline.processor.chat_template = "{{ '<image> ' }}{{ messages[0]['content'][1]['text'] }}"
+    model = Janus(pipeline, plan="none", context=24, steps=2, batch_size=2, question="draw {prompt} ?")
+    out = SearchPipeline(model, "self+0.5*redness", "suffix_mcmc", compute=4)("a red star")
+    assert set(out.result.best.parts) == {"self", "redness"}
+    assert 0 <= out.result.best.parts["self"] <= 1
+    with pytest.raises(ValueError, match="'self' is the judgement of a model that also looks"):
+        SearchPipeline("toy/flow", "self")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from gensearch.models import load as module
 from gensearch.models.black_box import BlackBox
 from gensearch.models.flux import Flux
+from gensearch.models.janus import JanusPipeline
 from gensearch.models.load import LoadError, load, presets
 from gensearch.models.probed import Probed
 from gensearch.models.stable_diffusion import StableDiffusion
@@ -131,10 +132,11 @@ def test_presets_fit_their_adapters():
     known = presets()
     for name, kind in kinds.items():
         assert callable(module.adapted(getattr(diffusers, kind), "auto", known[name].options("cuda")))
+    assert callable(module.adapted(JanusPipeline, "auto", known["deepseek-community/Janus-Pro-1B"].options("cuda")))
     for preset in known.values():
         assert preset.licence
         assert preset.dtype in module.DTYPES
-        assert preset.settings["steps"] >= 1
+        assert preset.settings.get("steps", 1) >= 1
 
 
 def test_turbo_presets_take_one_step_without_guidance():

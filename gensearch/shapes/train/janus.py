@@ -234,6 +234,7 @@ def export(model: Any, words: Any, folder: Path) -> None:
         "ask": plans.ASK,
         "draw": plans.DRAW,
         "draw_bare": plans.DRAW_BARE,
+        "question": plans.QUESTION,
         "batch_size": 16,
     }
     (folder / "gensearch.json").write_text(json.dumps(settings, indent=2) + "\n")
