@@ -5,24 +5,36 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 from gensearch import registry
 from gensearch.shapes import world
 from hypernoise.artefact import HyperNoise
+from hypernoise.network import trainable
 from hypernoise.watch import Watch
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_it_gains_on_held_out_prompts_and_loses_most_of_it_with_another_prompt():
+@pytest.mark.parametrize("name", ["shapes/hypernoise", "shapes/hypernoise-subspace"])
+def test_it_gains_on_held_out_prompts_and_loses_most_of_it_with_another_prompt(name):
     model = registry.load_model("shapes/turbo", batch_size=16)
-    proposal = HyperNoise.from_pretrained("shapes/hypernoise", model)
-    prompts = [line["prompt"] for line in world.benchmark(16)]
+    proposal = HyperNoise.from_pretrained(name, model)
+    prompts = [line["prompt"] for line in world.benchmark()[::2]]
     seen = Watch(model, registry.verifier("shapes/clip"), prompts, seeds=2).look(proposal)
     assert seen.gain > 3 * seen.error > 0
     assert seen.swap > seen.gain / 2
     assert 0.9 < seen.diversity < 1.2
+
+
+def test_the_subspace_form_takes_a_twentieth_of_the_weights():
+    model = registry.load_model("shapes/turbo")
+    whole, small = (
+        sum(p.numel() for p in trainable(HyperNoise.from_pretrained(name, model).network).values())
+        for name in ("shapes/hypernoise", "shapes/hypernoise-subspace")
+    )
+    assert 20 * small <= whole
 
 
 def test_the_python_in_the_guide_runs(capsys):
