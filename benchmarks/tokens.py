@@ -1,0 +1,110 @@
+"""What our own loop over a Janus costs against transformers' `generate`, and what MILR costs against as many pictures.
+
+    python benchmarks/tokens.py
+
+In the shape of shapes/janus with random weights, which take as long as trained ones: pictures of 64 tokens in two rows
+of guidance. Ratios of times in one process, medians of interleaved runs. MILR with K updates is held against K + 1
+plain pictures with the same plans.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import JanusImageProcessor, JanusProcessor, JanusVQVAE, JanusVQVAEConfig
+
+from gensearch.models.janus import Janus, JanusPipeline
+from gensearch.noise import randn
+from gensearch.run import run
+from gensearch.sampling import generate
+from gensearch.search.milr import milr
+from gensearch.shapes import plans
+from gensearch.shapes.train import janus, vq
+from verifiers.redness import Redness
+
+PROMPT = "a photo of a red star and a blue ring"
+
+
+def build(batch_size: int, **options: Any) -> Janus:
+    """A Janus of the Shapes world's size."""
+    words = janus.tokenizer()
+    network = janus.build(words, JanusVQVAE(JanusVQVAEConfig(**vq.CONFIG))).eval()
+    processor = JanusProcessor(JanusImageProcessor(size={"height": 64, "width": 64}), words, num_image_tokens=64)
+    templates = {"ask": plans.ASK, "draw": plans.DRAW, "draw_bare": plans.DRAW_BARE}
+    sizes = {"text_length": 24, "context": janus.CONTEXT, "batch_size": batch_size}
+    return Janus(JanusPipeline(network, processor), **sizes, **templates, **options)
+
+
+@torch.no_grad()
+def theirs(model: Janus, count: int) -> None:
+    """Pictures by `generate`, decoded."""
+    text = [plans.DRAW_BARE.replace("{prompt}", PROMPT)] * count
+    inputs = model.pipeline.processor(text=text, generation_mode="image", padding=True, return_tensors="pt")
+    tokens = model.network.generate(
+        inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        generation_mode="image",
+        do_sample=True,
+        top_k=0,
+        guidance_scale=5.0,
+    )
+    model.network.decode_image_tokens(tokens)
+
+
+@torch.no_grad()
+def ours(model: Janus, count: int) -> None:
+    """Pictures by our loop, decoded."""
+    recipes = [(("gaussian", seed),) for seed in range(count)]
+    generate(model, [PROMPT] * count, randn(range(count), model.noise_shape), recipes)
+
+
+def timed(works: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each, interleaved, after one run of each that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for repeat in range(repeats + 1):
+        for name, work in works.items():
+            began = time.perf_counter()
+            work()
+            if repeat:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    bare, planned = build(args.batch, plan="none"), build(1, plan="greedy")
+    k = args.iterations
+
+    def pictures() -> None:
+        for _ in range(k + 1):
+            ours(planned, 1)
+
+    seconds = timed(
+        {
+            "generate": lambda: theirs(bare, args.batch),
+            "ours": lambda: ours(bare, args.batch),
+            "pictures": pictures,
+            "milr": lambda: run(milr, planned, Redness(), PROMPT, iterations=k),
+        },
+        args.repeats,
+    )
+    ratios = {
+        "ours / generate": seconds["ours"] / seconds["generate"],
+        "milr / pictures": seconds["milr"] / seconds["pictures"],
+    }
+    print(json.dumps({"seconds": seconds, "ratios": ratios}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
