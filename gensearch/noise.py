@@ -35,7 +35,10 @@ class Rng:
 
 
 def randn(seeds: Sequence[int], shape: Sequence[int]) -> Noise:
-    """Standard normal noise [len(seeds), *shape], fp32 on the CPU, one generator per sample."""
+    """Standard normal noise [len(seeds), *shape], fp32 on the CPU, one generator per sample.
+
+    Torch's generator reads the lowest 32 bits of a seed; seeds that agree in them give the same noise.
+    """
     return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 

@@ -60,8 +60,8 @@ def test_noise_is_standard_normal():
 
 @given(seeds, seeds, st.floats(-0.999, 0.999))
 def test_neighbours_keep_the_norm_and_the_angle(pivot_seed, seed, cosine):
-    if pivot_seed == seed:
-        return
+    if (pivot_seed - seed) % 2**32 == 0:
+        return  # torch's generator reads 32 bits of a seed, so these are one noise
     pivot, direction = randn([pivot_seed], SHAPE), randn([seed], SHAPE)
     x, y = pivot.double().flatten(), nearby(pivot, direction, cosine).double().flatten()
     assert float(y.norm() / x.norm()) == pytest.approx(1, abs=1e-6)

@@ -52,7 +52,7 @@ class TestSuffixMcmc(SearchLaws):
 class TestLatentNoise(SearchLaws):
     @pytest.fixture
     def setting(self):
-        return setting(latent_noise, knobs={"image_share": 0.5, "sigma": 0.5}, prompt="a photo of two blue rings")
+        return setting(latent_noise, knobs={"image_share": 0.5, "sigma": 0.5}, prompt="two red circles")
 
 
 class TestPrefix(SearchLaws):
