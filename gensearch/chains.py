@@ -99,9 +99,8 @@ class Chains:
 
 def credited(trace: Trace, latents: Latents, m: int) -> tuple[Tensor, Tensor]:
     """The tokens [chains, m, n] of a side at the positions in play, and which of them were said at all."""
-    tokens = trace.text if latents.side == "text" else trace.image
+    tokens, _, lengths = trace.of(latents.side)
     n = latents.z.shape[1]
-    lengths = trace.lengths if latents.side == "text" else torch.full((len(tokens),), tokens.shape[1])
     said = torch.arange(n) < lengths[:, None]
     return tokens[:, :n].unflatten(0, (-1, m)), said.unflatten(0, (-1, m))
 

@@ -25,6 +25,12 @@ def allowed(schema: Mapping[str, Any]) -> str:
     return f"it should be {' and '.join(ends)}"
 
 
+def rule(error: Any, adapter: Any) -> str:
+    """What the first problem of a pydantic ValidationError breaks: the whole range if it is one, else its words."""
+    problem = error.errors()[0]
+    return allowed(adapter.json_schema()) if problem["type"] in OUT_OF_RANGE else str(problem["msg"]).lower()
+
+
 def plain(number: float) -> str:
     """A number without a fraction of zero."""
     return str(int(number) if number == int(number) else number)

@@ -31,9 +31,7 @@ class Latents:
     @classmethod
     def take(cls, side: Side, trace: Trace, share: float) -> Latents:
         """The states behind the first int(share * length) tokens of every sample of a trace."""
-        states = trace.text_states if side == "text" else trace.image_states
-        longest = torch.full((len(states),), states.shape[1])
-        lengths = trace.lengths if side == "text" else longest
+        _, states, lengths = trace.of(side)
         counts = (lengths * share + 1e-9).long()  # 0.29 * 100 is 29 also in floating point
         start = states[:, : int(counts.max())].detach().float().clone()
         return cls(side, start, start.clone(), counts)

@@ -13,7 +13,7 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from gensearch.config import MAX_PROMPT, check_characters, refuse_selector
-from gensearch.errors import OUT_OF_RANGE, allowed, nearest
+from gensearch.errors import nearest, rule
 from gensearch.ledger import BudgetSpent, Cost, Ledger
 from gensearch.metered import MeteredModel, MeteredProposal, MeteredVerifier, NothingScored
 from gensearch.noise import SEED_BITS, Rng, gaussian
@@ -197,8 +197,5 @@ def checked_knobs(search: Search, knobs: Mapping[str, Any]) -> dict[str, Any]:
         try:
             fit[name] = adapter.validate_python(value, strict=isinstance(value, bool) or None)  # true is no number
         except ValidationError as error:
-            problem = error.errors()[0]
-            ranged = problem["type"] in OUT_OF_RANGE
-            rule = allowed(adapter.json_schema()) if ranged else problem["msg"].lower()
-            raise ValueError(f"knob {name} of {search.__name__} is {value!r}: {rule}") from None
+            raise ValueError(f"knob {name} of {search.__name__} is {value!r}: {rule(error, adapter)}") from None
     return fit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from math import ceil
 
 import torch
 
@@ -96,3 +97,9 @@ def fee(propose: Proposal) -> Cost:
 def round_size(model: Model) -> int:
     """Samples per round: a full physical batch, and never so few that one unscorable sample empties a round."""
     return max(4, model.batch_size)
+
+
+def next_round(model: Model, left: float) -> int:
+    """Samples of the next round when `left` remain (perhaps infinitely many): rounds are about equal."""
+    most = round_size(model)
+    return most if left == float("inf") else ceil(left / ceil(left / most))

@@ -135,6 +135,12 @@ class Trace(NamedTuple):
     image: Tensor  # [b, n] int64, -1 where nothing is drawn yet
     image_states: Tensor  # [b, n, rows, width], rows of guidance
 
+    def of(self, side: Side) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, states and lengths [b] of one side."""
+        if side == "text":
+            return self.text, self.text_states, self.lengths
+        return self.image, self.image_states, torch.full((len(self.image),), self.image.shape[1])
+
 
 class TokenModel(Model, Protocol):
     """A model with the verb "tokens": it writes a plan in words, then image tokens, in `num_steps` blocks.

@@ -82,11 +82,7 @@ class CLIPScore:
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures [b, 3, h, w] in [0, 1], one prompt each; the scores come back on the media's device."""
-        if media.ndim != 4 or len(media) != len(prompts):
-            raise ValueError(
-                f"{self.name} takes pictures [b, 3, h, w] with one prompt each; it got media of shape "
-                f"{list(media.shape)} and {len(prompts)} prompts. Score the frames of a clip one by one."
-            )
+        require_pictures(self.name, media, prompts)
         finite = media.isfinite().flatten(1).all(1)
         clean = torch.where(finite[:, None, None, None], media, 0)
         text = torch.stack([self.text_features(prompt) for prompt in prompts])
@@ -114,6 +110,15 @@ class CLIPScore:
         with torch.no_grad():
             features = self.model.encode_text(self.tokenizer([prompt]).to(self.device))
             return normalize(features.to(torch.promote_types(self.dtype, torch.float32)), dim=-1)[0]
+
+
+def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
+    """Raise ValueError for anything but pictures [b, 3, h, w] with one prompt each."""
+    if media.ndim != 4 or len(media) != len(prompts):
+        raise ValueError(
+            f"{name} takes pictures [b, 3, h, w] with one prompt each; it got media of shape "
+            f"{list(media.shape)} and {len(prompts)} prompts. Score the frames of a clip one by one."
+        )
 
 
 def fixed_batches(rows: int, batch_size: int) -> list[Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from verifiers.clip import fixed_batches
+from verifiers.clip import fixed_batches, require_pictures
 from verifiers.types import Media, Scores
 
 QUESTION = 'Does this figure show "{prompt}"? Please answer yes or no.'
@@ -66,11 +66,7 @@ class VQAScore:
     @torch.no_grad()
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures [b, 3, h, w] in [0, 1], one prompt each."""
-        if media.ndim != 4 or len(media) != len(prompts):
-            raise ValueError(
-                f"{self.name} takes pictures [b, 3, h, w] with one prompt each; it got media of shape "
-                f"{list(media.shape)} and {len(prompts)} prompts. Score the frames of a clip one by one."
-            )
+        require_pictures(self.name, media, prompts)
         finite = media.isfinite().flatten(1).all(1)
         pixels = torch.where(finite[:, None, None, None], media, 0).cpu()
         total = torch.empty(len(media), dtype=torch.float32)

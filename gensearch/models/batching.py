@@ -1,11 +1,27 @@
-"""One fixed physical batch size for every network call, so that a sample's bits do not depend on its company."""
+"""What models share about rows: one fixed physical batch for every network call, so that company changes no bits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from gensearch.types import Noise, State
+
+
+def check_noise(name: str, shape: Sequence[int], prompts: Sequence[str], noise: Noise) -> None:
+    """Raise ValueError for noise that is not of one sample's shape for each prompt."""
+    wanted = (len(prompts), *shape)
+    if tuple(noise.shape) != wanted:
+        raise ValueError(f"{name} takes noise of shape {wanted}, not {tuple(noise.shape)}")
+
+
+def refuse_finished(state: State) -> None:
+    """Raise ValueError if a row needs no further step."""
+    if bool(state.done.any()):
+        rows = state.done.nonzero().flatten().tolist()
+        raise ValueError(f"rows {rows} are finished after {state.num_steps} steps; leave them out")
 
 
 def in_batches(function: Callable[..., Tensor], batch_size: int, *tensors: Tensor) -> Tensor:

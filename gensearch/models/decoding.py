@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -73,6 +74,24 @@ class Decoding(ABC):
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
         """What tokens are drawn by, [*, vocabulary] in fp32, of states [*, rows, width]; differentiable."""
 
+    @abstractmethod
+    def write(self, tokens: Sequence[int]) -> str:
+        """Words of text tokens, without special ones."""
+
+    def booked(self, book: Book) -> Self:
+        """The same model, telling `book` of the row-steps of every network pass: those of samples, and of padding."""
+        other = copy.copy(self)
+        other.book = book
+        return other
+
+    def choose(self, side: Side, hidden: Tensor, noise: Noise) -> Tensor:
+        """The tokens [b, k] that states [b, k, rows, width] choose at the first k positions of a side, by its noise.
+
+        Noise is that of these positions, [b, k].
+        """
+        first = 0 if side == "text" else self.text_length
+        return torch.stack([self._pick(side, hidden[:, i], noise[:, i], first + i) for i in range(hidden.shape[1])], 1)
+
     def _pick(self, side: Side, hidden: Tensor, noise: Noise, position: int) -> Tensor:
         logits = self.logits(side, hidden)
         if side == "text" and self.greedy:
@@ -80,14 +99,12 @@ class Decoding(ABC):
             return torch.where(said >= 0, said, logits.argmax(-1)).cpu()
         return pick(logits, noise, position).cpu()
 
-    def _plans(self, prompts: Sequence[str], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
-        """Text tokens [b, t] (the end repeated), their states [b, t, 1, width], and lengths [b] with the end."""
+    def _plans(self, prompts: Sequence[str], noise: Noise) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+        """Text tokens [b, t] (the end repeated), states [b, t, 1, width], lengths [b] with the end, and the words."""
+        size = len(prompts)
         if not self.text_length:
-            return (
-                torch.zeros(len(prompts), 0).long(),
-                torch.zeros(len(prompts), 0, 1, 1),
-                torch.zeros(len(prompts)).long(),
-            )
+            nothing = torch.zeros(size, 0)
+            return nothing.long(), nothing[:, :, None, None], torch.zeros(size).long(), [""] * size
         hidden, cache, context = self._read_all([self._context(prompt, None) for prompt in prompts])
         said = told(noise) == self.end
         kept = torch.minimum(prefix(noise), torch.where(said.any(1), said.long().argmax(1) + 1, self.text_length))
@@ -97,9 +114,11 @@ class Decoding(ABC):
             run = Run(hidden[rows.to(hidden.device)], live, noise[rows], 0, int(kept[keep[0]]), len(keep), final=True)
             tokens, states, *_ = self._run("text", run)
             found.update(zip(keep, zip(tokens, states, strict=True), strict=False))
-        tokens, states = (torch.stack([found[row][part] for row in range(len(prompts))]) for part in range(2))
+        tokens, states = (torch.stack([found[row][part] for row in range(size)]) for part in range(2))
         ended = (tokens == self.end).long().cumsum(1)
-        return tokens, states, (ended - (tokens == self.end).long() == 0).sum(1)
+        lengths = (ended - (tokens == self.end).long() == 0).sum(1)
+        words = [self.write(row[:length]) for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+        return tokens, states, lengths, words
 
     def _run(self, side: Side, run: Run) -> tuple[Tensor, Tensor, Tensor, Any]:
         """Tokens [b, n] and the states that chose them; the state after them, and what to go on with.

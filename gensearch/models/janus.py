@@ -67,8 +67,6 @@ class Janus(Language, Tokens):
     number of tokens that prompt and plan may take together; short ones are padded, so that bits do not depend on it.
     """
 
-    end: int
-
     @checked
     def __init__(
         self,

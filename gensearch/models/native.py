@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gensearch import steps as kernels
-from gensearch.models.batching import in_batches
+from gensearch.models.batching import check_noise, in_batches, refuse_finished
 from gensearch.models.black_box import describe
 from gensearch.models.fingerprint import component_hashes
 from gensearch.models.schedules import Schedule
@@ -75,9 +75,7 @@ class Native:
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """Scale the noise as the schedule asks and take the first network step."""
-        if tuple(noise.shape) != (len(prompts), *self.noise_shape):
-            wanted = (len(prompts), *self.noise_shape)
-            raise ValueError(f"{self.name} takes noise of shape {wanted}, not {tuple(noise.shape)}")
+        check_noise(self.name, self.noise_shape, prompts, noise)
         x = noise.to(self.pipeline._execution_device, torch.float32) * self.schedule.init
         return self._step(tuple(prompts), x, torch.zeros(len(prompts), dtype=torch.long))
 
@@ -92,9 +90,7 @@ class Native:
 
     def transition(self, state: State) -> Transition:
         """The Gaussian kernel that `advance` draws from; raises ValueError for finished rows."""
-        if bool(state.done.any()):
-            rows = state.done.nonzero().flatten().tolist()
-            raise ValueError(f"rows {rows} are finished after {self.num_steps} steps; leave them out")
+        refuse_finished(state)
         return self.schedule.transition(state.x, state.extra["output"], state.step - 1)
 
     def rewind(self, state: State, step: Tensor, noise: Noise) -> State:

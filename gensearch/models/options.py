@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from gensearch.errors import OUT_OF_RANGE, allowed
+from gensearch.errors import rule
 
 Batch = Annotated[int, Field(ge=1, le=4096)]  # what a record can hold
 Count = Annotated[int, Field(ge=1)]
@@ -53,6 +53,4 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], whos
         try:
             adapter.validate_python(value)
         except ValidationError as error:
-            problem = error.errors()[0]
-            rule = allowed(adapter.json_schema()) if problem["type"] in OUT_OF_RANGE else problem["msg"].lower()
-            raise ValueError(f"option {name} of {whose} is {value!r}: {rule}") from None
+            raise ValueError(f"option {name} of {whose} is {value!r}: {rule(error, adapter)}") from None

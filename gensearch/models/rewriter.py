@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Self
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from gensearch.ledger import Cost
+from gensearch.models.batching import check_noise
 from gensearch.models.decoding import Context
 from gensearch.models.fingerprint import module_hash
 from gensearch.models.language import Language
@@ -68,19 +68,10 @@ class Rewriter(Language):
         first, *others = step_costs(self.model)
         return (first.plus(Cost(tokens=self.padded + self.text_length - 1, prefills=1)), *others)
 
-    def booked(self, book: Callable[[Cost, Cost], None]) -> Self:
-        """The same model, telling `book` of every network pass."""
-        other = copy.copy(self)
-        other.book = book
-        return other
-
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """Rewrite the prompts and take the model's first step."""
-        if tuple(noise.shape) != (len(prompts), *self.noise_shape):
-            wanted = (len(prompts), *self.noise_shape)
-            raise ValueError(f"{self.name} takes noise of shape {wanted}, not {tuple(noise.shape)}")
-        tokens, states, lengths = self._plans(prompts, noise[:, : self.text_length])
-        plans = [self.write(row[:length]) for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+        check_noise(self.name, self.noise_shape, prompts, noise)
+        tokens, states, lengths, plans = self._plans(prompts, noise[:, : self.text_length])
         said = [
             self.draw.replace("{prompt}", prompt).replace("{plan}", plan) if plan else prompt
             for prompt, plan in zip(prompts, plans, strict=True)
@@ -109,10 +100,6 @@ class Rewriter(Language):
         """By the language head."""
         head = self.head.get_output_embeddings()
         return head(hidden[..., 0, :].to(head.weight.dtype)).float()
-
-    def choose(self, side: Side, hidden: Tensor, noise: Noise) -> Tensor:
-        """The words [b, k] that states [b, k, 1, width] choose at the first k positions, by their noise [b, k]."""
-        return torch.stack([self._pick(side, hidden[:, i], noise[:, i], i) for i in range(hidden.shape[1])], 1)
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on."""

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from gensearch.gumbel import given, prefix
 from gensearch.ledger import Cost
-from gensearch.models.decoding import Book, Decoding, Run
-from gensearch.types import Noise, Side, State, Trace
+from gensearch.models.batching import check_noise, refuse_finished
+from gensearch.models.decoding import Decoding, Run
+from gensearch.types import Noise, State, Trace
 from verifiers.types import Media
 
 
@@ -41,10 +42,6 @@ class Tokens(Decoding):
     @abstractmethod
     def _decode(self, tokens: Tensor) -> Media:
         """One physical batch of pictures of image tokens [b, image_length]."""
-
-    @abstractmethod
-    def write(self, tokens: Sequence[int]) -> str:
-        """Words of text tokens, without special ones."""
 
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
@@ -71,12 +68,6 @@ class Tokens(Decoding):
         """How many image tokens are there after step + 1 blocks."""
         return self.image_length * (step + 1) // self.num_steps
 
-    def booked(self, book: Book) -> Self:
-        """The same model, telling `book` of the row-steps of every network pass: those of samples, and of padding."""
-        other = copy.copy(self)
-        other.book = book
-        return other
-
     def tilted(self, temperature: float, shift: Tensor) -> Self:
         """The same model with image logits (logits + shift) / temperature, `shift` [vocabulary]."""
         other = copy.copy(self)
@@ -87,11 +78,8 @@ class Tokens(Decoding):
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """Write the plans and draw the first block of image tokens."""
-        if tuple(noise.shape) != (len(prompts), *self.noise_shape):
-            wanted = (len(prompts), *self.noise_shape)
-            raise ValueError(f"{self.name} takes noise of shape {wanted}, not {tuple(noise.shape)}")
-        words, states, lengths = self._plans(prompts, noise[:, : self.text_length])
-        plans = [self.write(row[:length]) for row, length in zip(words.tolist(), lengths.tolist(), strict=True)]
+        check_noise(self.name, self.noise_shape, prompts, noise)
+        words, states, lengths, plans = self._plans(prompts, noise[:, : self.text_length])
         contexts = [self._context(prompt, plan) for prompt, plan in zip(prompts, plans, strict=True)]
         hidden, cache, context = self._read_all(contexts)
         size = len(prompts)
@@ -108,9 +96,7 @@ class Tokens(Decoding):
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
         """Draw the next block of image tokens, by the noise that the rows started from."""
-        if bool(state.done.any()):
-            rows = state.done.nonzero().flatten().tolist()
-            raise ValueError(f"rows {rows} are finished after {self.num_steps} steps; leave them out")
+        refuse_finished(state)
         return self._block(state)
 
     def render(self, state: State) -> Media:
@@ -127,14 +113,6 @@ class Tokens(Decoding):
         extra = state.extra
         text, image = state.clean.split([self.text_length, self.image_length], 1)
         return Trace(text, extra["text"], extra["length"], image, extra["image"])
-
-    def choose(self, side: Side, hidden: Tensor, noise: Noise) -> Tensor:
-        """The tokens [b, k] that states [b, k, rows, width] choose at the first k positions of a side, by its noise.
-
-        Noise is that of these positions, [b, k].
-        """
-        first = 0 if side == "text" else self.text_length
-        return torch.stack([self._pick(side, hidden[:, i], noise[:, i], first + i) for i in range(hidden.shape[1])], 1)
 
     def branch(self, state: State, noise: Noise) -> State:
         """The same pictures as far as they are drawn, to go on by other noise [b, positions]."""

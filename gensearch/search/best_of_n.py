@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import ceil
 
 from pydantic import PositiveInt
 
 from gensearch.ledger import Ledger
 from gensearch.noise import Rng, described, gaussian
-from gensearch.sampling import attempt, price, round_size
+from gensearch.sampling import attempt, next_round, price
 from gensearch.types import Model, Proposal, Round
 from verifiers.types import Verifier
 
@@ -30,8 +29,7 @@ def best_of_n(
     """
     drawn, unit = 0, price(model, verifier, propose=propose)
     while left := min((n or float("inf")) - drawn, ledger.affords(unit)):
-        most = round_size(model)
-        size = most if left == float("inf") else ceil(left / ceil(left / most))
+        size = next_round(model, left)
         seeds = rng.seeds(size)
         noise = propose(model, [prompt] * size, seeds)
         recipes = described(propose, noise, seeds)

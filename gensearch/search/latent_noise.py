@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import ceil
 from typing import Annotated, Any
 
 import torch
@@ -12,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from gensearch.latents import Latents
 from gensearch.ledger import Ledger
 from gensearch.noise import Rng, derive, described, exactly, gaussian, randn
-from gensearch.sampling import price, require_tokens, roll, round_size
+from gensearch.sampling import next_round, price, require_tokens, roll
 from gensearch.types import Model, Proposal, Round
 from verifiers.types import Verifier
 
@@ -45,8 +44,7 @@ def latent_noise(
     trace, drawn = tokens.trace(state), 1
     sides = [Latents.take("text", trace, text_share), Latents.take("image", trace, image_share)]
     while left := min((n or float("inf")) - drawn, ledger.affords(unit)):
-        most = round_size(model)
-        fresh = rng.seeds(most if left == float("inf") else ceil(left / ceil(left / most)))
+        fresh = rng.seeds(next_round(model, left))
         size = len(fresh)
         parts = randn(fresh, model.noise_shape).split([tokens.text_length, tokens.image_length], 1)
         made = torch.cat(
