@@ -27,7 +27,7 @@ NATIVE = {  # pipeline class -> module and class of the adapter that runs its ne
 }
 ADAPTERS = ("auto", "native", "probed", "black_box")
 DTYPES = ("float32", "float16", "bfloat16")
-SETTINGS = "gensearch.json"  # the file beside model_index.json with the call settings that a model was made for
+SETTINGS = "gensearch.json"  # the file in a folder of weights with the call settings that a model was made for
 
 
 class LoadError(ValueError):
@@ -101,7 +101,7 @@ def presets() -> dict[str, Preset]:
 def embedded() -> dict[str, Path]:
     """The pipelines of the Shapes world that this installation holds: "shapes/NAME" -> folder."""
     weights = Path(str(files("gensearch"))) / "shapes" / "weights"
-    return {f"shapes/{path.parent.name}": path.parent for path in sorted(weights.glob("*/model_index.json"))}
+    return {f"shapes/{path.parent.name}": path.parent for path in sorted(weights.glob(f"*/{SETTINGS}"))}
 
 
 def origin(pipeline: Any) -> dict[str, Any]:

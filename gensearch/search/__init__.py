@@ -6,6 +6,7 @@ from gensearch.search.best_of_n import best_of_n
 from gensearch.search.calibrated import calibrated
 from gensearch.search.dno import dno
 from gensearch.search.latent_noise import latent_noise
+from gensearch.search.latent_value import latent_value
 from gensearch.search.milr import milr
 from gensearch.search.prefix import prefix
 from gensearch.search.reno import reno
@@ -19,6 +20,7 @@ SEARCHES: dict[str, Search] = {
     "calibrated": calibrated,
     "dno": dno,
     "latent_noise": latent_noise,
+    "latent_value": latent_value,
     "milr": milr,
     "prefix": prefix,
     "reno": reno,
@@ -27,4 +29,6 @@ SEARCHES: dict[str, Search] = {
     "zero_order": zero_order,
 }
 
-OF_TOKENS = frozenset({"calibrated", "latent_noise", "milr", "prefix", "suffix_mcmc"})  # for models with that verb
+OF_TOKENS = frozenset(  # for models with that verb
+    {"calibrated", "latent_noise", "latent_value", "milr", "prefix", "suffix_mcmc"}
+)

@@ -17,7 +17,7 @@ from gensearch.shapes.train.loop import fit
 from gensearch.shapes.train.matches import facts, matches, near_misses
 from gensearch.shapes.train.vae import pictures
 
-WIDTH = 192
+WIDTH = 128
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>", "<image>", "<boi>", "<eoi>")
 CONTEXT = 56  # the longest prompt with a plan of four things, and some
 CHAT = (  # a picture, then what is asked about it
@@ -55,10 +55,10 @@ def build(words: Any, codes: Any) -> Any:
 
     text = dict(
         hidden_size=WIDTH,
-        intermediate_size=512,
-        num_hidden_layers=5,
-        num_attention_heads=6,
-        num_key_value_heads=6,
+        intermediate_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=4,
         vocab_size=len(words),
         max_position_embeddings=256,
         pad_token_id=words.pad_token_id,
@@ -120,17 +120,21 @@ def contexts(
 
 def drawing_loss(model: Any, words: Any, ids: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
     """Cross-entropy of picture tokens [b, 64] and, at half the weight, of the plan's words."""
+    begun = (ids == words.bos_token_id).long().cumsum(1)  # a context begins with <bos>
+    first = int(begun.any(0).long().argmax())  # what is padding in every row need not be read
+    ids, labels, begun = ids[:, first:], labels[:, first:], begun[:, first:]
+    length = ids.shape[1]
     pixels = model.prepare_embeddings_for_image_generation(codes[:, :-1])
     embedded = torch.cat([model.get_input_embeddings()(ids), pixels], 1)
     mask = torch.ones(embedded.shape[:2]).long()
-    mask[:, :CONTEXT] = (ids == words.bos_token_id).long().cumsum(1)  # a context begins with <bos>
+    mask[:, :length] = begun
     out = model.model.language_model(
         inputs_embeds=embedded, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0), use_cache=False
     )
     states = out.last_hidden_state
-    said = model.model.generation_head(states[:, CONTEXT - 1 :])
+    said = model.model.generation_head(states[:, length - 1 :])
     planned = labels != NONE
-    told = model.lm_head(states[:, :CONTEXT][planned])
+    told = model.lm_head(states[:, :length][planned])
     image = F.cross_entropy(said.flatten(0, 1).float(), codes.flatten())
     return image + 0.5 * F.cross_entropy(told.float(), labels[planned])
 

@@ -155,3 +155,14 @@ def test_pictures_are_of_the_world(words, model, tmp_path):
     with torch.no_grad():
         media = generate(adapter, ["a photo of a red star"], randn([1], adapter.noise_shape), [(("gaussian", 1),)])
     assert media.shape == (1, 3, 64, 64)
+
+
+def test_figures_are_what_is_not_background():
+    x = batch(8, 9, 0)
+    shown = vq.figures(x)
+    assert shown.shape == (8, 1, 64, 64)
+    assert set(shown.unique().tolist()) == {0.0, 1.0}
+    assert 0.01 < float(shown.mean()) < 0.45
+    corner = x[:, :, 0, 0]
+    alike = ((x - corner[..., None, None]).abs().amax(1) < 0.05) & (shown[:, 0] == 1)
+    assert not bool(alike.any()), "what looks like the corner is background"

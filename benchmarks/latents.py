@@ -1,0 +1,223 @@
+"""MILR against its controls on shapes/janus at equal numbers of pictures, guided by three rewards, judged exactly.
+
+    python benchmarks/latents.py --out runs/latents
+
+Every search draws K + 1 pictures of each held-out prompt. Searches of one picture at a time walk on many prompts side
+by side, one chain for each, so that batches are full. What K = 4, 10, 20 would have returned is read off one run, since
+shorter searches are beginnings of longer ones. Results are kept in --out, one line for each search and group of
+prompts, and a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gensearch import registry
+from gensearch.evaluate.bootstrap import interval, mean_of_tags
+from gensearch.files import append_line, read_records
+from gensearch.noise import derive, randn
+from gensearch.run import stream
+from gensearch.sampling import generate
+from gensearch.search.latent_noise import latent_noise
+from gensearch.search.milr import milr
+from gensearch.search.suffix_mcmc import suffix_mcmc
+from gensearch.shapes import world
+from verifiers.types import Media, Scores
+from verifiers.vqa import VQAScore
+
+STEPS = (4, 10, 20)
+SIDE_BY_SIDE = 16
+REWARDS = ("exact", "clip", "self")
+PAPER = {"credit": "argmax", "baseline": "none", "shift": -1.0}
+RESAMPLED = {"lr": 0.0}
+GOOD = 0.9  # from here on the published algorithm stops
+Row = dict[str, Any]
+
+
+class Walkers:
+    """A model or a judge that reads one label as many prompts: row i of b belongs to prompt i n / b of n."""
+
+    differentiable = False
+
+    def __init__(self, inner: Any, prompts: Sequence[str]) -> None:
+        self.inner, self.prompts = inner, prompts
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "batch_size" and not hasattr(self.inner, "advance"):
+            raise AttributeError(name)  # a judge is asked once for all
+        return getattr(self.inner, name)
+
+    def texts(self, rows: int) -> list[str]:
+        """The prompts of so many rows."""
+        return [self.prompts[row * len(self.prompts) // rows] for row in range(rows)]
+
+    def booked(self, book: Callable[..., None]) -> Walkers:
+        """As the model's own."""
+        return Walkers(self.inner.booked(book), self.prompts)
+
+    def start(self, prompts: Sequence[str], noise: Tensor) -> Any:
+        """As the model's own, each row with its prompt."""
+        return self.inner.start(self.texts(len(noise)), noise)
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """As the judge's own, each row with its prompt."""
+        return self.inner(media, self.texts(len(media)), progress=progress)
+
+
+class Bench:
+    """The model with a plan and without, its judges, and what is measured of every picture."""
+
+    def __init__(self, source: str, iterations: int) -> None:
+        self.planned: Any = registry.load_model(source, batch_size=SIDE_BY_SIDE)
+        self.bare: Any = registry.load_model(source, batch_size=SIDE_BY_SIDE, plan="none")
+        network, processor = self.planned.network, self.planned.pipeline.processor
+        own = VQAScore(network, processor, name="self", question=self.planned.question, batch_size=1)
+        self.judges: dict[str, Any] = {
+            "exact": registry.verifier("shapes/judge"),
+            "clip": registry.verifier("shapes/clip"),
+            "holdout": registry.verifier("shapes/clip-holdout"),
+            "self": own,
+        }
+        self.iterations = iterations
+
+    @torch.no_grad()
+    def seen(self, media: Media, prompts: Sequence[str]) -> Row:
+        """What every judge says of pictures, one of each prompt after the other: [prompts, pictures]."""
+        rows = [prompt for prompt in prompts for _ in range(len(media) // len(prompts))]
+        totals = {name: judge(media, rows).total for name, judge in self.judges.items()}
+        return {
+            name: total.view(len(prompts), -1).double().round(decimals=6).tolist() for name, total in totals.items()
+        }
+
+    def independent(self, model: Any, prompts: Sequence[str]) -> Media:
+        """K + 1 pictures of each prompt from noises of their own: what best-of-N looks at."""
+        rows = [prompt for prompt in prompts for _ in range(self.iterations + 1)]
+        seeds = [derive(0, prompt, place % (self.iterations + 1)) for place, prompt in enumerate(rows)]
+        return generate(model, rows, randn(seeds, model.noise_shape), [(("gaussian", seed),) for seed in seeds])
+
+    def walk(self, search: Any, reward: str, prompts: Sequence[str], **knobs: Any) -> Media:
+        """K + 1 pictures of each prompt, drawn one after the other by a chain of its own."""
+        many, judge = Walkers(self.planned, prompts), Walkers(self.judges[reward], prompts)
+        told = {"iterations": self.iterations, "chains": len(prompts), "seed": derive(1, *prompts), **knobs}
+        rounds = [p.round.media for p in stream(search, many, judge, "one prompt each", **told)]  # type: ignore[arg-type]
+        return torch.stack(rounds, 1).flatten(0, 1)
+
+    def disturbed(self, prompts: Sequence[str]) -> Media:
+        """K + 1 pictures of each prompt, all but the first from states disturbed by noise."""
+        own = []
+        for prompt in prompts:
+            told = {"n": self.iterations + 1, "seed": derive(1, prompt)}
+            rounds = stream(latent_noise, self.planned, self.judges["clip"], prompt, **told)
+            own.append(torch.cat([p.round.media for p in rounds]))
+        return torch.cat(own)
+
+
+def searches(bench: Bench) -> dict[str, Callable[[Sequence[str]], Media]]:
+    """Everything that is compared, by name; what follows a / is the reward that guides it."""
+    found: dict[str, Callable[[Sequence[str]], Media]] = {
+        "bare": lambda prompts: bench.independent(bench.bare, prompts),
+        "plan": lambda prompts: bench.independent(bench.planned, prompts),
+        "lr=0": lambda prompts: bench.walk(milr, "clip", prompts, **RESAMPLED),
+        "latent_noise": bench.disturbed,
+    }
+    for reward in REWARDS:
+        ways = {"suffix_mcmc": (suffix_mcmc, {}), "milr paper": (milr, PAPER), "milr": (milr, {})}
+        for name, (search, knobs) in ways.items():
+            found[f"{name}/{reward}"] = lambda prompts, s=search, r=reward, k=knobs: bench.walk(s, r, prompts, **k)
+    return found
+
+
+def missing(lines: Sequence[Row], out: Path, wanted: Sequence[str]) -> Iterator[tuple[str, int, list[str]]]:
+    """Searches and groups of prompts that --out does not hold yet."""
+    done = {(row["search"], row["first"]) for row in records(out)}
+    for first in range(0, len(lines), SIDE_BY_SIDE):
+        texts = [line["prompt"] for line in lines[first : first + SIDE_BY_SIDE]]
+        texts += texts[: SIDE_BY_SIDE - len(texts)]  # groups are full, so that a batch is
+        yield from ((name, first, texts) for name in wanted if (name, first) not in done)
+
+
+def records(out: Path) -> list[Row]:
+    """What was measured so far."""
+    path = out / "pictures.jsonl"
+    return list(read_records(path, {"search", "first", *REWARDS, "holdout"}, "result")) if path.exists() else []
+
+
+# --- what they would have returned
+
+
+def returned(row: Row, place: int, reward: str, pictures: int, keep: str) -> int:
+    """Which of the first pictures of one prompt a search returns: the best by its reward, or as published the last.
+
+    Published code stops at a good reward and returns the last picture, which is that one.
+    """
+    told = [value if math.isfinite(value) else -math.inf for value in row[reward][place][:pictures]]
+    if keep == "best":
+        return int(np.argmax(told))
+    return next((k for k, value in enumerate(told) if value > GOOD), len(told) - 1)
+
+
+def table(rows: Sequence[Row], lines: Sequence[Row]) -> dict[str, Any]:
+    """Exact verdicts of what each search returns at each K under each reward, with gains over the best control."""
+    tags = [line["tag"] for line in lines]
+    by_search = {name: [r for r in rows if r["search"] == name] for name in dict.fromkeys(r["search"] for r in rows)}
+
+    def verdicts(name: str, reward: str, steps: int, keep: str = "best", judge: str = "exact") -> np.ndarray:
+        groups = sorted(by_search[name], key=lambda row: row["first"])
+        picked = [
+            row[judge][place][returned(row, place, reward, steps + 1, keep)]
+            for row in groups
+            for place in range(min(SIDE_BY_SIDE, len(lines) - row["first"]))
+        ]
+        return np.array(picked)
+
+    found: dict[str, Any] = {
+        name: mean_of_tags(verdicts(name, "clip", 0), tags)[1] for name in ("bare", "plan") if name in by_search
+    }
+    for reward in REWARDS:
+        for steps in STEPS:
+            ways = {name: (name, "best") for name in ("bare", "plan", "lr=0", "latent_noise") if name in by_search}
+            ways |= {n: (f"{n}/{reward}", "best") for n in ("suffix_mcmc", "milr paper", "milr")}
+            ways["milr paper, last"] = (f"milr paper/{reward}", "last")
+            ways = {shown: way for shown, way in ways.items() if way[0] in by_search}
+            own = {shown: verdicts(way, reward, steps, keep) for shown, (way, keep) in ways.items()}
+            means = {shown: mean_of_tags(values, tags)[1] for shown, values in own.items()}
+            controls = [shown for shown in own if not shown.startswith("milr")]
+            best = max(controls, key=lambda shown: means[shown])
+            gains = {s: interval(own[s] - own[best], tags)._asdict() for s in own if s.startswith("milr")}
+            found[f"{reward}, K = {steps}"] = {"overall": means, "best control": best, "over the best control": gains}
+    return found
+
+
+def main() -> None:
+    """Draw what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="shapes/janus")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--prompts", type=int, default=30, help="per tag, at most")
+    parser.add_argument("--iterations", type=int, default=max(STEPS))
+    parser.add_argument("--only", nargs="*", help="searches by name")
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process does group I of N")
+    args = parser.parse_args()
+    lines = world.benchmark(args.prompts)
+    args.out.mkdir(parents=True, exist_ok=True)
+    bench = Bench(args.model, args.iterations)
+    ways = searches(bench)
+    which, of = args.part
+    for name, first, texts in missing(lines, args.out, args.only or list(ways)):
+        if first // SIDE_BY_SIDE % of == which:
+            seen = bench.seen(ways[name](texts), texts)
+            append_line(args.out / "pictures.jsonl", {"search": name, "first": first, **seen})
+    print(json.dumps(table(records(args.out), lines), indent=1))
+
+
+if __name__ == "__main__":
+    main()
