@@ -239,6 +239,6 @@ def export(model: Any, words: Any, folder: Path) -> None:
         "draw": plans.DRAW,
         "draw_bare": plans.DRAW_BARE,
         "question": plans.QUESTION,
-        "batch_size": 16,
+        "batch_size": 4,
     }
     (folder / "gensearch.json").write_text(json.dumps(settings, indent=2) + "\n")

@@ -55,12 +55,28 @@ def figures(x: Tensor) -> Tensor:
     return ((x - ground).abs().amax(1, keepdim=True) > 0.15).to(x)
 
 
+def error(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The mean of |y - x| + 2 (y - x)^2, where pixels count by weight [b, 1, h, w]."""
+    return (weight * ((y - x).abs() + 2 * (y - x).square())).mean() / weight.mean()
+
+
+def weights(x: Tensor) -> Tensor:
+    """What the pixels of pictures count, [b, 1, h, w]."""
+    return 1 + (FIGURES - 1) * figures(x)
+
+
+def decode(vq: Any, z: Tensor) -> Tensor:
+    """Pictures in [-1, 1] of codes as unit vectors [b, 64, 8]."""
+    return vq.decoder(vq.post_quant_conv(z.mT.unflatten(2, (8, 8))))
+
+
 def train(
     out: Path, *, name: str, steps: int, size: int, lr: float, restarts: int, restart_every: int, figures_from: int = 0
 ) -> None:
     """Fit reconstruction and commitment (van den Oord et al. 2017, arXiv:1711.00937); writes out/vq/model.
 
-    From step `figures_from` on figures count more than the background, which is most of a picture. Dead codes are restarted every `restart_every` of the first `restarts` steps, judged on 128 pictures.
+    From step `figures_from` on figures count more than the background, which is most of a picture. Dead codes are
+    restarted every `restart_every` of the first `restarts` steps, judged on 128 pictures.
     """
     from transformers import JanusVQVAE, JanusVQVAEConfig
 
@@ -75,17 +91,45 @@ def train(
         z = directions(vq, x)
         code = F.normalize(vq.quantize.embedding.weight, dim=-1)[nearest(vq, z)]
         passed = z + (code - z).detach()
-        y = vq.decoder(vq.post_quant_conv(passed.mT.unflatten(2, (8, 8))))
-        weight = 1 + (FIGURES - 1) * figures(x) if step >= figures_from else torch.ones_like(x[:, :1])
-        error = (weight * ((y - x).abs() + 2 * (y - x).square())).mean() / weight.mean()
-        return error + (code - z.detach()).square().mean() + COMMITMENT * (z - code.detach()).square().mean()
+        weight = weights(x) if step >= figures_from else torch.ones_like(x[:, :1])
+        missed = error(decode(vq, passed), x, weight)
+        return missed + (code - z.detach()).square().mean() + COMMITMENT * (z - code.detach()).square().mean()
 
     fit(vq, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.0, ema_decay=0.995, save_every=200)
     with torch.no_grad():
-        x = batch(256, 2, 0)
-        codes = nearest(vq, directions(vq, x))
-        y = vq.decode(codes)
-        psnr = -10 * torch.log10(((y - x) / 2).square().mean((1, 2, 3))).mean()
         vq.quantize.embedding.weight.copy_(F.normalize(vq.quantize.embedding.weight, dim=-1))
-    print(f"psnr {psnr:.2f} dB, {len(codes.unique())} of {CONFIG['num_embeddings']} codes in use")
+    print(quality(vq))
     vq.save_pretrained(out / name / "model")
+
+
+def train_decoder(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
+    """Fit the decoder alone to codes that stay as they are; replaces that of out/vq/model.
+
+    Tokens keep their meaning, so a model that draws them may be trained before, after or at the same time.
+    """
+    from transformers import JanusVQVAE
+
+    torch.manual_seed(0)
+    vq = JanusVQVAE.from_pretrained(out / "vq" / "model")
+    vq.requires_grad_(False)
+    vq.decoder.requires_grad_(True)
+    vq.post_quant_conv.requires_grad_(True)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        x = batch(size, 14, step)
+        with torch.no_grad():
+            code = F.normalize(vq.quantize.embedding.weight, dim=-1)[nearest(vq, directions(vq, x))]
+        return error(decode(vq, code), x, weights(x))
+
+    fit(vq, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.0, ema_decay=0.995, save_every=200)
+    print(quality(vq))
+    vq.save_pretrained(out / "vq" / "model")
+
+
+@torch.no_grad()
+def quality(vq: Any) -> str:
+    """What is left of unseen pictures, in words."""
+    x = batch(256, 2, 0)
+    codes = nearest(vq, directions(vq, x))
+    psnr = -10 * torch.log10(((vq.decode(codes) - x) / 2).square().mean((1, 2, 3))).mean()
+    return f"psnr {psnr:.2f} dB, {len(codes.unique())} of {CONFIG['num_embeddings']} codes in use"

@@ -166,3 +166,14 @@ def test_figures_are_what_is_not_background():
     corner = x[:, :, 0, 0]
     alike = ((x - corner[..., None, None]).abs().amax(1) < 0.05) & (shown[:, 0] == 1)
     assert not bool(alike.any()), "what looks like the corner is background"
+
+
+def test_a_better_decoder_leaves_every_token_as_it_was(tmp_path):
+    torch.manual_seed(0)
+    codes = JanusVQVAE(JanusVQVAEConfig(**vq.CONFIG)).eval()
+    codes.save_pretrained(tmp_path / "vq" / "model")
+    vq.train_decoder(tmp_path, name="vq-decoder", steps=2, size=2, lr=1e-2)
+    after = JanusVQVAE.from_pretrained(tmp_path / "vq" / "model").eval()
+    before, changed = codes.state_dict(), after.state_dict()
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], changed[name])}
+    assert moved == {"decoder", "post_quant_conv"}
