@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ CHAT = (  # a picture, then what is asked about it
     "{% for message in messages %}{% for part in message['content'] %}"
     "{{ '<image>' if part['type'] == 'image' else part['text'] }} {% endfor %}{% endfor %}"
 )
+ASKED = 6  # questions about one picture
 BARE, BLIND, NONE = 0.15, 0.1, -100  # shares of samples without a plan and without any words; not to be predicted
 
 
@@ -142,24 +144,33 @@ def drawing_loss(model: Any, words: Any, ids: Tensor, labels: Tensor, codes: Ten
 # --- looking
 
 
+def asked(line: world.Spec, things: Sequence[world.Thing], rng: np.random.Generator) -> Iterator[tuple[str, str]]:
+    """Questions about a picture, half of them on its own prompt and half on a near miss, with true answers."""
+    prompts = [line if rng.random() < 0.5 else near_misses(rng, line, 1)[0] for _ in range(ASKED)]
+    for prompt, true in zip(prompts, matches(facts([things]), prompts)[0], strict=True):
+        yield plans.QUESTION.replace("{prompt}", prompt["prompt"]), "yes" if true else "no"
+
+
+def described(things: Sequence[world.Thing]) -> list[tuple[str, str]]:
+    """The request for a plan, and the plan."""
+    return [(plans.DESCRIBE, plans.plan(things))]
+
+
 def questions(words: Any, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures [b, 3, 64, 64] in [0, 1], token ids [b, n] padded on the left, and labels [b, n].
 
-    Half of them ask whether the picture shows a prompt, and half for a plan of what it shows.
+    Half of them ask `ASKED` times in a row whether the picture shows a prompt, and half for a plan of what it shows.
     """
     lines, things, images = zip(*(clip.draw(rng) for _ in range(size)), strict=True)
-    mark = words.convert_tokens_to_ids(["<boi>", *["<image>"] * 64, "<eoi>"])
+    begin = [words.bos_token_id, *words.convert_tokens_to_ids(["<boi>", *["<image>"] * 64, "<eoi>"])]
     rows = []
     for row, line in enumerate(lines):
-        asked = line if rng.random() < 0.5 else near_misses(rng, line, 1)[0]
-        if row % 2:
-            question, answer = plans.DESCRIBE, f"{plans.plan(things[row])}"
-        else:
-            true = bool(matches(facts([things[row]]), [asked])[0, 0])
-            question, answer = plans.QUESTION.replace("{prompt}", asked["prompt"]), "yes" if true else "no"
-        put = [words.bos_token_id, *mark, *words(question, add_special_tokens=False)["input_ids"]]
-        told = [*words(answer, add_special_tokens=False)["input_ids"], words.eos_token_id]
-        rows.append((put + told[:-1], [NONE] * (len(put) - 1) + told))
+        tokens, answers = [*begin], [False] * len(begin)
+        for question, answer in described(things[row]) if row % 2 else asked(line, things[row], rng):
+            heard = words(question, add_special_tokens=False)["input_ids"]
+            said = [*words(answer, add_special_tokens=False)["input_ids"], words.eos_token_id]
+            tokens, answers = tokens + heard + said, answers + [False] * len(heard) + [True] * len(said)
+        rows.append((tokens[:-1], [token if own else NONE for token, own in zip(tokens, answers, strict=True)][1:]))
     longest = max(len(put) for put, _ in rows)
     ids = torch.tensor([[words.pad_token_id] * (longest - len(put)) + put for put, _ in rows])
     labels = torch.tensor([[NONE] * (longest - len(told)) + told for _, told in rows])

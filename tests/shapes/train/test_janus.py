@@ -106,6 +106,8 @@ def test_answers_are_true_and_questions_are_those_of_the_judge(words, model):
     yes, no = words.convert_tokens_to_ids(["yes", "no"])
     first = [int(row[row != janus.NONE][0]) for row in labels]
     assert {first[row] for row in range(0, 12, 2)} <= {yes, no}
+    assert [int(((row == yes) | (row == no)).sum()) for row in labels] == [janus.ASKED, 0] * 6
+    assert bool(((labels == janus.NONE) | (torch.cat([ids[:, 1:], labels[:, -1:]], 1) == labels)).all())
     assert all(first[row] not in (yes, no) for row in range(1, 12, 2))
     loss = janus.looking_loss(model.float(), words, pixels, ids, labels)
     assert loss.isfinite()
