@@ -235,6 +235,26 @@ def train(
     export(model, words, out / name / "model")
 
 
+def train_looks(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
+    """Fit the eyes alone, which are the vision tower and its aligner, to questions; replaces out/janus/model.
+
+    Whatever plans and draws stays as it is.
+    """
+    from transformers import JanusForConditionalGeneration
+
+    torch.manual_seed(0)
+    words, folder = tokenizer(), out / "janus" / "model"
+    model = JanusForConditionalGeneration.from_pretrained(folder).float().requires_grad_(False)
+    model.model.vision_model.requires_grad_(True)
+    model.model.aligner.requires_grad_(True)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        return looking_loss(model, words, *questions(words, size, np.random.default_rng((15, step))))
+
+    fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.02, save_every=200)
+    export(model, words, folder)
+
+
 def export(model: Any, words: Any, folder: Path) -> None:
     """Write a folder that JanusForConditionalGeneration and JanusProcessor load, in fp16 safetensors."""
     from transformers import JanusImageProcessor, JanusProcessor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import JanusVQVAE, JanusVQVAEConfig
+from transformers import JanusForConditionalGeneration, JanusVQVAE, JanusVQVAEConfig
 
 from gensearch.models.janus import Janus
 from gensearch.models.load import load
@@ -179,3 +179,12 @@ def test_a_better_decoder_leaves_every_token_as_it_was(tmp_path):
     before, changed = codes.state_dict(), after.state_dict()
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], changed[name])}
     assert moved == {"decoder", "post_quant_conv"}
+
+
+def test_better_eyes_draw_as_before(words, model, tmp_path):
+    janus.export(model.float(), words, tmp_path / "janus" / "model")
+    before = JanusForConditionalGeneration.from_pretrained(tmp_path / "janus" / "model").state_dict()
+    janus.train_looks(tmp_path, name="looks", steps=2, size=2, lr=1e-2)
+    after = JanusForConditionalGeneration.from_pretrained(tmp_path / "janus" / "model").state_dict()
+    moved = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"vision_model", "aligner"}
