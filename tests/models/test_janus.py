@@ -38,7 +38,7 @@ def draw(model, noise, prompts):
 
 
 class TestLaws(ModelLaws):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def model(self):
         return build()
 
@@ -48,7 +48,7 @@ class TestLaws(ModelLaws):
 
 
 class TestLawsWithSampledPlans(TestLaws):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def model(self):
         return build(plan="sampled", guidance_scale=1.0, steps=4, batch_size=2)
 

@@ -53,7 +53,7 @@ def ours(model: Native, noise: Tensor, draws: list[Tensor]) -> Tensor:
 
 
 class TestFluxLaws(ModelLaws):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def model(self) -> Flux:
         return flux(3)
 
@@ -63,7 +63,7 @@ class TestFluxLaws(ModelLaws):
 
 
 class TestSanaSprintLaws(ModelLaws):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def model(self) -> SanaSprint:
         return sprint(3)
 

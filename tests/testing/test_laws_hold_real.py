@@ -57,7 +57,7 @@ MODELS = {
 
 
 class TestModels(ModelLaws):
-    @pytest.fixture(scope="class", params=MODELS)
+    @pytest.fixture(params=MODELS)
     def model(self, request):
         return MODELS[request.param]()
 
@@ -71,7 +71,7 @@ class TestModels(ModelLaws):
 
 
 class TestJudges(VerifierLaws):
-    @pytest.fixture(scope="class", params=["shapes/clip", "shapes/clip-holdout", "shapes/judge", "shapes/partial"])
+    @pytest.fixture(params=["shapes/clip", "shapes/clip-holdout", "shapes/judge", "shapes/partial"])
     def verifier(self, request):
         return registry.verifier(request.param)
 
