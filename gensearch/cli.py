@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from gensearch import __version__
 from gensearch.commands.generate import generate
 from gensearch.commands.listing import list_names
 from gensearch.commands.replay import replay
-from gensearch.errors import one_line
+from gensearch.errors import by_flag, one_line
 from gensearch.evaluate.command import evaluate
 
 EXITS = "Exit codes: 0 done, 1 failed, 2 wrong request, 130 interrupted."
@@ -35,9 +35,33 @@ class Commands(TyperGroup):
             raise typer.Abort from None
 
 
+class Command(TyperCommand):
+    """A command whose errors name the flags that were given, where they would name the fields that these fill."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; of a flag and a `--set` of one field, the latter has won."""
+        given = {o.name: o.opts[0] for o in self.params if ctx.params.get(o.name) not in (None, [], ())}
+        flags = {field: given[name] for field, name in OPTIONS.items() if name in given}
+        won = {text.partition("=")[0].strip() for text in ctx.params.get("sets") or ()}
+        try:
+            return super().invoke(ctx)
+        except ValueError as error:
+            text = by_flag(str(error), {k: v for k, v in {**given, **flags}.items() if k not in won})
+            if text == str(error):
+                raise
+            raise ValueError(text) from error
+
+
+NAMES = {  # of what a flag fills in models of all kinds
+    "steps": ("steps", "num_steps", "num_inference_steps"),
+    "guidance": ("guidance_scale", "guidance"),
+    "batch_size": ("batch_size",),
+}
+OPTIONS = {f"{kind}{name}": flag for flag in NAMES for name in NAMES[flag] for kind in ("options.", "option ")}
+
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command("generate", epilog=EXITS)(generate)
-app.command("evaluate", epilog=EXITS)(evaluate)
+app.command("generate", cls=Command, epilog=EXITS)(generate)
+app.command("evaluate", cls=Command, epilog=EXITS)(evaluate)
 app.command("list")(list_names)
 app.command("replay", epilog=EXITS)(replay)
 training = typer.Typer(no_args_is_help=True, help="Train what makes searches cheaper.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -29,6 +30,14 @@ def rule(error: Any, adapter: Any) -> str:
     """What the first problem of a pydantic ValidationError breaks: the whole range if it is one, else its words."""
     problem = error.errors()[0]
     return allowed(adapter.json_schema()) if problem["type"] in OUT_OF_RANGE else str(problem["msg"]).lower()
+
+
+def by_flag(text: str, flags: Mapping[str, str]) -> str:
+    """An error about the value of a field, such as `compute: ...` or `option steps of ...`, as one about its flag."""
+    for field, flag in flags.items():
+        if re.match(rf"{re.escape(field)}(: | of .* is | [-+.e\d]+ )", text):
+            return flag + text[len(field) :]
+    return text
 
 
 def plain(number: float) -> str:

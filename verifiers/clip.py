@@ -60,8 +60,8 @@ class CLIPScore:
 
         A folder holds `open_clip_config.json` and `open_clip_model.safetensors`. OpenAI's and other weights that
         were trained with QuickGELU get it, whichever spelling of the architecture is given.
-        Raises FileNotFoundError without weights and ValueError for unknown names, for pickled weights and for files
-        that are damaged or do not belong together.
+        Raises ValueError for unknown names, for files that are missing, damaged or do not belong together, and for
+        pickled weights.
         """
         import open_clip
 
@@ -137,10 +137,10 @@ def token_count(tokenizer: Any, prompt: str) -> int:
 
 
 def require_files(folder: Path) -> None:
-    """Raise FileNotFoundError if a local folder lacks config or weights."""
+    """Raise ValueError if a local folder lacks config or weights."""
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}; a CLIP folder holds {CONFIG} and {WEIGHTS}")
+            raise ValueError(f"{folder} has no {name}; a CLIP folder holds {CONFIG} and {WEIGHTS}")
 
 
 @contextmanager

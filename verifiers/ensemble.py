@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from verifiers.types import Media, Scores, Verifier
 
@@ -106,6 +106,28 @@ def with_leaves(verifier: Verifier, change: Callable[[Verifier], Verifier]) -> V
     return cast(Verifier, changed)
 
 
+def share(one: Verifier, other: Verifier) -> bool:
+    """Whether two judges have a single judge in common: one of the same name, or with the same network."""
+    return any(a.name == b.name or same_network(a, b) for a in leaves(one) for b in leaves(other))
+
+
+def same_network(one: Verifier, other: Verifier) -> bool:
+    """Whether two single judges ask networks with equal weights, whatever they are called and loaded from."""
+    a, b = (getattr(judge, "model", None) for judge in (one, other))
+    if not isinstance(a, nn.Module) or not isinstance(b, nn.Module):
+        return False
+    mine, theirs = a.state_dict(), b.state_dict()
+    return mine.keys() == theirs.keys() and all(equal(mine[name], theirs[name]) for name in mine)
+
+
+def equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal in the coarser of their dtypes, wherever they are."""
+    if one.shape != other.shape or "meta" in (one.device.type, other.device.type):
+        return False
+    coarse = min(one.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
+    return torch.equal(one.to("cpu", coarse), other.to("cpu", coarse))
+
+
 def leaf_names(*verifiers: Verifier) -> set[str]:
     """Names of the single judges that some verifiers consist of: who has them has seen their opinion."""
     return {leaf.name for verifier in verifiers for leaf in leaves(verifier)}
@@ -116,8 +138,8 @@ class Panel:
     """Who sees what: `guide` steers the search, `select` picks among finished candidates, hold-outs only report.
 
     `select` defaults to `guide`. A hold-out that also guides or selects would measure its own training signal, so
-    sharing a single judge, also inside a sum and by another object of its name, raises ValueError. So does a rank
-    vote in another role than `select`.
+    sharing a single judge, also inside a sum, by another object of its name or by another name of its weights, raises
+    ValueError. So does a rank vote in another role than `select`.
     """
 
     guide: Verifier
@@ -126,10 +148,12 @@ class Panel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "select", self.select or self.guide)
-        seen = leaf_names(self.guide, self.select)
         for name, verifier in self.holdout.items():
-            if leaf_names(verifier) & seen:
-                raise ValueError(f"the hold-out {name!r} also guides or selects; hold out a judge that does neither")
+            if share(verifier, self.guide) or share(verifier, self.select):
+                raise ValueError(
+                    f"the hold-out {name!r} also guides or selects, by this name or by other weights of the same "
+                    "values; hold out a judge that does neither"
+                )
         for verifier in (self.guide, *self.holdout.values()):
             if isinstance(verifier, RankVote):
                 raise ValueError(f"{verifier.name!r} can only select: ranks mean nothing outside a pool of candidates")

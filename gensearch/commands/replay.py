@@ -17,12 +17,16 @@ def replay(
 
     Example: gensearch replay runs/demo/best.png
     """
+    from gensearch.files import require_writable, write_atomic
     from gensearch.replay import replay as make_again
 
+    if out is not None:
+        if out.is_dir():
+            raise ValueError(f"{out} is a folder; give a PNG file with --out")
+        require_writable(out.parent)
     found = make_again(source, model)
     about = found.about
     if out is not None:
-        from gensearch.files import write_atomic
         from gensearch.images import encode
 
         write_atomic(out, encode(found.pixels))

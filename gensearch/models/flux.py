@@ -70,7 +70,7 @@ class Flux(Native):
         """One pass of a network of the transformer's kind, on x [b, *noise_shape], fp32."""
         pipe, (_, tall, wide) = self.pipeline, self.noise_shape
         guides = pipe.transformer.config.guidance_embeds
-        x = x.to(self.network.dtype)
+        x = x.to(text.dtype)  # as the pipeline does
         output = network(
             hidden_states=pipe._pack_latents(x, len(x), *self.noise_shape),
             timestep=t.to(x.dtype) / 1000,

@@ -25,7 +25,8 @@ class Native:
     """A text-to-image pipeline, one network pass at a time; subclasses say how its networks are called.
 
     Noise is N(0, 1) latents. Between passes samples are fp32 whatever the networks compute in. Text is encoded once per
-    prompt and remembered: wrap the pipeline again after changing its text encoders.
+    prompt and remembered, and noise goes to the text's device, because asking a pipeline for its own walks through all
+    its modules: wrap the pipeline again after moving it or changing its text encoders.
     """
 
     verbs = frozenset({"branch", "rewind", "transition", "gradient", "look"})
@@ -76,7 +77,7 @@ class Native:
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """Scale the noise as the schedule asks and take the first network step."""
         check_noise(self.name, self.noise_shape, prompts, noise)
-        x = noise.to(self.pipeline._execution_device, torch.float32) * self.schedule.init
+        x = noise.to(self._encoded(prompts[0])[0].device, torch.float32) * self.schedule.init
         return self._step(tuple(prompts), x, torch.zeros(len(prompts), dtype=torch.long))
 
     def advance(self, state: State, noise: Noise | None = None) -> State:

@@ -100,7 +100,7 @@ class StableDiffusion(Native):
 
     def _ask(self, network: Any, x: Tensor, t: Tensor, text: Tensor, pooled: Tensor | None = None) -> Tensor:
         """One pass of a network of the UNet's kind, fp32."""
-        x = x.to(self.network.dtype)
+        x = x.to(text.dtype)  # as the pipeline does
         added = None
         if pooled is not None:
             sizes = torch.tensor([[*self.size, 0, 0, *self.size]], dtype=text.dtype, device=x.device)

@@ -119,6 +119,14 @@ def test_the_shapes_benchmark_is_held_out_and_judged_exactly():
     assert {"shapes/judge", "shapes/partial"} == SHAPES.oracles
 
 
+@pytest.mark.parametrize("flag", ["--prompts", "--seeds"])
+def test_a_number_out_of_range_names_its_flag(flag, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", "shapes", flag, "0", "--dry-run"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err == f"error: {flag}: it should be at least 1 (got 0)\n"
+
+
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_loaded(more, tmp_path, capsys):
     (tmp_path / "file").write_text("precious")

@@ -151,13 +151,20 @@ def test_without_a_command_there_is_help_and_no_empty_error(capsys):
     assert said.err == ""
 
 
-def test_a_replay_into_a_folder_is_named_and_leaves_nothing(capsys):
+def test_a_replay_that_cannot_be_written_is_refused_before_anything_is_computed(capsys, monkeypatch):
     assert gensearch("generate", PROMPT, *TOY, "--compute", 1, "--out", "run") == 0
     Path("folder").mkdir()
+    Path("file").write_text("precious")
     capsys.readouterr()
-    assert gensearch("replay", "run", "--out", "folder") == 1
-    assert capsys.readouterr().err == "error: Is a directory: folder\n"
-    assert sorted(path.name for path in Path().iterdir()) == ["folder", "run"]
+    monkeypatch.setattr("gensearch.replay.load", lambda *_: pytest.fail("it loaded a model"))
+    for out, message in {
+        "folder": "folder is a folder; give a PNG file with --out",
+        "file/again.png": "cannot write to file (Not a directory); take another --out",
+        "/proc/none/again.png": "cannot write to /proc/none (No such file or directory); take another --out",
+    }.items():
+        assert gensearch("replay", "run", "--out", out) == 2
+        assert capsys.readouterr().err == f"error: {message}\n"
+    assert sorted(path.name for path in Path().iterdir()) == ["file", "folder", "run"]
 
 
 def test_sums_of_verifiers_have_names():
@@ -226,24 +233,39 @@ WRONG = {
     "unknown holdout": ([PROMPT, "--holdout", "randm"], "did you mean 'random'"),
     "weight of a sum": ([PROMPT, "--verifier", "x*random"], "'x' is no weight"),
     "holdout that guides": ([PROMPT, *TOY, "--holdout", "random"], "also guides or selects"),
+    "holdout that guides by another name": (
+        [PROMPT, "--model", "toy/turbo", "--holdout", f"clip:{ROOT / 'gensearch/shapes/weights/clip'}"],
+        "also guides or selects",
+    ),
     "unknown search": ([PROMPT, "--search", "best_of_m"], "did you mean 'best_of_n'"),
     "unknown knob": ([PROMPT, "--search", "zero_order", "--knob", "neighbors=3"], "did you mean 'neighbours'"),
     "negative knob": ([PROMPT, *TOY, "--knob", "n=-1"], "knob n of best_of_n is -1: it should be above 0"),
     "truth as a number": ([PROMPT, *TOY, "--knob", "n=true"], "knob n of best_of_n is True: input should be a valid"),
     "budget below a proposal": (
         [PROMPT, "--verifier", "random", "--propose", "shapes/hypernoise", "--compute", "1"],
-        "compute 1 pays for no sample with its proposed noise; use --compute 2",
+        "--compute 1 pays for no sample with its proposed noise; use --compute 2",
     ),
-    "NaN guidance": ([PROMPT, *TOY, "--guidance", "nan"], "options.guidance_scale: Input should be a finite number"),
+    "NaN guidance": ([PROMPT, *TOY, "--guidance", "nan"], "error: --guidance: Input should be a finite number"),
     "knob of a wrong type": ([PROMPT, *TOY, "--knob", "n=many"], "knob n of best_of_n is 'many'"),
     "knob without a value": ([PROMPT, *TOY, "--knob", "n"], "cannot read --knob 'n'"),
-    "negative budget": ([PROMPT, *TOY, "--compute", "-4"], "compute: "),
-    "zero budget": ([PROMPT, *TOY, "--compute", "0"], "compute: it should be at least 1 and at most 1000000 (got 0.0)"),
+    "negative budget": ([PROMPT, *TOY, "--compute", "-4"], "error: --compute: "),
+    "zero budget": (
+        [PROMPT, *TOY, "--compute", "0"],
+        "--compute: it should be at least 1 and at most 1000000 (got 0.0)",
+    ),
+    "zero budget in a config": ([PROMPT, *TOY, "--config", "low.yaml"], "error: compute: it should be at least 1"),
+    "zero budget that wins": ([PROMPT, *TOY, "--compute", "4", "--set", "compute=0"], "error: compute: it should be"),
     "NaN budget": ([PROMPT, *TOY, "--compute", "nan"], "finite number"),
-    "huge budget": ([PROMPT, *TOY, "--compute", "1e12"], "compute: it should be at least 1 and at most 1000000 (got"),
+    "huge budget": (
+        [PROMPT, *TOY, "--compute", "1e12"],
+        "error: --compute: it should be at least 1 and",
+    ),
     "budget in words": ([PROMPT, *TOY, "--compute", "lots"], "--compute"),
-    "negative seed": ([PROMPT, *TOY, "--seed", "-1"], "seed: it should be at least 0 and at most 9007199254740991"),
-    "seed out of range": ([PROMPT, *TOY, "--seed", str(2**53)], "seed: "),
+    "negative seed": (
+        [PROMPT, *TOY, "--seed", "-1"],
+        "--seed: it should be at least 0 and at most 9007199254740991",
+    ),
+    "seed out of range": ([PROMPT, *TOY, "--seed", str(2**53)], "error: --seed: "),
     "seed of a wrong type": ([PROMPT, *TOY, "--set", "seed=1.5"], "seed: "),
     "unknown option": ([PROMPT, *TOY, "--sed", "1"], "--sed"),
     "unknown command": (None, "No such command"),
@@ -252,9 +274,13 @@ WRONG = {
     "misspelt steps": ([PROMPT, "--verifier", "random", "--model", "toy/flow", "--set", "options.step=3"], "'steps'"),
     "zero steps": (
         [PROMPT, "--verifier", "random", "--model", "toy/flow", "--steps", "0"],
-        "it should be at least 1",
+        "error: --steps of toy/flow is 0: it should be at least 1",
     ),
-    "zero batch": ([PROMPT, "--verifier", "random", "--model", "toy/flow", "--batch-size", "0"], "batch_size"),
+    "zero batch": (
+        [PROMPT, "--verifier", "random", "--model", "toy/flow", "--batch-size", "0"],
+        "error: --batch-size of toy/flow is 0: it should be at least 1",
+    ),
+    "CLIP without files": ([PROMPT, "--verifier", "clip:empty"], "empty has no open_clip_config.json"),
     "remote code": ([PROMPT, *TOY, "--set", "options.trust_remote_code=true"], "never passed on"),
     "out is a file": ([PROMPT, *TOY, "--out", "file"], "is a file"),
     "out below a file": (
@@ -282,6 +308,8 @@ WRONG = {
 def test_a_mistake_is_one_clear_line_and_leaves_nothing(case, capsys):
     words, message = WRONG[case]
     Path("file").write_text("precious")
+    Path("empty").mkdir()
+    Path("low.yaml").write_text("compute: 0\n")
     Path("bad.yaml").write_text("model: a\n  compute: [\n")
     Path("key.yaml").write_text("comptue: 3\n")
     Path("type.yaml").write_text("knobs: 3\n")

@@ -18,8 +18,9 @@ from hypernoise.distil import distil, lessons
 from hypernoise.form import TokensForm, build
 from hypernoise.memory import JOURNAL, Memory, WarmStart
 from hypernoise.train import Trainer
+from tests.hypernoise.cases import trainer
 from tests.hypernoise.identity import Identity, Linear
-from tests.hypernoise.test_train import same, trainer
+from tests.hypernoise.test_train import same
 
 DIRECTION = randn([9], (2, 2, 2))[0]
 

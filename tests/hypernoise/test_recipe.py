@@ -9,8 +9,8 @@ from gensearch.models.stable_diffusion import StableDiffusion
 from hypernoise.network import trainable
 from hypernoise.watch import Watch
 from tests import tiny
+from tests.hypernoise.cases import trainer
 from tests.hypernoise.identity import Linear
-from tests.hypernoise.test_train import trainer
 from tests.test_gradient import Calls
 from verifiers.redness import Redness
 

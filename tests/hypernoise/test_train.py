@@ -22,20 +22,12 @@ from hypernoise.config import TrainConfig
 from hypernoise.network import trainable
 from hypernoise.train import Trainer, rate
 from tests import tiny
+from tests.hypernoise.cases import CASES, PROMPTS, case, outcome, trainer
 from tests.hypernoise.identity import Bowl, Identity, Linear
 from verifiers.redness import Redness
 from verifiers.types import Scores
 
 ROOT = Path(__file__).parents[2]
-TOKENS = {"kind": "tokens", "width": 8, "heads": 2}
-PROMPTS = ["a red star", "a blue cat", "two green dogs"]
-
-
-def trainer(folder: Path, model: Any = None, verifier: Any = None, **config: Any) -> Trainer:
-    settings = {"form": TOKENS, "temperature": 0.5, "steps": 6, "batch": 6, "lr": 1e-2, **config}
-    accelerator = Accelerator(cpu=True)
-    model, verifier = model or Identity(), verifier or Linear(randn([1], (2, 2, 2))[0])
-    return Trainer(TrainConfig(**settings), model, verifier, PROMPTS, folder, accelerator)
 
 
 def state(run: Trainer) -> dict[str, torch.Tensor]:
@@ -156,33 +148,6 @@ def test_pieces_add_up(tmp_path, order):
         assert a.norm == pytest.approx(b.norm, rel=1e-4)
     for p, q in zip(one.params, many.params, strict=True):
         assert (p - q).abs().max() < 1e-5
-
-
-CASES: dict[str, dict[str, Any]] = {
-    "even": {"batch": 8},
-    "uneven": {"batch": 5},
-    "two rows and three, one at a time": {"batch": 5, "size": 1},
-    "a process without rows": {"batch": 1},
-    "second order": {"batch": 5, "order": 2},
-    "low rank": {"batch": 5, "form": {"kind": "low_rank", "rank": 2}},
-    "not a number in one of them": {"batch": 5},
-}
-
-
-def case(name: str, folder: Path) -> Trainer:
-    """A run of four updates; in the last case, one process has no gradient in the second of them."""
-    settings = {"optimizer": "sgd", "steps": 4, **CASES[name]}
-    run = trainer(folder / name, Identity(batch_size=settings.pop("size", 2)), **settings)
-    own, loss = run.accelerator, run.loss
-    if name.startswith("not") and own.process_index == own.num_processes - 1:
-        run.loss = lambda rows: ((found := loss(rows))[0] * (math.nan if run.done == 1 else 1), found[1])  # type: ignore
-    return run
-
-
-def outcome(run: Trainer) -> str:
-    """What a run says about itself in the end."""
-    *_, last = run
-    return f"{run.done} updates, {last.skipped} skipped, {last.nats:.5f} nats, {tuple(run.ledger.spent)}"
 
 
 @pytest.fixture(scope="module")

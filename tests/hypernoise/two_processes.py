@@ -1,11 +1,11 @@
-"""One of two gloo processes that train every case of test_train, in a folder; the first one prints how they ended."""
+"""One of two gloo processes that train every case, in a folder; the first one prints how they ended."""
 
 import sys
 from pathlib import Path
 
 import torch
 
-from tests.hypernoise.test_train import CASES, case, outcome
+from tests.hypernoise.cases import CASES, case, outcome
 
 torch.set_num_threads(1)
 for name in CASES:

@@ -150,6 +150,27 @@ def test_who_guides_or_selects_cannot_be_held_out_not_even_inside_a_sum(guide, s
         Panel(guide, select=select, holdout={"mine": holdout})
 
 
+class Judge(Brightness):
+    """One that asks a network."""
+
+    def __init__(self, channel: int, weight: float, dtype: torch.dtype = torch.float32, width: int = 2) -> None:
+        super().__init__(channel)
+        self.model = torch.nn.Linear(width, 1, dtype=dtype)
+        torch.nn.init.constant_(self.model.weight, weight)
+        torch.nn.init.constant_(self.model.bias, weight)
+
+
+def test_one_network_under_two_names_is_one_judge() -> None:
+    guide = weighted(Judge(0, 0.1), Brightness(2))
+    for same in (Judge(1, 0.1), weighted(Judge(1, 0.1)), Judge(1, 0.1, torch.bfloat16)):
+        with pytest.raises(ValueError, match="'mine' also guides or selects, by this name or "):
+            Panel(guide, holdout={"mine": same})
+        with pytest.raises(ValueError, match="'mine' also guides or selects"):
+            Panel(Brightness(2), select=Judge(0, 0.1), holdout={"mine": same})
+    for other in (Judge(1, 0.2), Judge(1, 0.1, width=3), Brightness(1)):
+        assert Panel(guide, holdout={"mine": other}).report(media(), PROMPTS).keys() == {"mine"}
+
+
 def test_leaves_are_the_single_judges() -> None:
     a, b = Brightness(0), Brightness(1)
     assert leaves(a) == [a]
