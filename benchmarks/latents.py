@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from gensearch import registry
+from gensearch.chains import Chains
 from gensearch.evaluate.bootstrap import interval, mean_of_tags
 from gensearch.files import append_line, read_records
 from gensearch.noise import derive, randn
 from gensearch.run import stream
 from gensearch.sampling import generate
-from gensearch.search.latent_noise import latent_noise
 from gensearch.search.milr import milr
 from gensearch.search.suffix_mcmc import suffix_mcmc
 from gensearch.shapes import world
@@ -36,9 +36,10 @@ from verifiers.vqa import VQAScore
 
 STEPS = (4, 10, 20)
 SIDE_BY_SIDE = 16
-REWARDS = ("exact", "clip", "self")
+REWARDS = ("clip", "self", "exact")
 PAPER = {"credit": "argmax", "baseline": "none", "shift": -1.0}
 RESAMPLED = {"lr": 0.0}
+SIGMA = 0.6  # of the disturbance
 GOOD = 0.9  # from here on the published algorithm stops
 Row = dict[str, Any]
 
@@ -77,8 +78,8 @@ class Bench:
     """The model with a plan and without, its judges, and what is measured of every picture."""
 
     def __init__(self, source: str, iterations: int) -> None:
-        self.planned: Any = registry.load_model(source, batch_size=SIDE_BY_SIDE)
-        self.bare: Any = registry.load_model(source, batch_size=SIDE_BY_SIDE, plan="none")
+        self.planned: Any = registry.load_model(source, batch_size=SIDE_BY_SIDE, steps=1)
+        self.bare: Any = registry.load_model(source, batch_size=SIDE_BY_SIDE, steps=1, plan="none")
         network, processor = self.planned.network, self.planned.pipeline.processor
         own = VQAScore(network, processor, name="self", question=self.planned.question, batch_size=1)
         self.judges: dict[str, Any] = {
@@ -90,13 +91,15 @@ class Bench:
         self.iterations = iterations
 
     @torch.no_grad()
-    def seen(self, media: Media, prompts: Sequence[str]) -> Row:
-        """What every judge says of pictures, one of each prompt after the other: [prompts, pictures]."""
+    def seen(self, media: Media, prompts: Sequence[str], reward: str) -> Row:
+        """What judges say of pictures, one of each prompt after the other: [prompts, pictures].
+
+        All of them where any could have guided, and else the one that did and those that only report.
+        """
         rows = [prompt for prompt in prompts for _ in range(len(media) // len(prompts))]
-        totals = {name: judge(media, rows).total for name, judge in self.judges.items()}
-        return {
-            name: total.view(len(prompts), -1).double().round(decimals=6).tolist() for name, total in totals.items()
-        }
+        asked = [name for name in self.judges if reward in ("", name) or name in ("exact", "holdout")]
+        totals = {name: self.judges[name](media, rows).total.view(len(prompts), -1) for name in asked}
+        return {name: total.double().round(decimals=6).tolist() for name, total in totals.items()}
 
     def independent(self, model: Any, prompts: Sequence[str]) -> Media:
         """K + 1 pictures of each prompt from noises of their own: what best-of-N looks at."""
@@ -112,13 +115,18 @@ class Bench:
         return torch.stack(rounds, 1).flatten(0, 1)
 
     def disturbed(self, prompts: Sequence[str]) -> Media:
-        """K + 1 pictures of each prompt, all but the first from states disturbed by noise."""
-        own = []
-        for prompt in prompts:
-            told = {"n": self.iterations + 1, "seed": derive(1, prompt)}
-            rounds = stream(latent_noise, self.planned, self.judges["clip"], prompt, **told)
-            own.append(torch.cat([p.round.media for p in rounds]))
-        return torch.cat(own)
+        """K + 1 pictures of each prompt, all but the first from states disturbed by noise, as `latent_noise` does."""
+        many, judge = Walkers(self.planned, prompts), Walkers(self.judges["exact"], prompts)
+        seeds = [derive(1, prompt) for prompt in prompts]
+        walk = Chains(many, judge, "one prompt each", tuple((("gaussian", seed),) for seed in seeds))  # type: ignore[arg-type]
+        rounds = [walk.begin(randn(seeds, many.noise_shape), {"text": 0.2, "image": 0.02}, lr=0.0).media]
+        for k in range(self.iterations):
+            fresh = [derive(seed, k) for seed in seeds]
+            for side, part in walk.latents.items():
+                xi = randn([derive(seed, side) for seed in fresh], part.start.shape[1:])
+                part.z = part.disturbed(SIGMA * xi).z
+            rounds.append(walk.redraw(randn(fresh, many.noise_shape), ("text", "image"), free=False).media)
+        return torch.stack(rounds, 1).flatten(0, 1)
 
 
 def searches(bench: Bench) -> dict[str, Callable[[Sequence[str]], Media]]:
@@ -137,18 +145,20 @@ def searches(bench: Bench) -> dict[str, Callable[[Sequence[str]], Media]]:
 
 
 def missing(lines: Sequence[Row], out: Path, wanted: Sequence[str]) -> Iterator[tuple[str, int, list[str]]]:
-    """Searches and groups of prompts that --out does not hold yet."""
+    """Searches and groups of prompts that --out does not hold yet, one search after the other."""
     done = {(row["search"], row["first"]) for row in records(out)}
-    for first in range(0, len(lines), SIDE_BY_SIDE):
-        texts = [line["prompt"] for line in lines[first : first + SIDE_BY_SIDE]]
-        texts += texts[: SIDE_BY_SIDE - len(texts)]  # groups are full, so that a batch is
-        yield from ((name, first, texts) for name in wanted if (name, first) not in done)
+    for name in wanted:
+        for first in range(0, len(lines), SIDE_BY_SIDE):
+            texts = [line["prompt"] for line in lines[first : first + SIDE_BY_SIDE]]
+            texts += texts[: SIDE_BY_SIDE - len(texts)]  # groups are full, so that a batch is
+            if (name, first) not in done:
+                yield name, first, texts
 
 
 def records(out: Path) -> list[Row]:
     """What was measured so far."""
     path = out / "pictures.jsonl"
-    return list(read_records(path, {"search", "first", *REWARDS, "holdout"}, "result")) if path.exists() else []
+    return list(read_records(path, {"search", "first", "exact", "holdout"}, "result")) if path.exists() else []
 
 
 # --- what they would have returned
@@ -165,16 +175,22 @@ def returned(row: Row, place: int, reward: str, pictures: int, keep: str) -> int
     return next((k for k, value in enumerate(told) if value > GOOD), len(told) - 1)
 
 
+def longest(rows: Sequence[Row]) -> int:
+    """How many pictures of each prompt were drawn."""
+    return min((len(row["exact"][0]) for row in rows), default=0)
+
+
 def table(rows: Sequence[Row], lines: Sequence[Row]) -> dict[str, Any]:
     """Exact verdicts of what each search returns at each K under each reward, with gains over the best control."""
     tags = [line["tag"] for line in lines]
+    groups = -(-len(lines) // SIDE_BY_SIDE)
     by_search = {name: [r for r in rows if r["search"] == name] for name in dict.fromkeys(r["search"] for r in rows)}
+    by_search = {name: own for name, own in by_search.items() if len(own) == groups}  # those that are finished
 
     def verdicts(name: str, reward: str, steps: int, keep: str = "best", judge: str = "exact") -> np.ndarray:
-        groups = sorted(by_search[name], key=lambda row: row["first"])
         picked = [
             row[judge][place][returned(row, place, reward, steps + 1, keep)]
-            for row in groups
+            for row in sorted(by_search[name], key=lambda row: row["first"])
             for place in range(min(SIDE_BY_SIDE, len(lines) - row["first"]))
         ]
         return np.array(picked)
@@ -187,10 +203,12 @@ def table(rows: Sequence[Row], lines: Sequence[Row]) -> dict[str, Any]:
             ways = {name: (name, "best") for name in ("bare", "plan", "lr=0", "latent_noise") if name in by_search}
             ways |= {n: (f"{n}/{reward}", "best") for n in ("suffix_mcmc", "milr paper", "milr")}
             ways["milr paper, last"] = (f"milr paper/{reward}", "last")
-            ways = {shown: way for shown, way in ways.items() if way[0] in by_search}
+            ways = {shown: way for shown, way in ways.items() if longest(by_search.get(way[0], ())) > steps}
             own = {shown: verdicts(way, reward, steps, keep) for shown, (way, keep) in ways.items()}
             means = {shown: mean_of_tags(values, tags)[1] for shown, values in own.items()}
             controls = [shown for shown in own if not shown.startswith("milr")]
+            if not controls:
+                continue
             best = max(controls, key=lambda shown: means[shown])
             gains = {s: interval(own[s] - own[best], tags)._asdict() for s in own if s.startswith("milr")}
             found[f"{reward}, K = {steps}"] = {"overall": means, "best control": best, "over the best control": gains}
@@ -202,7 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="shapes/janus")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--prompts", type=int, default=30, help="per tag, at most")
+    parser.add_argument("--prompts", type=int, default=48, help="per tag, at most")
     parser.add_argument("--iterations", type=int, default=max(STEPS))
     parser.add_argument("--only", nargs="*", help="searches by name")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process does group I of N")
@@ -214,7 +232,7 @@ def main() -> None:
     which, of = args.part
     for name, first, texts in missing(lines, args.out, args.only or list(ways)):
         if first // SIDE_BY_SIDE % of == which:
-            seen = bench.seen(ways[name](texts), texts)
+            seen = bench.seen(ways[name](texts), texts, name.partition("/")[2])
             append_line(args.out / "pictures.jsonl", {"search": name, "first": first, **seen})
     print(json.dumps(table(records(args.out), lines), indent=1))
 
