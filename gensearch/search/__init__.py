@@ -10,6 +10,7 @@ from gensearch.search.milr import milr
 from gensearch.search.prefix import prefix
 from gensearch.search.reno import reno
 from gensearch.search.suffix_mcmc import suffix_mcmc
+from gensearch.search.tree_of_frames import tree_of_frames
 from gensearch.search.unguided import unguided
 from gensearch.search.zero_order import zero_order
 from gensearch.types import Search
@@ -23,8 +24,10 @@ SEARCHES: dict[str, Search] = {
     "prefix": prefix,
     "reno": reno,
     "suffix_mcmc": suffix_mcmc,
+    "tree_of_frames": tree_of_frames,
     "unguided": unguided,
     "zero_order": zero_order,
 }
 
 OF_TOKENS = frozenset({"calibrated", "latent_noise", "milr", "prefix", "suffix_mcmc"})  # for models with that verb
+OF_CHUNKS = frozenset({"tree_of_frames"})  # for models that make clips chunk by chunk
