@@ -9,11 +9,12 @@ import torch
 from pydantic import Field, PositiveInt
 
 from gensearch.ledger import Cost, Ledger
+from gensearch.metered import NothingScored
 from gensearch.noise import Rng, derive, described, step_noise
 from gensearch.sampling import step_costs
 from gensearch.types import ChunkModel, Model, Proposal, Recipe, Round, State
 from verifiers.ensemble import leaves
-from verifiers.types import Media, Scores, Verifier
+from verifiers.types import Verifier
 
 Path = tuple[int, ...]  # which child was taken at each depth, from the first chunk on
 Schedule = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]  # one number, or one per depth and so on
@@ -166,18 +167,25 @@ def stage(depth: int, last: int) -> int:
 
 
 @torch.no_grad()
-def judged(model: Model, verifier: Verifier, clips: Clips, texts: Sequence[str]) -> tuple[Media, Scores]:
-    """What clips look like so far, and their scores by the text of their stage."""
+def judged(
+    model: Model, verifier: Verifier, clips: Clips, texts: Sequence[str], first: int
+) -> tuple[Round, Clips, list[float]] | None:
+    """A round of clips by the text of their stage, with ids from `first` on; the clips, at home there; their scores.
+
+    Unfinished clips are previews; None if none of them could be scored.
+    """
     media = model.render(clips.state)
-    depth = clips.depth
-    prompts = [texts[stage(depth, model.num_steps)]] * len(media)
-    return media, verifier(media, prompts, progress=depth / model.num_steps)
-
-
-def round_of(clips: Clips, media: Media, scores: Scores, first: int, last: int) -> Round:
-    """A round of clips with ids from `first` on; unfinished ones are previews."""
+    last, depth = model.num_steps, clips.depth
+    prompts = [texts[stage(depth, last)]] * len(media)
+    try:
+        scores = verifier(media, prompts, progress=depth / last)
+    except NothingScored:
+        if depth == last:
+            raise
+        return None
     ids = tuple(range(first, first + len(media)))
-    return Round(media, scores, clips.recipes, ids, clips.homes, done=clips.depth == last)
+    round = Round(media, scores, clips.recipes, ids, clips.homes, done=depth == last)
+    return round, clips._replace(homes=ids), scores.total.tolist()
 
 
 def best_rows(totals: Sequence[float], count: int) -> list[int]:

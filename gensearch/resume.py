@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def recorded(model: Model, prompt: str, source: str) -> Recipe:
             f"{source} shows {about.config.prompt!r} and the prompt is now {prompt!r}: its chunks cannot be kept. "
             "Give its own prompt, or leave out resume"
         )
-    changed = [name for name in compare(about.fingerprint, model.fingerprint()) if name.split(".")[0] not in MACHINE]
+    now = json.loads(json.dumps(model.fingerprint()))
+    changed = [name for name in compare(about.fingerprint, now) if name.split(".")[0] not in MACHINE]
     if changed:
         raise ValueError(
             f"{source} was made by another model: {', '.join(changed)} differ. Load that one, or leave out resume"

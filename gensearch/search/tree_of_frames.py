@@ -22,11 +22,9 @@ from gensearch.clips import (
     next_chunks,
     open_account,
     require_chunks,
-    round_of,
     written,
 )
 from gensearch.ledger import Cost, Ledger
-from gensearch.metered import NothingScored
 from gensearch.noise import Rng, gaussian
 from gensearch.resume import Recorded, kept_chunks
 from gensearch.sampling import fee
@@ -65,15 +63,15 @@ def tree_of_frames(
     chunks.
     """
     require_chunks(model, "tree_of_frames")
-    texts, last, made = written(stages, prompt), model.num_steps, 0
+    texts, last, made, roots = written(stages, prompt), model.num_steps, 0, 1
     clips = kept_chunks(model, prompt, resume, chunk) if resume else None
     start, account = chunk if clips else 0, open_account(model, verifier, ledger)
     plan = planned(account, start, trees, keep, inner, fee(propose)) if branch is None else branch
     totals: list[float] = []
     spreads: list[float] = []
-    roots = 1
     for depth in range(start, last):
-        tries, parents, stay = at_depth(inner, depth), len(clips.paths) if clips else trees, at_depth(keep, depth)
+        tries, stay = at_depth(inner, depth), at_depth(keep, depth)
+        parents = len(clips.paths) if clips else trees
         wanted = parents * tries * bolder(at_depth(plan, depth), spreads, spread)
         count = account.room(wanted, parents, depth, unjudged=0 if tries > 1 else stay * trees)
         if clips is None:
@@ -83,18 +81,12 @@ def tree_of_frames(
         totals = [0.0] * count
         if depth + 1 < last and tries == 1 and count <= stay * trees:
             continue
-        try:
-            media, scores = judged(model, verifier, clips, texts)
-        except NothingScored:
-            if depth + 1 == last:
-                raise
-        else:
-            yield round_of(clips, media, scores, made, last)
-            totals = scores.total.tolist()
-            clips = clips._replace(homes=tuple(range(made, made + count)))
+        if seen := judged(model, verifier, clips, texts, made):
+            round, clips, totals = seen
+            del seen  # it holds what is about to be pruned
+            yield round
             made += count
             spreads.append(pstdev([total for total in totals if total > float("-inf")]))
-            del media
         rows = survivors(clips.paths, totals, tries, stay, roots)
         clips, totals = clips.at(rows), [totals[row] for row in rows]
 
