@@ -261,7 +261,7 @@ def toy(name: str, **options: Any) -> Model:
     if name not in classes:
         raise ValueError(f"no model is called {name!r}{nearest(name, classes)}")
     known = {"steps": "num_steps", "batch_size": "batch_size"}
-    shape = ()
+    shape: tuple[Any, ...] = ()
     if classes[name] is not ToyChunks:
         known, shape = {**known, "guidance_scale": "guidance", "churn": "churn"}, ((3, 16, 16),)
     for option in options:

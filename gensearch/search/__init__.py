@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gensearch.search.backtracking import backtracking
+from gensearch.search.beam_of_frames import beam_of_frames
 from gensearch.search.best_of_n import best_of_n
 from gensearch.search.calibrated import calibrated
 from gensearch.search.dno import dno
@@ -16,6 +18,8 @@ from gensearch.search.zero_order import zero_order
 from gensearch.types import Search
 
 SEARCHES: dict[str, Search] = {
+    "backtracking": backtracking,
+    "beam_of_frames": beam_of_frames,
     "best_of_n": best_of_n,
     "calibrated": calibrated,
     "dno": dno,
@@ -30,4 +34,4 @@ SEARCHES: dict[str, Search] = {
 }
 
 OF_TOKENS = frozenset({"calibrated", "latent_noise", "milr", "prefix", "suffix_mcmc"})  # for models with that verb
-OF_CHUNKS = frozenset({"tree_of_frames"})  # for models that make clips chunk by chunk
+OF_CHUNKS = frozenset({"backtracking", "beam_of_frames", "tree_of_frames"})  # for models that make clips chunk by chunk
