@@ -55,6 +55,21 @@ def vqa(source: str, device: Any = "cpu") -> Verifier:
     return VQAScore.load(source, device=device, **({"question": asked} if asked else {}))
 
 
+def frames(source: str, device: Any = "cpu") -> Verifier:
+    """Any judge of pictures on clips, as `frames:NAME`: the mean over frames."""
+    from verifiers.clips import PerFrame
+
+    weigh(source)  # a name that exists
+    return PerFrame(single(source, device))
+
+
+def motion() -> Verifier:
+    """How much a clip moves."""
+    from verifiers.clips import Motion
+
+    return Motion()
+
+
 def own() -> Verifier:
     """What a model thinks of its own pictures is known once there is a model."""
     raise ValueError("'self' is the judgement of a model that also looks, such as a Janus; take another judge")
@@ -103,13 +118,21 @@ VERIFIERS: dict[str, Entry] = {
     "vqa:deepseek-community/Janus-Pro-1B": Entry(
         partial(vqa, "deepseek-community/Janus-Pro-1B"), "yes or no of any model that answers; or a local folder", True
     ),
+    "frames:shapes/clip": Entry(
+        partial(frames, "shapes/clip"), "a judge of pictures on clips, the mean over frames; any frames:NAME", True
+    ),
+    "motion": Entry(motion, "how much a clip moves, to be reported beside any judge of clips; differentiable"),
     "self": Entry(own, "yes or no of the generator itself, if it also looks"),
     "redness": Entry(redness, "how red the picture is; differentiable, to try a training run with"),
     "random": Entry(random_score, "the control: no search may gain by it"),
 }
 
 
-SOURCES: dict[str, Callable[[str, Any], Verifier]] = {"clip": open_clip, "vqa": vqa}  # verifiers by kind:source
+SOURCES: dict[str, Callable[[str, Any], Verifier]] = {  # verifiers by kind:source
+    "clip": open_clip,
+    "frames": frames,
+    "vqa": vqa,
+}
 
 
 def verifier(name: str, *, device: Any = "cpu", loaded: dict[str, Verifier] | None = None) -> Verifier:
@@ -150,7 +173,8 @@ def parse_verifier(name: str) -> list[tuple[str, float]]:
 
 def leaf_names(name: str) -> set[str]:
     """Names of the single judges in a verifier's name, whether they are known or not."""
-    return {split_weight(term)[1] for part in ranked(name) or [name] for term in split_sum(part)}
+    terms = [split_weight(term)[1] for part in ranked(name) or [name] for term in split_sum(part)]
+    return {term.removeprefix("frames:") for term in terms}  # a judge of frames is the judge
 
 
 def ranked(name: str) -> list[str]:

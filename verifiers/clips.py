@@ -14,7 +14,7 @@ class PerFrame:
     """A judge of pictures on clips [b, t, 3, h, w]: the mean score of their frames, or that of one of them.
 
     `which` is "all", "first" or "last". A clip with a frame that cannot be scored is unscored. Pictures are judged as
-    they are.
+    they are. It has the judge's own name: who has seen its opinion of frames has seen its opinion.
     """
 
     def __init__(self, judge: Verifier, which: Literal["all", "first", "last"] = "all", *, name: str = "") -> None:
@@ -22,7 +22,7 @@ class PerFrame:
         if which not in ("all", "first", "last"):
             raise ValueError(f"which frames are {which!r}? Take 'all', 'first' or 'last'")
         self.judge, self.which = judge, which
-        self.name = name or f"{which} frames of {judge.name}"
+        self.name = name or judge.name
         self.differentiable = judge.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
