@@ -118,11 +118,11 @@ def ltx_parts() -> dict[str, Any]:
 
 
 def ltx() -> LTXPipeline:
-    """Clips of 3 or 5 frames of 16x16; latents [8, t, 4, 4], two frames for each after the first."""
+    """Clips of 3 or 5 frames of 32x32; latents [8, t, 8, 8], two frames for each after the first."""
     return quiet(LTXPipeline(**ltx_parts()))
 
 
-LTX = {"height": 16, "width": 16, "num_frames": 5, "max_sequence_length": LENGTH}
+LTX = {"height": 32, "width": 32, "num_frames": 3, "max_sequence_length": LENGTH}
 
 
 def helios() -> HeliosPipeline:
@@ -192,11 +192,11 @@ def wan_image_to_video() -> WanImageToVideoPipeline:
 
 def ltx_condition() -> LTXConditionPipeline:
     """The same, that goes on from frames if there are any."""
-    return quiet(LTXConditionPipeline(**ltx_parts()))
+    return quiet(LTXConditionPipeline(**{**ltx_parts(), "scheduler": FlowMatchEulerDiscreteScheduler()}))
 
 
 def cogvideox() -> CogVideoXPipeline:
-    """Clips of 5 frames of 16x16; latents [2, 4, 2, 2], frames before channels."""
+    """Clips of 5 frames of 32x32; latents [2, 4, 4, 4], frames before channels."""
     transformer = seeded(
         lambda: CogVideoXTransformer3DModel(
             num_attention_heads=2,
@@ -206,8 +206,8 @@ def cogvideox() -> CogVideoXPipeline:
             time_embed_dim=2,
             text_embed_dim=16,
             num_layers=1,
-            sample_width=2,
-            sample_height=2,
+            sample_width=4,
+            sample_height=4,
             sample_frames=5,
             patch_size=2,
             temporal_compression_ratio=4,

@@ -67,7 +67,7 @@ class AnyFlow(Chunks):
         self.frames = (first - stride + 1, *rest)
         channels, edge = pipeline.transformer.config.in_channels, pipeline.vae_scale_factor_spatial
         self.noise_shape = (channels, max(self.partition), *(side // edge for side in self.size))
-        self.num_steps, self.batch_size = len(self.partition), batch_size
+        self.num_steps, self.batch_size, self.longest = len(self.partition), batch_size, max(self.partition)
         self.rows = 2 if self.settings["guidance_scale"] > 1 else 1
         own = copy.deepcopy(pipeline.scheduler)
         own.set_timesteps(self.settings["steps"])

@@ -73,7 +73,7 @@ class Chaining(Chunks):
         length = self.settings.get("num_frames") or call["num_frames"].default
         if overlap >= length:
             raise ValueError(f"an overlap of {overlap} leaves nothing of clips of {length} frames; take less")
-        self.overlap, self.num_steps = overlap, chunks
+        self.overlap, self.num_steps, self.longest = overlap, chunks, length
         self.frames = (length, *[length - overlap] * (chunks - 1))
         self._measure(prompt, call)
 

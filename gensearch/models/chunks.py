@@ -82,6 +82,7 @@ class Chunks(ABC):
     batch_size: int
     frames: tuple[int, ...]
     reading = 0
+    longest = 0  # length of the longest chunk's sample [c, t, *], where they differ
     causal = True
     book: Callable[[Cost, Cost], None] = staticmethod(lambda spent, filled: None)
 
@@ -175,7 +176,7 @@ class Chunks(ABC):
         samples = [made[row] for row in range(len(prompts))]
         links = Rows(map(Chunk, prompts, samples, clips))
         extra = {"clip": links, "desk": Rows(Desk(Film(desk.film if desk else None)) for desk in desks)}
-        return State(tuple(prompts), step + 1, self.num_steps, noise, padded(samples), extra)
+        return State(tuple(prompts), step + 1, self.num_steps, noise, padded(samples, self.longest), extra)
 
     def _read_all(self, places: Sequence[Any]) -> None:
         """Read the clips of equal length that were not read yet, each once."""
@@ -194,12 +195,10 @@ def physical(rows: Sequence[int], size: int) -> Iterator[tuple[Sequence[int], li
         yield keep, [keep[i % len(keep)] for i in range(size)]
 
 
-def padded(samples: Sequence[Tensor]) -> Tensor:
-    """Samples [c, t, h, w] or of any one shape in one tensor; shorter ones end in zeros along their second axis."""
-    longest = max(samples, key=torch.Tensor.numel)
-    if all(sample.shape == longest.shape for sample in samples):
-        return torch.stack(list(samples))
-    room = torch.zeros(len(samples), *longest.shape, dtype=longest.dtype, device=longest.device)
+def padded(samples: Sequence[Tensor], longest: int) -> Tensor:
+    """Samples [c, t, *] in one tensor [b, c, longest, *], with zeros at the end of shorter ones."""
+    size = max(longest, *(sample.shape[1] for sample in samples))
+    room = samples[0].new_zeros(len(samples), len(samples[0]), size, *samples[0].shape[2:])
     for row, sample in zip(room, samples, strict=True):
         row[:, : sample.shape[1]] = sample
     return room

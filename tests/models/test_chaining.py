@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import wraps
+
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +22,7 @@ from verifiers.random import RandomScore
 
 PROMPT = "a photo of a red star"
 PICTURE = Image.new("RGB", (16, 16), (200, 30, 60))
+LONG = {"height": 32, "width": 32, "num_frames": 5, "max_sequence_length": LENGTH, "guidance_scale": 1.0}
 CLIP = {"height": 16, "width": 16, "num_frames": 5, "max_sequence_length": LENGTH, "guidance_scale": 1.0}
 
 
@@ -28,7 +31,7 @@ def wan(**options):
 
 
 def ltx(**options):
-    return Chaining(tiny_video.ltx_condition(), chunks=2, steps=1, **CLIP, **options)
+    return Chaining(tiny_video.ltx_condition(), chunks=2, steps=1, **LONG, **options)
 
 
 class TestLaws(ChunkLaws):
@@ -66,6 +69,7 @@ def test_longer_overlaps_are_shown_to_pipelines_that_take_clips():
     own = model.pipeline.__class__.__call__
 
     class Watched(type(model.pipeline)):
+        @wraps(own)
         def __call__(self, **given):
             seen.append(given.get("video"))
             return own(self, **given)
@@ -101,6 +105,6 @@ def test_they_are_loaded_for_their_pipelines(tmp_path):
     PICTURE.save(tmp_path / "picture.png")
     model = load(tiny_video.wan_image_to_video(), image=str(tmp_path / "picture.png"), chunks=2, steps=1, **CLIP)
     assert isinstance(model, Chaining)
-    assert isinstance(load(tiny_video.ltx_condition(), steps=1, **CLIP), Chaining)
+    assert isinstance(load(tiny_video.ltx_condition(), steps=1, **LONG), Chaining)
     with pytest.raises(ValueError, match="unknown option 'num_framez'"):
         load(tiny_video.ltx_condition(), num_framez=5)
