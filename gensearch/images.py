@@ -18,6 +18,7 @@ Picture = Image.Image
 MAX_TEXT = 1_000_000  # characters of one PNG text chunk that are read
 MAX_PIXELS = 64_000_000
 FRAME_MS = 125  # per frame of a clip
+FRAMES = "frames"  # the text chunk that says how many frames a clip has
 
 
 def to_pixels(media: Tensor) -> np.ndarray:
@@ -43,6 +44,8 @@ def encode(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
     for key, value in (text or {}).items():
         info.add_text(key, value)
     first, *rest = [Image.fromarray(frame) for frame in pixels]
+    if rest:
+        info.add_text(FRAMES, str(len(pixels)))  # frames like the one before are not stored
     buffer = io.BytesIO()
     clip = {"save_all": True, "append_images": rest, "duration": FRAME_MS, "loop": 0} if rest else {}
     first.save(buffer, "PNG", pnginfo=info, **clip)
@@ -59,11 +62,16 @@ def decode(path: Path) -> tuple[np.ndarray, dict[str, str]]:
             count = getattr(picture, "n_frames", 1)
             if count * picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"{path} has {count} x {picture.width} x {picture.height} pixels; that is too large")
-            frames = []
+            frames: list[np.ndarray] = []
+            text = {str(k): str(v) for k, v in picture.info.items() if isinstance(v, str) and len(v) <= MAX_TEXT}
+            total = max(count, int(number) if (number := text.pop(FRAMES, "")).isdecimal() else 0)
+            if total * picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"{path} says that it has {total} frames; that is too large")
             for index in range(count):
                 picture.seek(index)
-                frames.append(np.asarray(picture.convert("RGB")))
-            text = {str(k): str(v) for k, v in picture.info.items() if isinstance(v, str) and len(v) <= MAX_TEXT}
+                shown = round(float(picture.info.get("duration", FRAME_MS)) / FRAME_MS) if total > count > 1 else 1
+                repeats = total if count == 1 else max(1, shown)
+                frames += [np.asarray(picture.convert("RGB"))] * min(repeats, max(1, total - len(frames)))
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as a PNG file: {error}") from None
     return np.stack(frames), text
@@ -74,3 +82,10 @@ def thumbnail(pixels: np.ndarray, side: int = 160) -> np.ndarray:
     picture = Image.fromarray(pixels[len(pixels) // 2])
     picture.thumbnail((side, side))
     return np.asarray(picture)[None]
+
+
+def strip(pixels: np.ndarray, most: int = 8) -> np.ndarray:
+    """At most so many frames of a clip [t, h, w, 3], evenly spread, side by side as one [1, h, w', 3]."""
+    count = min(most, len(pixels))
+    chosen = [pixels[round(i * (len(pixels) - 1) / max(1, count - 1))] for i in range(count)]
+    return np.concatenate(chosen, axis=1)[None]

@@ -10,7 +10,7 @@ import torch
 
 from gensearch.ledger import Cost, Ledger
 from gensearch.sampling import fee, step_costs
-from gensearch.types import Model, Noise, Proposal, State, TokenModel, cat
+from gensearch.types import ChunkModel, Model, Noise, Proposal, State, TokenModel, cat
 from verifiers.ensemble import leaves, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -21,12 +21,12 @@ class MeteredModel:
     """A model whose every network pass goes through a ledger, one physical batch at a time.
 
     A call that does not fit raises BudgetSpent and does nothing. Each batch is booked when it is done, so the account
-    is right wherever an exception strikes. A token model books each of its passes itself.
+    is right wherever an exception strikes. Models of tokens and of chunks book each of their passes themselves.
     """
 
     def __init__(self, model: Model, ledger: Ledger) -> None:
-        self._books = "tokens" in model.verbs
-        self._model: Any = cast(TokenModel, model).booked(ledger.charge) if self._books else model
+        self._books = bool({"tokens", "chunks"} & model.verbs)
+        self._model: Any = cast(TokenModel | ChunkModel, model).booked(ledger.charge) if self._books else model
         self._ledger = ledger
 
     def __getattr__(self, name: str) -> Any:
@@ -39,6 +39,9 @@ class MeteredModel:
     def advance(self, state: State, noise: Noise | None = None) -> State:
         """One more network step for every row."""
         part = _part(state)
+        if "chunks" in self._model.verbs:  # in one piece: rows may share the reading of a prefix
+            self._ledger.require(f"advancing {len(state)} samples", self._model.due(state))
+            return cast(State, self._model.advance(state, noise))
         return self._step(
             "advancing",
             state.step.clamp(max=state.num_steps - 1).tolist(),
@@ -52,7 +55,12 @@ class MeteredModel:
         return self._step("rewinding", steps, lambda rows: self._model.rewind(part(rows), step[rows], noise[rows]))
 
     def render(self, state: State) -> Media:
-        """Decode every row."""
+        """Decode every row; clips, of which a decoder goes on where it stopped, count as one each."""
+        if "chunks" in self._model.verbs:
+            self._ledger.require(f"decoding {len(state)} samples", Cost(decoded=len(state)))
+            media = self._model.render(state)
+            self._ledger.charge(Cost(decoded=len(state)))
+            return cast(Media, media)
         part = _part(state)
         return torch.cat(
             self._batches("decoding", len(state), Cost(decoded=1), lambda rows: self._model.render(part(rows)))

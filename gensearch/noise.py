@@ -96,16 +96,19 @@ def read_exact(text: str, shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(values).reshape(-1, *shape)
 
 
-def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
-    """The noise [1, *shape] that a recipe describes.
+MOVES = {"nearby", "exact", "chunk"}  # what may follow a recipe's first move, "gaussian"
 
-    ("gaussian", seed) comes first; ("nearby", seed, cosine) and ("exact", text) may follow. Raises ValueError for
-    moves of other kinds, which a newer version may have recorded.
+
+def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
+    """The noise [1, *shape] that a recipe describes, of clips that of their first chunk.
+
+    ("gaussian", seed) comes first; ("nearby", seed, cosine), ("exact", text) and ("chunk", step, seed) may follow.
+    Raises ValueError for moves of other kinds, which a newer version may have recorded.
     """
     moves = [move for move, *_ in recipe]
-    if moves[:1] != ["gaussian"] or set(moves[1:]) - {"nearby", "exact"}:
+    if moves[:1] != ["gaussian"] or set(moves[1:]) - MOVES:
         raise ValueError(
-            f"cannot remake noise from the moves {moves}; a recipe is one 'gaussian', then 'nearby' and 'exact' ones"
+            f"cannot remake noise from the moves {moves}; a recipe is one 'gaussian', then {sorted(MOVES)}"
         )
     noise = randn([recipe[0][1]], shape)
     for move, *values in recipe[1:]:
@@ -114,7 +117,7 @@ def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
             if not -1 < cosine < 1:
                 raise ValueError(f"cannot turn noise by the cosine {cosine}; it lies between -1 and 1")
             noise = nearby(noise, randn([seed], shape), cosine)
-        else:
+        elif move == "exact":
             noise = read_exact(values[0], shape)[:1]
     return noise
 
@@ -122,12 +125,29 @@ def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
 def step_noise(recipes: Sequence[Recipe], step: int, shape: Sequence[int]) -> Noise:
     """Noise for one stochastic step, from each recipe's first seed: neighbours share it, so only x_T differs.
 
-    A recipe that ends in an "exact" move may bring its own.
+    An "exact" move may bring its own. A move ("chunk", step, seed) sets that of one chunk of a clip, and
+    ("chunk", step, seed, correlation) follows the chunk before: `correlated`.
     """
     return torch.stack([_own_step(recipe, step, shape) for recipe in recipes])
 
 
+def correlated(before: Tensor, fresh: Tensor, correlation: float) -> Tensor:
+    """Noise s z + sqrt(1 - s^2) e that keeps to the noise z of the chunk before (Stream-T1, arXiv:2605.04461).
+
+    Raises ValueError for a correlation s outside [-1, 1].
+    """
+    if not -1 <= correlation <= 1:
+        raise ValueError(f"noise cannot have the correlation {correlation}; it lies between -1 and 1")
+    return correlation * before + (1 - correlation**2) ** 0.5 * fresh
+
+
 def _own_step(recipe: Recipe, step: int, shape: Sequence[int]) -> Tensor:
-    move, *values = recipe[-1]
+    if step == 0:
+        return remake(recipe, shape)[0]
+    for move, *values in recipe:
+        if move == "chunk" and values[0] == step:
+            fresh = randn([values[1]], shape)[0]
+            return correlated(_own_step(recipe, step - 1, shape), fresh, values[2]) if len(values) > 2 else fresh
+    move, *values = [given for given in recipe if given[0] != "chunk"][-1]
     own = read_exact(values[0], shape) if move == "exact" else ()
     return own[step] if step < len(own) else randn([derive(recipe[0][1], "step", step)], shape)[0]

@@ -4,6 +4,7 @@ config.json    what was asked; written first
 rounds.jsonl   one line per round: the truth that everything else follows from
 candidates/    a small picture of every finished sample
 best.png base.png result.json report.html
+best.gif best_strip.png ...  of clips: for other programs, with the recipe in the GIF's comment and in best.gif.json
 DONE           written last, and only if the search was not cut short
 """
 
@@ -26,8 +27,9 @@ from gensearch import __version__
 from gensearch.compare import MACHINE, compare
 from gensearch.config import RunConfig, explain
 from gensearch.files import LOCK, append_line, owned, read_records, require_writable, write_atomic
-from gensearch.images import digest, encode, thumbnail, to_pixels
+from gensearch.images import digest, encode, strip, thumbnail, to_pixels
 from gensearch.models.options import Batch
+from gensearch.movies import write_clip
 
 if TYPE_CHECKING:
     from gensearch.pipeline import Output
@@ -185,7 +187,11 @@ class RunFolder:
             fingerprint=json.loads(json.dumps(model.fingerprint())),
         )
         text = {"parameters": parameters(about, pixels, model), "gensearch": json.dumps(about.model_dump(mode="json"))}
-        write_atomic(self.path / f"{name}.png", encode(pixels, text if self.config.metadata else None))
+        kept = text if self.config.metadata else None
+        write_atomic(self.path / f"{name}.png", encode(pixels, kept))
+        if len(pixels) > 1:
+            write_atomic(self.path / f"{name}_strip.png", encode(strip(pixels)))
+            write_clip(self.path / f"{name}.gif", pixels, kept["gensearch"] if kept else None)
         return about
 
     def publish_json(self, name: str, data: Any) -> None:

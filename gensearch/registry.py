@@ -55,6 +55,21 @@ def vqa(source: str, device: Any = "cpu") -> Verifier:
     return VQAScore.load(source, device=device, **({"question": asked} if asked else {}))
 
 
+def frames(source: str, device: Any = "cpu") -> Verifier:
+    """Any judge of pictures on clips, as `frames:NAME`: the mean over frames."""
+    from verifiers.clips import PerFrame
+
+    weigh(source)  # a name that exists
+    return PerFrame(single(source, device))
+
+
+def motion() -> Verifier:
+    """How much a clip moves."""
+    from verifiers.clips import Motion
+
+    return Motion()
+
+
 def own() -> Verifier:
     """What a model thinks of its own pictures is known once there is a model."""
     raise ValueError("'self' is the judgement of a model that also looks, such as a Janus; take another judge")
@@ -103,13 +118,21 @@ VERIFIERS: dict[str, Entry] = {
     "vqa:deepseek-community/Janus-Pro-1B": Entry(
         partial(vqa, "deepseek-community/Janus-Pro-1B"), "yes or no of any model that answers; or a local folder", True
     ),
+    "frames:shapes/clip": Entry(
+        partial(frames, "shapes/clip"), "a judge of pictures on clips, the mean over frames; any frames:NAME", True
+    ),
+    "motion": Entry(motion, "how much a clip moves, to be reported beside any judge of clips; differentiable"),
     "self": Entry(own, "yes or no of the generator itself, if it also looks"),
     "redness": Entry(redness, "how red the picture is; differentiable, to try a training run with"),
     "random": Entry(random_score, "the control: no search may gain by it"),
 }
 
 
-SOURCES: dict[str, Callable[[str, Any], Verifier]] = {"clip": open_clip, "vqa": vqa}  # verifiers by kind:source
+SOURCES: dict[str, Callable[[str, Any], Verifier]] = {  # verifiers by kind:source
+    "clip": open_clip,
+    "frames": frames,
+    "vqa": vqa,
+}
 
 
 def verifier(name: str, *, device: Any = "cpu", loaded: dict[str, Verifier] | None = None) -> Verifier:
@@ -150,7 +173,8 @@ def parse_verifier(name: str) -> list[tuple[str, float]]:
 
 def leaf_names(name: str) -> set[str]:
     """Names of the single judges in a verifier's name, whether they are known or not."""
-    return {split_weight(term)[1] for part in ranked(name) or [name] for term in split_sum(part)}
+    terms = [split_weight(term)[1] for part in ranked(name) or [name] for term in split_sum(part)]
+    return {term.removeprefix("frames:") for term in terms}  # a judge of frames is the judge
 
 
 def ranked(name: str) -> list[str]:
@@ -231,6 +255,7 @@ TOYS = {
     "toy/flow": "Gaussian pixels, exact in closed form; needs no weights",
     "toy/turbo": "the same in one step",
     "toy/mixture": "Gaussian blobs, one for each word it knows: red green blue star ring",
+    "toy/chunks": "clips of chunks that are good with a known chance",
 }
 
 
@@ -252,14 +277,18 @@ def load_model(source: Any, **options: Any) -> Model:
 
 
 def toy(name: str, **options: Any) -> Model:
-    """A model in closed form, of 16x16 pictures; raises ValueError for an unknown name or option."""
+    """A model in closed form, of 16x16 pictures or of clips; raises ValueError for an unknown name or option."""
     from gensearch.models.toy import GaussianFlow, GaussianMixture, GaussianTurbo
+    from gensearch.models.toy_chunks import ToyChunks
 
-    classes = {kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture)}
+    classes: dict[str, Any] = {kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture, ToyChunks)}
     if name not in classes:
         raise ValueError(f"no model is called {name!r}{nearest(name, classes)}")
-    known = {"steps": "num_steps", "guidance_scale": "guidance", "batch_size": "batch_size", "churn": "churn"}
+    known = {"steps": "num_steps", "batch_size": "batch_size"}
+    shape: tuple[Any, ...] = ()
+    if classes[name] is not ToyChunks:
+        known, shape = {**known, "guidance_scale": "guidance", "churn": "churn"}, ((3, 16, 16),)
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}{nearest(option, known)}")
-    return classes[name]((3, 16, 16), **{known[option]: value for option, value in options.items()})
+    return classes[name](*shape, **{known[option]: value for option, value in options.items()})

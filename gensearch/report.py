@@ -16,6 +16,7 @@ from typing import Any
 from gensearch.config import RunConfig, validate
 from gensearch.files import write_atomic
 from gensearch.record import read_journal, read_json
+from gensearch.tree_picture import tree
 
 SHOWN = 64  # candidates in the grid, best first
 SMALL = 256  # pictures with no longer side are enlarged as hard pixels
@@ -32,6 +33,8 @@ def write_report(folder: Path) -> None:
         lead=lead(config, result),
         base=figure(folder / "base.png", "one ordinary sample", result["base"]["score"]),
         best=figure(folder / "best.png", same + "best of the search", result["best"]["score"]),
+        strip=strip_of(folder),
+        tree=tree(rounds, result["best"]["id"]),
         curve=curve([(nfe, best) for nfe, _, best in result["curve"]], result["base"]["score"]),
         scores=scores_table(config, result),
         ledger=ledger_table(result["ledger"]),
@@ -63,6 +66,12 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
 def figure(path: Path, caption: str, score: float | None) -> str:
     """One large picture with its score."""
     return f"<figure>{image(path)}<figcaption>{caption}<span>{show(score)}</span></figcaption></figure>"
+
+
+def strip_of(folder: Path) -> str:
+    """The frames of the winner side by side, if it is a clip."""
+    path = folder / "best_strip.png"
+    return f"<figure>{image(path)}<figcaption>frames of the best clip</figcaption></figure>" if path.exists() else ""
 
 
 def image(path: Path) -> str:

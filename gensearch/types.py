@@ -16,6 +16,10 @@ Noise = Tensor  # [b, *model.noise_shape], standard normal before a search touch
 Recipe = tuple[tuple[Any, ...], ...]  # moves that make one sample's noise again, see gensearch.noise
 
 
+class Rows(tuple[Any, ...]):
+    """One opaque thing per row of a state, such as all that a clip holds so far; rows that branch share it uncopied."""
+
+
 @dataclass(frozen=True)
 class State:
     """A batch of samples on their way from noise to media; rows may stand at different steps.
@@ -27,8 +31,8 @@ class State:
     step: Tensor  # [b] int64, network steps taken: 1 after start, num_steps when done
     num_steps: int
     x: Tensor  # [b, *noise_shape], the noisy sample the last network step looked at
-    clean: Tensor  # [b, *], its clean estimate; for finished rows the sample itself
-    extra: dict[str, Tensor]  # [b, *] whatever else the adapter needs, gathered along the batch
+    clean: Tensor  # [b, *], its clean estimate; for finished rows the sample itself, for clips the newest chunk
+    extra: dict[str, Any]  # [b, *] tensors or Rows, whatever else the adapter needs, gathered along the batch
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -48,12 +52,21 @@ class State:
             step=self.step[rows],
             x=self.x[rows.to(self.x.device)],
             clean=self.clean[rows.to(self.clean.device)],
-            extra={k: v[rows.to(v.device)] for k, v in self.extra.items()},
+            extra={k: gather(v, rows) for k, v in self.extra.items()},
         )
+
+
+def gather(values: Tensor | Rows, rows: Tensor) -> Tensor | Rows:
+    """Some rows of what a state holds."""
+    return Rows(values[row] for row in rows.tolist()) if isinstance(values, Rows) else values[rows.to(values.device)]
 
 
 def cat(states: Sequence[State]) -> State:
     """Join states of one model along the batch."""
+
+    def joined(parts: list[Any]) -> Any:
+        return Rows(row for part in parts for row in part) if isinstance(parts[0], Rows) else torch.cat(parts)
+
     first = states[0]
     return replace(
         first,
@@ -61,7 +74,7 @@ def cat(states: Sequence[State]) -> State:
         step=torch.cat([s.step for s in states]),
         x=torch.cat([s.x for s in states]),
         clean=torch.cat([s.clean for s in states]),
-        extra={k: torch.cat([s.extra[k] for s in states]) for k in first.extra},
+        extra={k: joined([s.extra[k] for s in states]) for k in first.extra},
     )
 
 
@@ -74,7 +87,7 @@ class Model(Protocol):
     "rewind" (forward kernel to a noisier step) and "transition" (mean and std of the next reverse step). "branch"
     says that `start` takes any number of rows, and that rows of a state may be copied, dropped and joined with rows at
     other steps; "gradient" that gradients pass from media to noise; "look" that it is Lookable; "tokens" that it is a
-    TokenModel.
+    TokenModel; "chunks" that it is a ChunkModel.
     """
 
     name: str
@@ -167,6 +180,24 @@ class TokenModel(Model, Protocol):
     def tilted(self, temperature: float, shift: Tensor) -> TokenModel: ...  # image logits become (logits + shift) / T
 
 
+class ChunkModel(Model, Protocol):
+    """A model with the verb "chunks": a step makes one chunk of a clip from fresh noise, given the chunks before it.
+
+    `start` makes the first chunk and `advance` the next one; `render` shows what there is so far, [b, t, 3, h, w], of
+    rows that stand at one step. Rows that branch share their prefix. `step_costs` are those of a clip made alone;
+    `due` says what `advance` takes of a state, in which rows may share the reading of a prefix, and what passes really
+    took goes to `book`, which `booked` replaces.
+    """
+
+    step_costs: tuple[Cost, ...]
+    frames: tuple[int, ...]  # of each chunk
+    causal: bool  # whether the frames of a prefix stay as they are, bit for bit, when it goes on
+
+    def booked(self, book: Callable[[Cost, Cost], None]) -> ChunkModel: ...
+
+    def due(self, state: State) -> Cost: ...
+
+
 class Transition(NamedTuple):
     """The Gaussian reverse kernel of the next step, both [b, *noise_shape]; std is zero for ODE steps."""
 
@@ -214,7 +245,7 @@ class Sample(NamedTuple):
     """One finished, scored sample."""
 
     id: int
-    media: Media  # [3, h, w]
+    media: Media  # [3, h, w] or [t, 3, h, w]
     score: float
     parts: dict[str, float]
     recipe: Recipe

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 import typer
 
+from gensearch.ledger import Cost
+from gensearch.models.chunks import Desk, Film
 from gensearch.noise import gaussian
 from gensearch.record import RunFolder, read_json
 from gensearch.sampling import fee, price
-from gensearch.types import Model, Noise, Proposal, State, Transition
+from gensearch.types import Model, Noise, Proposal, Rows, State, Transition
 from verifiers.ensemble import with_leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -54,6 +57,47 @@ class Hollow:
         return state.clean.sigmoid()
 
 
+class HollowClips(Hollow):
+    """The outside of a model of chunks: clips of four pixels, and every chunk and reading booked."""
+
+    book: Any = staticmethod(lambda spent, filled: None)
+
+    def booked(self, book: Any) -> HollowClips:
+        """The same outside, telling `book` what the networks would have done."""
+        other = copy(self)
+        other.book = book
+        return other
+
+    def due(self, state: State) -> Cost:
+        """A chunk for each row, and a reading for each clip that was not read yet."""
+        own, *later = self.step_costs
+        reading = Cost(*(a - b for a, b in zip(later[0], own, strict=True))) if later else Cost()
+        unread = {id(desk) for desk in state.extra["desk"] if desk.memory is None}
+        return own.times(len(state)).plus(reading.times(len(unread)))
+
+    def start(self, prompts: Sequence[str], noise: Noise) -> State:
+        """The first chunk."""
+        self.book(self.step_costs[0].times(len(prompts)), Cost())
+        return replace(super().start(prompts, noise), extra={"desk": self.desks(len(prompts))})
+
+    def advance(self, state: State, noise: Noise | None = None) -> State:
+        """One chunk more; what went on from was read."""
+        self.book(self.due(state), Cost())
+        for desk in state.extra["desk"]:
+            desk.memory = True
+        return replace(super().advance(state, noise), extra={"desk": self.desks(len(state))})
+
+    def render(self, state: State) -> Media:
+        """Clips of four pixels."""
+        length = sum(self.frames[: int(state.step[0])])
+        return super().render(state)[:, None].expand(-1, length, -1, -1, -1)
+
+    @staticmethod
+    def desks(count: int) -> Rows:
+        """Places at which clips were not read yet."""
+        return Rows(Desk(Film()) for _ in range(count))
+
+
 class Coin:
     """A single judge's outside: any scores will do, as long as they differ."""
 
@@ -84,7 +128,8 @@ def rehearse(pipe: SearchPipeline, prompt: str, seed: int) -> Ledger:
     select = None if pipe.panel.select is pipe.panel.guide else with_leaves(pipe.panel.select, Coin)
     guide = with_leaves(pipe.panel.guide, Coin)  # a sum pays for each of its judges
     knobs: Any = {name: Idle(value) if name == "propose" else value for name, value in pipe.knobs.items()}
-    hollow = SearchPipeline(Hollow(pipe.model), guide, pipe.search, compute=pipe.compute, select=select, **knobs)
+    outside = HollowClips if "chunks" in pipe.model.verbs else Hollow
+    hollow = SearchPipeline(outside(pipe.model), guide, pipe.search, compute=pipe.compute, select=select, **knobs)
     (last,) = deque(hollow.stream(prompt, seed), maxlen=1)
     return last.ledger
 

@@ -11,25 +11,25 @@ import typer
 def replay(
     source: Annotated[Path, typer.Argument(help="The folder of a run, or a PNG with a recipe inside.")],
     model: Annotated[str | None, typer.Option(help="Where the model is, instead of what the recipe says.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Also write the picture to this PNG file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write it: PNG, or of clips GIF, MP4 or WebM.")] = None,
 ) -> None:
     """Make a picture again from its own recipe and check it bit for bit; exits 1 if it differs.
 
     Example: gensearch replay runs/demo/best.png
     """
-    from gensearch.files import require_writable, write_atomic
+    from gensearch.files import require_writable
     from gensearch.replay import replay as make_again
 
     if out is not None:
         if out.is_dir():
-            raise ValueError(f"{out} is a folder; give a PNG file with --out")
+            raise ValueError(f"{out} is a folder; give a file with --out")
         require_writable(out.parent)
     found = make_again(source, model)
     about = found.about
     if out is not None:
-        from gensearch.images import encode
+        from gensearch.movies import write_clip
 
-        write_atomic(out, encode(found.pixels))
+        write_clip(out, found.pixels, None)
         typer.echo(f"picture: {out}")
     _, height, width, _ = found.pixels.shape
     typer.echo(f"sample {about.sample} of {about.config.search} on {model or about.config.model}, {width}x{height}")

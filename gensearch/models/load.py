@@ -14,17 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gensearch.errors import nearest, one_line
+from gensearch.models.adapters import NATIVE
 from gensearch.models.options import check_options
 from gensearch.models.quiet import quiet
 from gensearch.types import Model
 
-NATIVE = {  # pipeline class -> module and class of the adapter that runs its networks in our own loop
-    "StableDiffusionPipeline": ("gensearch.models.stable_diffusion", "StableDiffusion"),
-    "StableDiffusionXLPipeline": ("gensearch.models.stable_diffusion", "StableDiffusion"),
-    "FluxPipeline": ("gensearch.models.flux", "Flux"),
-    "SanaSprintPipeline": ("gensearch.models.sana_sprint", "SanaSprint"),
-    "JanusPipeline": ("gensearch.models.janus", "Janus"),
-}
 ADAPTERS = ("auto", "native", "probed", "black_box")
 DTYPES = ("float32", "float16", "bfloat16")
 SETTINGS = "gensearch.json"  # the file in a folder of weights with the call settings that a model was made for
@@ -266,6 +260,8 @@ def adapted(kind: type[Any], adapter: str, options: dict[str, Any]) -> Callable[
             raise ValueError(f"{kind.__name__} has no native adapter; use adapter='auto'. Native: {', '.join(NATIVE)}.")
         build = getattr(import_module(native[0]), native[1])
         taken = parameters(build)
+        if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(build).parameters.values()):
+            taken |= parameters(kind.__call__)
     elif adapter == "probed" and not is_pipeline:
         raise ValueError(f"{kind.__name__} is no diffusers pipeline to probe; use adapter='black_box'")
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -17,8 +16,8 @@ from gensearch.models.black_box import counting, describe, fill, label, to_media
 from gensearch.models.fingerprint import component_hashes
 from gensearch.models.latents import family, rearranged
 from gensearch.models.options import Batch, Shape, checked
-from gensearch.models.probe import Step, probe
-from gensearch.models.stepper import Call, Cancelled, Order, exclusive
+from gensearch.models.probe import Step
+from gensearch.models.stepper import Call, Order, exclusive, first_step
 from gensearch.noise import randn
 from gensearch.types import Noise, State
 from verifiers.types import Media
@@ -185,20 +184,8 @@ class Probed:
 
     def _first_step(self, prompts: list[str], noise: Noise | None) -> Step:
         """Run a call up to and including its first scheduler step."""
-        seen: list[Step] = []
-
-        def visit(step: Step) -> None:
-            step.take(noise=torch.zeros_like(step.x))
-            seen.append(step)
-            raise Cancelled
-
         given = {"generator": torch.Generator().manual_seed(0)} if noise is None else {}
-        with suppress(Cancelled), probe(self.pipeline.scheduler, visit):
-            self._run(prompts, noise, **given)
-        self.pipeline.maybe_free_model_hooks()
-        if not seen:
-            raise ValueError(f"{type(self.pipeline).__name__} never calls scheduler.step; use BlackBox instead")
-        return seen[0]
+        return first_step(self.pipeline, lambda: self._run(prompts, noise, **given))
 
 
 def settle(wanted: Sequence[int], held: Sequence[str]) -> tuple[list[int], list[int]]:

@@ -6,10 +6,11 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from gensearch.models.probe import Step, probe
@@ -73,6 +74,23 @@ class Call:
         if not isinstance(report, Step):
             self.close()
         return report
+
+
+def first_step(pipeline: Any, run: Callable[[], Any]) -> Step:
+    """Run a pipeline call up to and including its first scheduler step; raises ValueError if it has none."""
+    seen: list[Step] = []
+
+    def visit(step: Step) -> None:
+        step.take(noise=torch.zeros_like(step.x))
+        seen.append(step)
+        raise Cancelled
+
+    with suppress(Cancelled), probe(pipeline.scheduler, visit):
+        run()
+    pipeline.maybe_free_model_hooks()
+    if not seen:
+        raise ValueError(f"{type(pipeline).__name__} never calls scheduler.step; use BlackBox instead")
+    return seen[0]
 
 
 def work(pipeline: Any, run: Callable[[], Tensor], orders: SimpleQueue[Any], reports: SimpleQueue[Any]) -> None:

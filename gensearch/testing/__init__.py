@@ -8,9 +8,10 @@ class TestMyModel(ModelLaws):
 
 from __future__ import annotations
 
+from gensearch.testing.clips import ChunkLaws
 from gensearch.testing.models import ModelLaws
 from gensearch.testing.searches import SearchLaws
 from gensearch.testing.setting import Setting
 from gensearch.testing.verifiers import VerifierLaws
 
-__all__ = ["ModelLaws", "SearchLaws", "Setting", "VerifierLaws"]
+__all__ = ["ChunkLaws", "ModelLaws", "SearchLaws", "Setting", "VerifierLaws"]

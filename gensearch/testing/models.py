@@ -14,7 +14,7 @@ from gensearch.ledger import Cost, Ledger
 from gensearch.metered import MeteredModel
 from gensearch.noise import randn, step_noise
 from gensearch.sampling import generate, price
-from gensearch.testing.witness import Failure, assert_booked, counting, disturb, global_state, weights_of
+from gensearch.testing.witness import Failure, assert_booked, calls_of, counting, disturb, global_state, weights_of
 from gensearch.types import Noise, Recipe, State, cat
 from verifiers.types import Media
 
@@ -70,7 +70,12 @@ def assert_same(one: State, other: State) -> None:
     assert torch.equal(one.step, other.step)
     assert torch.equal(one.x, other.x), "noisy samples differ"
     assert torch.equal(one.clean, other.clean), "clean estimates differ"
-    assert all(torch.equal(value, other.extra[name]) for name, value in one.extra.items()), "extra tensors differ"
+    assert all(alike(value, other.extra[name]) for name, value in one.extra.items()), "extra values differ"
+
+
+def alike(one: Any, other: Any) -> bool:
+    """The same bits, of tensors and of rows."""
+    return torch.equal(one, other) if isinstance(one, Tensor) else bool(one == other)
 
 
 class ModelLaws:
@@ -96,16 +101,18 @@ class ModelLaws:
         assert all(isinstance(size, int) for size in model.noise_shape)
         assert min(model.num_steps, model.nfe_per_step or "tokens" in model.verbs, model.batch_size) >= 1
         assert isinstance(model.stochastic, bool)
-        assert model.verbs <= {"branch", "rewind", "transition", "gradient", "look", "tokens"}
-        assert all(callable(getattr(model, verb)) for verb in model.verbs - {"branch", "gradient", "tokens"})
+        methods = {"rewind", "transition", "look"}
+        assert model.verbs <= methods | {"branch", "gradient", "tokens", "chunks"}
+        assert all(callable(getattr(model, verb)) for verb in model.verbs & methods)
         assert json.dumps(model.fingerprint()) == json.dumps(model.fingerprint())
 
     def test_media_are_pictures_or_clips(self, model: Any) -> None:
-        """Media are floats in [0, 1] with three channels, one per prompt, also as previews."""
+        """Media are floats in [0, 1] with three channels, one per prompt; previews of clips are shorter."""
         media = plain(model, rows(), SEEDS)
         with torch.no_grad():
             preview = model.render(started(model))
-        assert media.shape[1:] == preview.shape[1:]
+        shorter = "chunks" in model.verbs
+        assert media.shape[1 + shorter :] == preview.shape[1 + shorter :]
         assert (len(media), len(preview)) == (len(SEEDS), len(together(model)))
         assert media.ndim in (4, 5)
         assert media.shape[-3] == 3
@@ -125,7 +132,7 @@ class ModelLaws:
         assert bool(state.done.all())
 
     def test_noise_matters(self, model: Any) -> None:
-        """Different noise gives a different picture; a model that ignores its noise cannot be searched."""
+        """Different noise gives a different picture: a model that ignores it cannot be searched."""
         media = plain(model, [PROMPTS[0]] * 2, SEEDS[:2])
         assert not torch.equal(media[0], media[1]), "two noises gave one picture"
 
@@ -280,20 +287,10 @@ class ModelLaws:
         denoiser = {"nfe": networks["nfe"]}  # black boxes decode in `start` and book it in `render`
         with counting(denoiser) as one:
             started(model, SEEDS[:1])
-        per_step = calls_in(denoiser, model)
+        per_step = calls_of(denoiser, lambda: started(model, SEEDS[:1]))
         ledger = Ledger()
         count = 2 * model.batch_size + 1
         with counting(denoiser, fail_at=2 * per_step) as seen, torch.no_grad(), pytest.raises(Failure):
             MeteredModel(model, ledger).start([PROMPTS[0]] * count, randn(range(count), model.noise_shape))
         assert seen["nfe"] == 2 * one["nfe"]
         assert_booked(ledger, denoiser, seen)
-
-
-def calls_in(networks: Mapping[str, nn.Module], model: Any) -> int:
-    """How many network calls one physical batch takes for its first step."""
-    calls: list[None] = []
-    hooks = [module.register_forward_hook(lambda *_: calls.append(None)) for module in networks.values()]
-    started(model, SEEDS[:1])
-    for hook in hooks:
-        hook.remove()
-    return len(calls)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import random  # noqa: TID251  (disturbed on purpose)
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,6 +50,16 @@ def counting(networks: Mapping[str, nn.Module], fail_at: int | None = None) -> I
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def calls_of(networks: Mapping[str, nn.Module], work: Callable[[], Any]) -> int:
+    """How many network calls some work takes."""
+    calls: list[None] = []
+    hooks = [module.register_forward_hook(lambda *_: calls.append(None)) for module in networks.values()]
+    work()
+    for hook in hooks:
+        hook.remove()
+    return len(calls)
 
 
 def assert_booked(ledger: Ledger, networks: Mapping[str, nn.Module], rows: Counter[str]) -> None:

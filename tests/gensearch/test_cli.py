@@ -158,7 +158,7 @@ def test_a_replay_that_cannot_be_written_is_refused_before_anything_is_computed(
     capsys.readouterr()
     monkeypatch.setattr("gensearch.replay.load", lambda *_: pytest.fail("it loaded a model"))
     for out, message in {
-        "folder": "folder is a folder; give a PNG file with --out",
+        "folder": "folder is a folder; give a file with --out",
         "file/again.png": "cannot write to file (Not a directory); take another --out",
         "/proc/none/again.png": "cannot write to /proc/none (No such file or directory); take another --out",
     }.items():

@@ -3,12 +3,15 @@ from __future__ import annotations
 import pytest
 from diffusers import PNDMScheduler
 
-from gensearch.commands.plan import adapter, show_plan
+from gensearch.commands.plan import adapter, rehearse, show_plan
 from gensearch.config import RunConfig
 from gensearch.models.black_box import BlackBox
 from gensearch.models.stable_diffusion import StableDiffusion
+from gensearch.models.toy_chunks import ToyChunks
 from gensearch.pipeline import SearchPipeline
 from gensearch.record import RunFolder
+from gensearch.search import OF_CHUNKS
+from gensearch.testing.witness import counting
 from tests import tiny
 
 
@@ -27,3 +30,18 @@ def test_what_an_adapter_changed_is_part_of_the_plan():
 
 def test_an_adapter_without_verbs_says_so():
     assert adapter(BlackBox(lambda prompts, noise: noise, (3, 4, 4))) == "BlackBox, verbs: none"
+
+
+@pytest.mark.parametrize("search", sorted(OF_CHUNKS))
+@pytest.mark.parametrize("reading", [0, 1])
+def test_a_rehearsal_of_clips_costs_what_the_search_does_and_runs_no_network(search, reading):
+    model = ToyChunks(num_steps=4, reading=reading, batch_size=1)
+    pipe = SearchPipeline(model, "random", search, compute=7, **({"passing": 2.0} if search == "backtracking" else {}))
+    with counting({"nfe": model.network}) as seen:
+        planned = rehearse(pipe, "a star", 3).spent
+    assert not seen
+    spent = pipe("a star", 3).result.ledger.spent
+    if search == "backtracking":  # where clips fail depends on the scores
+        assert planned.nfe <= 7 * (4 + 3 * reading)
+    else:
+        assert planned == spent

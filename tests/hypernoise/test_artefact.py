@@ -17,7 +17,7 @@ from gensearch.models.stable_diffusion import StableDiffusion
 from gensearch.noise import gaussian, randn, remake
 from gensearch.run import run
 from gensearch.sampling import generate
-from gensearch.search import OF_TOKENS, SEARCHES
+from gensearch.search import OF_CHUNKS, OF_TOKENS, SEARCHES
 from gensearch.testing.witness import weights_of
 from hypernoise.artefact import MANIFEST, WEIGHTS, HyperNoise, base_hashes, describe
 from hypernoise.form import DifferenceForm, Form, LowRankForm, TokensForm, build
@@ -230,7 +230,7 @@ def test_a_repository_on_the_hub_is_uploaded_whole(folder, monkeypatch):
     assert seen == {"repository": "me/mine", "files": ["README.md", MANIFEST, WEIGHTS], "weights": before}
 
 
-@pytest.mark.parametrize("name", sorted(set(SEARCHES) - {"unguided"} - OF_TOKENS))
+@pytest.mark.parametrize("name", sorted(set(SEARCHES) - {"unguided"} - OF_TOKENS - OF_CHUNKS))
 def test_every_search_takes_it_pays_for_it_and_can_make_its_pictures_again(name):
     model = generator(batch_size=4)
     learned = proposal(model)

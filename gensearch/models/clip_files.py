@@ -1,0 +1,60 @@
+"""Clips in progress on disk: stop after any chunk, go on in another process, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from gensearch.files import write_atomic
+from gensearch.models.chunks import Chunk, Desk, Film
+from gensearch.types import Rows, State
+
+
+def save_clips(state: State, path: Path) -> None:
+    """Write the chunks of every row, each once however many rows share it; what networks remember is read anew."""
+    tensors = {"step": state.step, "x": state.x, "clean": state.clean}
+    numbers: dict[int, int] = {}
+    rows = []
+    for chunk in state.extra["clip"]:
+        for part in chunk.clip():
+            if id(part) not in numbers:
+                numbers[id(part)] = len(numbers)
+                tensors[f"chunk.{numbers[id(part)]}"] = part.sample
+        rows.append([numbers[id(part)] for part in chunk.clip()])
+    about = {"prompts": json.dumps(state.prompts), "rows": json.dumps(rows), "num_steps": str(state.num_steps)}
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomic(path, save(kept, metadata=about))
+
+
+def load_clips(path: Path, model: Any) -> State:
+    """The state that `save_clips` wrote, for the model that made it; raises ValueError for other files and models."""
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        prompts, rows = json.loads(about["prompts"]), json.loads(about["rows"])
+        num_steps = int(about["num_steps"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} holds no clips in progress ({error}); give a file of save_clips") from None
+    if num_steps != model.num_steps or tensors["x"].shape[1:] != torch.Size(model.noise_shape):
+        raise ValueError(
+            f"{path} holds clips of {num_steps} chunks with noise {list(tensors['x'].shape[1:])}; {model.name} makes "
+            f"{model.num_steps} with noise {list(model.noise_shape)}. Load the model that made them"
+        )
+    known: dict[int, Chunk] = {}
+    tails, desks = [], []
+    for prompt, row in zip(prompts, rows, strict=True):
+        chunk, film = None, None
+        for number in row:
+            if number not in known:
+                known[number] = Chunk(prompt, tensors[f"chunk.{number}"], chunk)
+            chunk, film = known[number], Film(film)
+        tails.append(chunk)
+        desks.append(Desk(film or Film()))
+    extra = {"clip": Rows(tails), "desk": Rows(desks)}
+    return State(tuple(prompts), tensors["step"], num_steps, tensors["x"], tensors["clean"], extra)

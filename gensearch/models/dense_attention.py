@@ -1,0 +1,55 @@
+"""Flex attention as plain sums, for devices without its kernels: there torch traces it anew at every call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import flex_attention as module
+from torch.nn.attention.flex_attention import BlockMask, create_mask
+
+LOCK = threading.RLock()
+
+
+@contextmanager
+def dense_attention(device: torch.device, masks: dict[int, Tensor]) -> Iterator[None]:
+    """Compute flex attention on a CPU as `attend` does, bit for bit what torch's own way gives; elsewhere leave it.
+
+    `masks` remembers block masks as matrices, by their ids: keep the block masks while it is used.
+    """
+    if device.type != "cpu":
+        yield
+        return
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, **given: Any) -> Tensor:
+        mask = given.get("block_mask")
+        if mask is not None and id(mask) not in masks:
+            masks[id(mask)] = matrix(mask, query, key)
+        return attention(query, key, value, masks.get(id(mask)), given.get("scale"))
+
+    with LOCK:
+        own = module.flex_attention
+        module.flex_attention = attend  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            module.flex_attention = own
+
+
+def matrix(mask: BlockMask, query: Tensor, key: Tensor) -> Tensor:
+    """A block mask as a matrix [1, 1, queries, keys]."""
+    return create_mask(mask.mask_mod, None, None, query.shape[2], key.shape[2], device=str(query.device))
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    """Attention of [b, heads, length, width], in the order of operations of torch's reference."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = query.float() @ key.float().transpose(-2, -1) * scale
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    weights: Tensor = torch._safe_softmax(scores, dim=-1)
+    return weights.to(query.dtype) @ value

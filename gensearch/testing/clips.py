@@ -1,0 +1,126 @@
+"""What models of chunks must do besides, as a pytest class, and a judge of toy clips that errs as often as it says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gensearch.ledger import Ledger
+from gensearch.metered import MeteredModel
+from gensearch.models.toy_chunks import good
+from gensearch.noise import randn
+from gensearch.testing.models import PROMPTS, SEEDS, ModelLaws, fresh, needs, started
+from gensearch.types import State, cat
+from verifiers.types import Media, Scores
+
+
+@torch.no_grad()
+def grown(model: Any, state: State, seed: int) -> State:
+    """Every row with one more chunk."""
+    return model.advance(state, randn([seed + row for row in range(len(state))], model.noise_shape))
+
+
+class ChunkLaws(ModelLaws):
+    """The laws of models of chunks; subclass it with a `model` fixture, as ModelLaws."""
+
+    def test_clips_grow_by_their_chunks(self, model: Any) -> None:
+        """Each chunk adds the frames that it says; what was shown stays, if the model says that it is causal."""
+        state = started(model, SEEDS[:2])
+        shown = model.render(state)
+        assert shown.shape[1] == model.frames[0]
+        for step in range(1, model.num_steps):
+            state = grown(model, state, step)
+            longer = model.render(state)
+            assert longer.shape[1] == sum(model.frames[: step + 1])
+            if model.causal:
+                assert torch.equal(longer[:, : shown.shape[1]], shown), "a later chunk changed frames before it"
+            shown = longer
+
+    def test_showing_a_prefix_changes_nothing(self, model: Any) -> None:
+        """A clip that is shown chunk by chunk equals the one that is shown at its end."""
+        watched, unwatched = started(model, SEEDS[:1]), started(model, SEEDS[:1])
+        for step in range(1, model.num_steps):
+            model.render(watched)
+            watched, unwatched = grown(model, watched, step), grown(model, unwatched, step)
+        assert torch.equal(model.render(watched), model.render(unwatched))
+
+    def test_branches_share_their_prefix(self, model: Any) -> None:
+        """Copies of a row hold the same prefix, not a copy of it; going on from one leaves it alone."""
+        needs(model, "branch", steps=2)
+        parent = started(model, SEEDS[:2])
+        children = grown(model, parent[[0, 0, 1]], 1)
+        one, other, _ = children.extra["clip"]
+        first = parent.extra["clip"][0]
+        assert one.before is other.before is first
+        assert not torch.equal(one.sample, other.sample), "two noises gave one chunk"
+        before = first.sample.clone()
+        model.render(children)
+        assert torch.equal(first.sample, before)
+
+    def test_a_branch_is_what_it_would_have_been_alone(self, model: Any) -> None:
+        """A clip does not depend on its siblings, nor on the order in which they were made."""
+        needs(model, "branch", steps=2)
+        noise = fresh(model, SEEDS[:3], 1)
+        with torch.no_grad():
+            together = model.advance(started(model, SEEDS[:2])[[0, 0, 1]], noise)
+            alone = model.advance(started(model, SEEDS[:1]), noise[1:2])
+            turned = model.advance(started(model, SEEDS[:2])[[1, 0, 0]], noise.flip(0))
+        assert torch.equal(model.render(together[[1]]), model.render(alone))
+        assert torch.equal(model.render(together), model.render(turned[[2, 1, 0]]))
+
+    def test_what_is_due_is_what_it_takes(self, model: Any) -> None:
+        """A step costs what `due` said, whoever shares a prefix; the price of a clip is the sum of its steps."""
+        needs(model, "branch", steps=2)
+        ledger = Ledger()
+        metered = MeteredModel(model, ledger)
+        with torch.no_grad():
+            parent = metered.start(PROMPTS[:2], randn(SEEDS[:2], model.noise_shape))
+        assert ledger.spent == model.step_costs[0].times(2)
+        for state in (parent[[0, 0, 1]], parent[[1]]):
+            before, due = ledger.spent, model.due(state)
+            grown(metered, state, 1)
+            assert ledger.spent == before.plus(due)
+        assert model.due(parent[[0]]) <= model.step_costs[1]
+
+    def test_clips_of_several_lengths_are_rendered_apart(self, model: Any) -> None:
+        """There is no one batch of them, and the model says so."""
+        needs(model, "branch", steps=2)
+        early = started(model, SEEDS[:1])
+        with pytest.raises(ValueError, match="render them apart"):
+            model.render(cat([early, grown(model, early, 1)]))
+
+
+class ChunkJudge:
+    """Says that the newest chunk of a toy clip is good: of good ones with the chance `tpr`, of bad ones with `fpr`.
+
+    With `whole` it says whether all of them are. Its errors are drawn from what it sees and a seed; a constant rate for
+    both (tpr = fpr) knows nothing.
+    """
+
+    differentiable = False
+
+    def __init__(
+        self, tpr: float = 1.0, fpr: float = 0.0, *, seed: int = 0, chunk_frames: int = 1, whole: bool = False
+    ) -> None:
+        self.tpr, self.fpr, self.seed = tpr, fpr, seed
+        self.chunk_frames, self.whole = chunk_frames, whole
+        self.name = "whole" if whole else "chunk"
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """One or zero for each clip."""
+        flags = good(media, self.chunk_frames)
+        truth = flags.all(1) if self.whole else flags[:, -1]
+        chance = torch.tensor([self.lottery(clip) for clip in media], dtype=torch.float64)
+        total = torch.where(truth, chance < self.tpr, chance < self.fpr).float()
+        return Scores(total, {self.name: total})
+
+    def lottery(self, clip: Tensor) -> float:
+        """A uniform number from the bits of a clip."""
+        key = self.seed.to_bytes(8, "little")
+        seen = hashlib.blake2b(clip.contiguous().numpy().tobytes(), digest_size=6, key=key).digest()
+        return int.from_bytes(seen, "little") / 2**48

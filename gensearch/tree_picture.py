@@ -1,0 +1,57 @@
+"""The tree of a search that branched, as a picture: a column for each judged round, a dot for each sample in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+MOST = 600  # dots
+WIDTH, ROW, TOP = 640, 14, 22
+
+
+def tree(rounds: Sequence[Mapping[str, Any]], best: int) -> str:
+    """An SVG of who came from whom, with the way to the winner marked; empty for searches without previews.
+
+    Samples that nothing came from are grey. `rounds` are lines of a journal.
+    """
+    if all(line["done"] for line in rounds) or sum(len(line["ids"]) for line in rounds) > MOST:
+        return ""
+    tallest = max(len(line["ids"]) for line in rounds)
+    height = TOP + ROW * tallest + 24
+    parents = {id_: parent for line in rounds for id_, parent in zip(line["ids"], line["parents"], strict=True)}
+    scores = {id_: score for line in rounds for id_, score in zip(line["ids"], line["scores"], strict=True)}
+    place = {}
+    for column, line in enumerate(rounds):
+        x = 40 + (WIDTH - 80) * column / max(1, len(rounds) - 1)
+        for row, id_ in enumerate(line["ids"]):
+            place[id_] = (x, TOP + ROW * tallest * (row + 0.5) / len(line["ids"]))
+    won: set[int] = set()
+    step: int | None = best
+    while step is not None and step not in won:
+        won.add(step)
+        step = parents.get(step)
+    grown = {parent for parent in parents.values() if parent is not None}
+    finished = {id_ for line in rounds if line["done"] for id_ in line["ids"]}
+    edges = "".join(
+        f"<path class='edge{' won' if id_ in won else ''}' d='M{place[parent][0]:.1f} {place[parent][1]:.1f}"
+        f"L{place[id_][0]:.1f} {place[id_][1]:.1f}'/>"
+        for id_, parent in parents.items()
+        if parent in place
+    )
+    dots = "".join(
+        f"<circle{'' if id_ in won or id_ in grown or id_ in finished else ' class=pruned'} r={5 if id_ in won else 3} "
+        f"cx={x:.1f} cy={y:.1f}><title>#{id_}: {escape(told(scores[id_]))}</title></circle>"
+        for id_, (x, y) in place.items()
+    )
+    return (
+        "<section><h2>The tree</h2>"
+        f"<svg viewBox='0 0 {WIDTH} {height}' role=img aria-label='which sample came from which'>{edges}{dots}"
+        f"<text x=40 y=14 text-anchor=middle>first</text><text x={WIDTH - 40} y=14 text-anchor=middle>end</text></svg>"
+        "</section>"
+    )
+
+
+def told(score: float | None) -> str:
+    """A score in words."""
+    return "unscored" if score is None else f"{score:.4g}"
