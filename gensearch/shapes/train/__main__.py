@@ -1,7 +1,7 @@
 """Train an embedded model from its recipe: python -m gensearch.shapes.train configs/shapes/sd.yaml --out runs/shapes.
 
-Recipes read each other's results from the same --out folder, in the orders vae, sd, turbo, turbo_dmd and vq, janus; the
-CLIP models stand alone.
+Recipes read each other's results from the same --out folder, in the orders vae, sd, turbo, turbo_dmd and vq, janus and
+video_vae, video; the CLIP models stand alone.
 A run that was killed goes on from its last checkpoint when the same command is given again.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from gensearch.shapes.train import clip, dmd, janus, sd, turbo, vae, vq
+from gensearch.shapes.train import clip, dmd, janus, sd, turbo, vae, video_vae, vq
 
 TRAINERS: dict[str, Callable[..., None]] = {
     "vae": vae.train,
@@ -23,6 +23,7 @@ TRAINERS: dict[str, Callable[..., None]] = {
     "turbo-dmd": dmd.train,
     "vq": vq.train,
     "janus": janus.train,
+    "video_vae": video_vae.train,
     "clip": clip.train,
     "clip-holdout": clip.train,
 }

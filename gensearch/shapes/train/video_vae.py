@@ -1,0 +1,77 @@
+"""Train the autoencoder of `shapes/video`: clips of 13 frames of 64x64 to four latent frames of 4x4x48."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gensearch.shapes import clips
+from gensearch.shapes.train.loop import fit
+
+CHANNELS = 48
+CONFIG = dict(
+    base_dim=16,
+    decoder_base_dim=24,
+    z_dim=CHANNELS,
+    dim_mult=[1, 2, 2],
+    num_res_blocks=1,
+    temperal_downsample=[True, True],
+    in_channels=48,  # 4x4 pixels: convolutions at full resolution would take nine tenths of the time
+    out_channels=48,
+    patch_size=4,
+    scale_factor_temporal=4,
+    scale_factor_spatial=16,
+    latents_mean=[0.0] * CHANNELS,
+    latents_std=[1.0] * CHANNELS,
+)
+LENGTHS = (5, 5, 5, 9)  # frames of a training step, in turn: later groups of four are coded like the third
+
+
+def movies(drawn: list[np.ndarray]) -> Tensor:
+    """Clips uint8 [frames, 64, 64, 3] as [b, 3, frames, 64, 64] in [-1, 1]."""
+    return torch.from_numpy(np.stack(drawn)).permute(0, 4, 1, 2, 3).float().div(127.5).sub(1)
+
+
+def batch(size: int, frames: int, seed: int, step: int) -> Tensor:
+    """The training clips of one step: `frames` in a row of as many clips, from any of their frames on."""
+    rng = np.random.default_rng((seed, step))
+    drawn = []
+    for _ in range(size):
+        start = int(rng.integers(clips.FRAMES - frames + 1))
+        drawn.append(clips.draw(clips.sample(rng)[1], range(start, start + frames)))
+    return movies(drawn)
+
+
+def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float) -> None:
+    """Fit reconstruction plus `beta` times the KL (nats per pixel value), then standardise; writes out/video_vae/model."""
+    from diffusers import AutoencoderKLWan
+
+    torch.manual_seed(0)
+    vae = AutoencoderKLWan(**CONFIG)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        x = batch(size, LENGTHS[step % len(LENGTHS)], 1, step)
+        posterior = vae.encode(x).latent_dist
+        y = vae.decode(posterior.sample(generator)).sample.float()
+        rec = (y - x).abs().mean() + 2 * (y - x).square().mean()
+        return rec + beta * posterior.kl().float().mean() / x[0].numel()
+
+    fit(vae, loss, folder=out / name, steps=steps, lr=lr, save_every=100)
+    with torch.no_grad():
+        x = batch(64, clips.FRAMES, 2, 0)
+        posterior = vae.encode(x).latent_dist
+        standardise(vae, posterior.mean)
+        y = vae.decode(posterior.mode()).sample
+        psnr = -10 * torch.log10(((y - x) / 2).square().mean((1, 2, 3, 4))).mean()
+    print(f"psnr {psnr:.2f} dB, posterior std {posterior.std.mean() / posterior.mean.std():.4f} of the latents'")
+    vae.save_pretrained(out / name / "model")
+
+
+def standardise(vae: Any, latents: Tensor) -> None:
+    """Note each latent channel's mean and std [b, 48, f, 4, 4] in the config, where the pipeline looks for them."""
+    mean, std = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
+    vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
