@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from gensearch.shapes import world
-from gensearch.shapes.drawing import COLORS, SHAPES, SIZE, Scene, Thing, render
+from gensearch.shapes.drawing import COLORS, SHAPES, SIZE, Scene, Thing, outline, render
 from gensearch.shapes.world import Spec
 
 FRAMES = 13  # one frame, then three groups of four: what a Wan autoencoder turns into four latent frames
@@ -71,6 +71,12 @@ def spec(tag: str, objects: Sequence[tuple[str, str, str]]) -> Spec:
     return {"tag": tag, "include": include, "prompt": text}
 
 
+def words() -> list[str]:
+    """Every word of the grammar, special tokens first."""
+    spoken = ["a", "an", "and", *COLORS, *SHAPES, *" ".join(MOTIONS).split()]
+    return ["<pad>", "<unk>", "<bos>", "<eos>", *dict.fromkeys(spoken)]
+
+
 @cache
 def _object() -> re.Pattern[str]:
     colors, shapes, motions = ("|".join(names) for names in (COLORS, SHAPES, MOTIONS))
@@ -118,9 +124,10 @@ def draw(clip: Clip, frames: Sequence[int] = range(FRAMES)) -> np.ndarray:
     return np.stack([pictures[scene] for scene in scenes])
 
 
-def path(rng: np.random.Generator, motion: Motion, radius: float) -> Path:
+def path(rng: np.random.Generator, motion: Motion, shape: str, radius: float) -> Path:
     """Where an object with this motion might be; it stays inside the picture."""
-    low, high = radius + 1, SIZE - radius - 1
+    corners = radius * np.array(outline(shape))
+    low, high = 1 - corners.min(0), SIZE - 1 - corners.max(0)
     step = np.array(motion.direction, float)
     times = np.arange(FRAMES, dtype=float)
     if motion.kind == "move":
@@ -151,7 +158,7 @@ def clip_for(line: Spec, rng: np.random.Generator) -> Clip:
     asked = line["include"]
     while True:
         radii = rng.uniform(*RADII, len(asked))
-        paths = [path(rng, MOTIONS[c["motion"]], float(r)) for c, r in zip(asked, radii, strict=True)]
+        paths = [path(rng, MOTIONS[c["motion"]], c["class"], float(r)) for c, r in zip(asked, radii, strict=True)]
         if len(asked) == 1 or apart(paths[0], paths[1], float(radii.sum()) + GAP):
             things = [Thing(c["class"], c["color"], 0.0, 0.0, float(r)) for c, r in zip(asked, radii, strict=True)]
             return Clip(tuple(things), tuple(paths), world.background(rng))

@@ -1,7 +1,7 @@
 """Train an embedded model from its recipe: python -m gensearch.shapes.train configs/shapes/sd.yaml --out runs/shapes.
 
 Recipes read each other's results from the same --out folder, in the orders vae, sd, turbo, turbo_dmd and vq, janus and
-video_vae, video; the CLIP models stand alone.
+video_vae, video, video_map; the CLIP models stand alone.
 A run that was killed goes on from its last checkpoint when the same command is given again.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from gensearch.shapes.train import clip, dmd, janus, sd, turbo, vae, video_vae, vq
+from gensearch.shapes.train import clip, dmd, janus, sd, turbo, vae, video, video_map, video_vae, vq
 
 TRAINERS: dict[str, Callable[..., None]] = {
     "vae": vae.train,
@@ -24,6 +24,8 @@ TRAINERS: dict[str, Callable[..., None]] = {
     "vq": vq.train,
     "janus": janus.train,
     "video_vae": video_vae.train,
+    "video": video.train,
+    "video_map": video_map.train,
     "clip": clip.train,
     "clip-holdout": clip.train,
 }

@@ -19,6 +19,7 @@ CONFIG = dict(
     z_dim=CHANNELS,
     dim_mult=[1, 2, 2],
     num_res_blocks=1,
+    is_residual=True,  # without these short cuts it sees no object for hundreds of steps
     temperal_downsample=[True, True],
     in_channels=48,  # 4x4 pixels: convolutions at full resolution would take nine tenths of the time
     out_channels=48,
@@ -28,7 +29,9 @@ CONFIG = dict(
     latents_mean=[0.0] * CHANNELS,
     latents_std=[1.0] * CHANNELS,
 )
-LENGTHS = (5, 5, 5, 9)  # frames of a training step, in turn: later groups of four are coded like the third
+LOGVAR = -6.0  # of the untrained posterior
+LENGTHS = (1, 5, 1, 5, 1, 9)  # frames of a training step, in turn: all groups of four from the second on are coded alike
+STILLS = 4  # single frames for each clip of a batch
 
 
 def movies(drawn: list[np.ndarray]) -> Tensor:
@@ -52,15 +55,18 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
 
     torch.manual_seed(0)
     vae = AutoencoderKLWan(**CONFIG)
+    with torch.no_grad():  # at first the noise of the posterior would drown the latents for hundreds of steps
+        vae.quant_conv.bias[CHANNELS:] = LOGVAR
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        x = batch(size, LENGTHS[step % len(LENGTHS)], 1, step)
+        frames = LENGTHS[step % len(LENGTHS)]
+        x = batch(size if frames > 1 else STILLS * size, frames, 1, step)
         posterior = vae.encode(x).latent_dist
         y = vae.decode(posterior.sample(generator)).sample.float()
         rec = (y - x).abs().mean() + 2 * (y - x).square().mean()
         return rec + beta * posterior.kl().float().mean() / x[0].numel()
 
-    fit(vae, loss, folder=out / name, steps=steps, lr=lr, save_every=100)
+    fit(vae, loss, folder=out / name, steps=steps, lr=lr, warmup=50, save_every=50)
     with torch.no_grad():
         x = batch(64, clips.FRAMES, 2, 0)
         posterior = vae.encode(x).latent_dist
