@@ -53,7 +53,12 @@ def _motions() -> dict[str, Motion]:
 
 
 MOTIONS = _motions()  # in words -> what it means
-KINDS = {"motion": ("still", "move"), "two": ("still", "move"), "bounce": ("bounce",), "change": ("appear", "disappear")}
+KINDS = {
+    "motion": ("still", "move"),
+    "two": ("still", "move"),
+    "bounce": ("bounce",),
+    "change": ("appear", "disappear"),
+}
 
 
 def phrases(tag: str) -> list[str]:
@@ -178,7 +183,7 @@ def sample(rng: np.random.Generator, tag: str | None = None) -> tuple[Spec, Clip
 
 
 def benchmark(per_tag: int = 32) -> list[Spec]:
-    """The moving-Shapes prompts: `per_tag` of each tag, every object of a colour that its shape never has in training."""
+    """The moving-Shapes prompts, `per_tag` of each tag, with shapes in colours that they never have in training."""
     rng, pairs = np.random.default_rng(7), sorted(world.HELD_OUT_PAIRS)
     chosen: dict[str, Spec] = {}
     for tag in TAGS:

@@ -7,17 +7,20 @@ and their number from the first frame on, motion once some frames show it, and n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.optimize import linear_sum_assignment
 
 from gensearch.shapes import clips
 from gensearch.shapes.clips import MOTIONS, Motion
 from gensearch.shapes.detector import ShapesDetector
-from gensearch.shapes.world import Spec
-from verifiers.geneval import GENEVAL
+from gensearch.shapes.judge import pixels
+from gensearch.shapes.world import Clause, Spec
+from verifiers.geneval import GENEVAL, Detection
+from verifiers.types import Media, Scores
 
 ASPECTS = ("object", "color", "count", "direction", "speed", "identity", "smoothness")
 
@@ -47,15 +50,26 @@ class Sighting(NamedTuple):
 Track = list[Sighting]
 
 
+class Asked(NamedTuple):
+    """What a clause asks for and the track that it means, empty if there is none."""
+
+    clause: Clause
+    motion: Motion
+    track: Track
+
+
 # --- seeing
 
 
 def sightings(frames: Sequence[np.ndarray]) -> list[list[Sighting]]:
     """The objects of every frame, uint8 [h, w, 3], that the detector is sure enough of."""
     detector, out = ShapesDetector(), []
+    found: dict[str, list[Detection]] = {}
     for number, frame in enumerate(frames):
+        if not number or not np.array_equal(frame, frames[number - 1]):
+            found = detector.detect(frame)
         seen = []
-        for shape, detections in detector.detect(frame).items():
+        for shape, detections in found.items():
             for d in detections:
                 if d.score > GENEVAL.threshold and d.mask is not None:
                     rows, columns = np.nonzero(d.mask)
@@ -65,7 +79,7 @@ def sightings(frames: Sequence[np.ndarray]) -> list[list[Sighting]]:
 
 
 def link(seen: Sequence[Sequence[Sighting]]) -> list[Track]:
-    """Sightings as tracks: what is nearest in the next frame and in reach is the same object, whatever it looks like."""
+    """Sightings as tracks: what is nearest in the next frame, within reach, is the same object, alike or not."""
     tracks: list[Track] = []
     for number, here in enumerate(seen):
         live = [track for track in tracks if number - track[-1].frame <= 1 + BLINK]
@@ -81,8 +95,8 @@ def link(seen: Sequence[Sequence[Sighting]]) -> list[Track]:
 
 def looks(track: Track) -> tuple[str, str | None]:
     """Shape and colour of an object in most of its frames."""
-    shape, color = (Counter(values).most_common(1)[0][0] for values in zip(*((s.shape, s.color) for s in track), strict=True))
-    return str(shape), color
+    shape = Counter(s.shape for s in track).most_common(1)[0][0]
+    return shape, Counter(s.color for s in track).most_common(1)[0][0]
 
 
 # --- judging
@@ -91,25 +105,20 @@ def looks(track: Track) -> tuple[str, str | None]:
 def judge(seen: Sequence[Sequence[Sighting]], line: Spec, whole: bool = True) -> Verdict:
     """The verdict on every aspect of a clip, or of its beginning if it is not `whole`."""
     tracks = link(seen)
-    asked = [(clause, MOTIONS[clause["motion"]]) for clause in line["include"]]
-    owners = [None if track is None else tracks[track] for track in match(line, tracks)]
-    awaited = [track is None and not whole and motion.kind == "appear" for (_, motion), track in zip(asked, owners, strict=True)]
-    found = [looks(track) if track else None for track in owners]
-    moved = [
-        (motion, track) for (_, motion), track in zip(asked, owners, strict=True) if track and length(track) >= SPAN
-    ]
-    out: Verdict = {
-        "object": every(wait or bool(f and f[0] == c["class"]) for (c, _), f, wait in zip(asked, found, awaited, strict=True)),
-        "color": every(wait or bool(f and f[1] == c["color"]) for (c, _), f, wait in zip(asked, found, awaited, strict=True)),
-        "count": counted([len(here) for here in seen], [motion for _, motion in asked], whole),
+    asked = [Asked(clause, MOTIONS[clause["motion"]], track) for clause, track in match(line, tracks)]
+    if not whole:  # an object that may still appear is no fault yet
+        asked = [one for one in asked if one.track or one.motion.kind != "appear"]
+    moved = [(one.motion, one.track) for one in asked if one.track and length(one.track) >= SPAN]
+    return {
+        "object": every(bool(one.track) and looks(one.track)[0] == one.clause["class"] for one in asked),
+        "color": every(bool(one.track) and looks(one.track)[1] == one.clause["color"] for one in asked),
+        "count": counted([len(here) for here in seen], [MOTIONS[c["motion"]] for c in line["include"]], whole),
         "direction": every(directed(motion, track, whole) for motion, track in moved),
         "speed": every(speed(track) == motion.speed for motion, track in moved if motion.speed),
-        "identity": len(tracks) <= len(asked) and all(len({(s.shape, s.color) for s in t}) == 1 for t in tracks),
+        "identity": len(tracks) <= len(line["include"])
+        and all(len({(s.shape, s.color) for s in t}) == 1 for t in tracks),
         "smoothness": every(smooth(motion, track) for motion, track in moved),
     }
-    if all(awaited):
-        out["object"] = out["color"] = None
-    return out
 
 
 def correct(verdict: Verdict) -> bool:
@@ -130,24 +139,22 @@ def right_until(seen: Sequence[Sequence[Sighting]], line: Spec) -> int:
     return best
 
 
-def every(answers: object) -> bool | None:
+def every(answers: Iterable[bool]) -> bool | None:
     """True if all answers are; None if there are none."""
-    known = list(answers)  # type: ignore[call-overload]
+    known = list(answers)
     return all(known) if known else None
 
 
-def match(line: Spec, tracks: Sequence[Track]) -> list[int | None]:
-    """The track that each clause means: by shape first, then by colour, then the longest."""
-    if not tracks:
-        return [None] * len(line["include"])
-    score = np.zeros((len(line["include"]), len(tracks)))
-    for i, clause in enumerate(line["include"]):
+def match(line: Spec, tracks: Sequence[Track]) -> list[tuple[Clause, Track]]:
+    """The track that each clause means: by shape first, then by colour, then the longest; empty if none is left."""
+    clauses = line["include"]
+    score = np.zeros((len(clauses), len(tracks)))
+    for i, clause in enumerate(clauses):
         for j, track in enumerate(tracks):
             shape, color = looks(track)
             score[i, j] = 4 * (shape == clause["class"]) + 2 * (color == clause["color"]) + len(track) / 1000
-    rows, columns = linear_sum_assignment(-score)
-    owner = dict(zip(rows.tolist(), columns.tolist(), strict=True))
-    return [owner.get(i) for i in range(len(line["include"]))]
+    owner = dict(zip(*linear_sum_assignment(-score), strict=True))
+    return [(clause, tracks[owner[i]] if i in owner else []) for i, clause in enumerate(clauses)]
 
 
 def counted(numbers: Sequence[int], motions: Sequence[Motion], whole: bool) -> bool:
@@ -159,8 +166,8 @@ def counted(numbers: Sequence[int], motions: Sequence[Motion], whole: bool) -> b
         return bool((extra == 0).all())
     if "disappear" in kinds:
         extra = 1 - extra  # from here on as if it appeared
-    comes = extra[0] == 0 and bool(np.isin(extra, (0, 1)).all()) and bool((np.diff(extra) >= 0).all())
-    return comes and (not whole or extra[-1] == 1)
+    comes = extra[0] == 0 and np.isin(extra, (0, 1)).all() and (np.diff(extra) >= 0).all()
+    return bool(comes and (not whole or extra[-1] == 1))
 
 
 def places(track: Track) -> np.ndarray:
@@ -207,3 +214,53 @@ def smooth(motion: Motion, track: Track) -> bool:
         pace = np.hypot(*steps.T)
         return bool((pace <= np.median(pace) + JERK).all())
     return bool((np.hypot(*(steps - np.median(steps, axis=0)).T) <= JERK).all())
+
+
+# --- verifiers
+
+
+class ShapesTracker:
+    """The exact judge of clips: 1 if the frames so far show what the prompt asks for, otherwise 0; parts per aspect.
+
+    With `progress` below 1 more frames follow, and what may still come is not held against the clip.
+    """
+
+    name = "shapes/tracker"
+    differentiable = False
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """Judge clips [b, t, 3, h, w]; NaN if not finite, ValueError for a prompt outside the grammar."""
+        return grade(media, prompts, progress >= 1, lambda verdict: float(correct(verdict)))
+
+
+class ShapesTrackerPartial:
+    """The share of judged aspects that are right, in [0, 1]; 1 exactly where `ShapesTracker` gives 1."""
+
+    name = "shapes/tracker-partial"
+    differentiable = False
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """Grade clips [b, t, 3, h, w]; NaN if not finite, ValueError for a prompt outside the grammar."""
+        return grade(media, prompts, progress >= 1, share)
+
+
+def share(verdict: Verdict) -> float:
+    """The share of judged aspects that are right."""
+    judged = [right for right in verdict.values() if right is not None]
+    return sum(judged) / len(judged)
+
+
+def grade(media: Media, prompts: Sequence[str], whole: bool, mark: Callable[[Verdict], float]) -> Scores:
+    """Mark the verdict on every clip; parts hold each aspect as 1, 0 or NaN where there is nothing to judge."""
+    if media.ndim != 5:
+        raise ValueError(f"the tracker judges clips [b, t, 3, h, w], and these have shape {tuple(media.shape)}")
+    lines = [clips.parse(prompt) for prompt in prompts]
+    total = torch.full((len(media),), torch.nan)
+    parts = {aspect: total.clone() for aspect in ASPECTS}
+    for i, (clip, line) in enumerate(zip(media.detach().cpu().float(), lines, strict=True)):
+        if clip.isfinite().all():
+            verdict = judge(sightings([pixels(frame) for frame in clip]), line, whole)
+            total[i] = mark(verdict)
+            for aspect, right in verdict.items():
+                parts[aspect][i] = torch.nan if right is None else float(right)
+    return Scores(total.to(media.device), {aspect: value.to(media.device) for aspect, value in parts.items()})

@@ -2,7 +2,8 @@
 
 Flow matching (Lipman et al. 2023, arXiv:2210.02747) with teacher forcing: in one pass every latent frame of a clip is
 denoised at its own time while it sees the clean frames before it. Most of what a clip shows is decided by its first
-frame, which alone costs an eighth of a clip: half of the steps train on first frames only. `video_map` goes on from here.
+frame, which alone costs an eighth of a clip: half of the steps train on first frames only. `video_map` goes on from
+here.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FIRSTS = 8  # single first frames for each clip of a batch: both cost the same
 
 
 class Encoded(NamedTuple):
-    """Latents of clips or of first frames: posterior mean and std [n, f, 48, 4, 4] in fp16 (standardised), ids [n, 20]."""
+    """Latents of clips or first frames: posterior mean and std [n, f, 48, 4, 4] in fp16 (standardised), ids [n, 20]."""
 
     mean: Tensor
     std: Tensor

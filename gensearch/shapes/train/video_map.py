@@ -29,7 +29,14 @@ def jumps(size: int, frames: int, generator: torch.Generator) -> tuple[Tensor, T
 
 @torch.no_grad()
 def path(
-    teacher: TextToClip, x: Tensor, t: Tensor, r: Tensor, words: Tensor, empty: Tensor, clean: Tensor | None, guidance: float
+    teacher: TextToClip,
+    x: Tensor,
+    t: Tensor,
+    r: Tensor,
+    words: Tensor,
+    empty: Tensor,
+    clean: Tensor | None,
+    guidance: float,
 ) -> Tensor:
     """Mean velocity of the teacher's guided path from frames x at times t to times r, in `SUBSTEPS` Euler steps."""
     both = torch.cat([words, empty])
@@ -70,9 +77,7 @@ def restore(folder: Path) -> TextToClip:
     return networks
 
 
-def train(
-    out: Path, *, name: str, movies: int, stills: int, steps: int, size: int, lr: float, guidance: float
-) -> None:
+def train(out: Path, *, name: str, movies: int, stills: int, steps: int, size: int, lr: float, guidance: float) -> None:
     """Distil out/video/model, on the clips that it was trained on; writes out/video_map/model."""
     vae, films, firsts = prepare(out, movies, stills)
     networks, teacher = restore(out / "video" / "model"), restore(out / "video" / "model").requires_grad_(False)

@@ -63,7 +63,7 @@ def rotate(x: Tensor, frequencies: Tensor) -> Tensor:
 
 @cache
 def causal_mask(transformer: Any, frames: int, context: bool) -> Tensor:
-    """The class's own training mask for chunks of one frame, bool [1, 1, length, length]; `context` doubles the length."""
+    """The class's own training mask for chunks of one frame, bool [1, 1, n, n]; clean `context` doubles n."""
     from torch.nn.attention.flex_attention import create_mask
 
     block = transformer.build_attention_mask(
