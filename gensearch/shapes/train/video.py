@@ -8,6 +8,7 @@ here.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,30 +48,30 @@ def encode(vae: Any, count: int, frames: int, folder: Path, size: int = 500) -> 
     """Draw and encode the first `frames` frames of `count` training clips; parts already made are kept."""
     parts = []
     for start in range(0, count, size):
-        part = folder / f"latents-{frames:02d}-{start:06d}.safetensors"
+        end = min(start + size, count)
+        part = folder / f"latents-{frames:02d}-{start:06d}-{end:06d}.safetensors"
         if not part.exists():
-            save_file(encode_part(vae, frames, start, size), part.with_suffix(".partial"))
+            save_file(encode_part(vae, frames, start, end), part.with_suffix(".partial"))
             os.replace(part.with_suffix(".partial"), part)
-            print(f"{start + size} clips of {frames} frames encoded", flush=True)
+            print(f"{end} clips of {frames} frames encoded", flush=True)
         parts.append(load_file(part))
-    return Encoded(**{key: torch.cat([part[key] for part in parts])[:count] for key in Encoded._fields})
+    return Encoded(**{key: torch.cat([part[key] for part in parts]) for key in Encoded._fields})
 
 
 @torch.no_grad()
-def encode_part(vae: Any, frames: int, start: int, size: int, batch: int = 50) -> dict[str, Tensor]:
-    """One part; what it holds depends on `frames` and `start` only."""
+def encode_part(vae: Any, frames: int, start: int, end: int, size: int = 50) -> dict[str, Tensor]:
+    """Clips `start` to `end`; each depends on `frames` and its own number only."""
     shape = (1, -1, 1, 1, 1)
     mean, std = (torch.tensor(values).view(shape) for values in (vae.config.latents_mean, vae.config.latents_std))
-    rng = np.random.default_rng((11, frames, start))
-    made: dict[str, list[Tensor]] = {"mean": [], "std": []}
-    prompts = []
-    for _ in range(0, size, batch):
-        drawn = [clips.sample(rng) for _ in range(batch)]
-        posterior = vae.encode(movies([clips.draw(clip, range(frames)) for _, clip in drawn])).latent_dist
-        made["mean"].append(((posterior.mean - mean) / std).transpose(1, 2).half())
-        made["std"].append((posterior.std / std).transpose(1, 2).half())
-        prompts += [line["prompt"] for line, _ in drawn]
-    return {key: torch.cat(value).contiguous() for key, value in made.items()} | {"ids": token_ids(prompts)}
+    drawn = [clips.sample(np.random.default_rng((11, frames, number))) for number in range(start, end)]
+    means, stds = [], []
+    for first in range(0, len(drawn), size):
+        shown = [clips.draw(clip, range(frames)) for _, clip in drawn[first : first + size]]
+        posterior = vae.encode(movies(shown)).latent_dist
+        means.append(((posterior.mean - mean) / std).transpose(1, 2).half())
+        stds.append((posterior.std / std).transpose(1, 2).half())
+    ids = token_ids([line["prompt"] for line, _ in drawn])
+    return {"mean": torch.cat(means).contiguous(), "std": torch.cat(stds).contiguous(), "ids": ids}
 
 
 def draw(data: Encoded, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -113,24 +114,24 @@ def flow_loss(networks: TextToClip, data: Encoded, size: int, generator: torch.G
 # --- training
 
 
-def prepare(out: Path, movies: int, stills: int) -> tuple[Any, Encoded, Encoded]:
-    """The autoencoder, `movies` encoded clips and `stills` encoded first frames of others, kept under out/video."""
+def prepare(out: Path, films: int, stills: int) -> tuple[Any, Encoded, Encoded]:
+    """The autoencoder, `films` encoded clips and `stills` encoded first frames of others, kept under out/video."""
     from diffusers import AutoencoderKLWan
 
     (out / "video").mkdir(parents=True, exist_ok=True)
     vae = AutoencoderKLWan.from_pretrained(out / "video_vae" / "model", use_safetensors=True).eval()
-    return vae, encode(vae, movies, clips.FRAMES, out / "video"), encode(vae, stills, 1, out / "video")
+    return vae, encode(vae, films, clips.FRAMES, out / "video"), encode(vae, stills, 1, out / "video")
 
 
-def train(out: Path, *, name: str, movies: int, stills: int, steps: int, size: int, lr: float) -> None:
+def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float) -> None:
     """Fit the flow, `size` clips or eight times as many first frames a step; reads out/video_vae/model."""
-    vae, films, firsts = prepare(out, movies, stills)
+    vae, moving, still = prepare(out, films, stills)
     networks = build()
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         if step % 2:
-            return flow_loss(networks, films, size, generator)
-        return flow_loss(networks, firsts, FIRSTS * size, generator)
+            return flow_loss(networks, moving, size, generator)
+        return flow_loss(networks, still, FIRSTS * size, generator)
 
     fit(networks, loss, folder=out / name, steps=steps, lr=lr, save_every=200)
     export(networks, vae, out / name / "model")
@@ -138,8 +139,6 @@ def train(out: Path, *, name: str, movies: int, stills: int, steps: int, size: i
 
 def export(networks: TextToClip, vae: Any, folder: Path) -> None:
     """Write a folder that AnyFlowFARPipeline loads, in fp16 safetensors, with the call settings it was made for."""
-    import json
-
     from diffusers import AnyFlowFARPipeline, FlowMapEulerDiscreteScheduler
 
     pipeline = AnyFlowFARPipeline(

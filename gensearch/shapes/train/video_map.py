@@ -77,15 +77,15 @@ def restore(folder: Path) -> TextToClip:
     return networks
 
 
-def train(out: Path, *, name: str, movies: int, stills: int, steps: int, size: int, lr: float, guidance: float) -> None:
+def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float, guidance: float) -> None:
     """Distil out/video/model, on the clips that it was trained on; writes out/video_map/model."""
-    vae, films, firsts = prepare(out, movies, stills)
+    vae, moving, still = prepare(out, films, stills)
     networks, teacher = restore(out / "video" / "model"), restore(out / "video" / "model").requires_grad_(False)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         if step % 2:
-            return map_loss(networks, teacher, films, size, guidance, generator)
-        return map_loss(networks, teacher, firsts, FIRSTS * size, guidance, generator)
+            return map_loss(networks, teacher, moving, size, guidance, generator)
+        return map_loss(networks, teacher, still, FIRSTS * size, guidance, generator)
 
     fit(networks, loss, folder=out / name, steps=steps, lr=lr, save_every=100, seed=1)
     export(networks, vae, out / name / "model")

@@ -82,7 +82,7 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
 
     fit(vae, loss, folder=out / name, steps=steps, lr=lr, warmup=50, save_every=50)
     with torch.no_grad():
-        x = batch(64, clips.FRAMES, 2, 0)
+        x = batch(32, clips.FRAMES, 2, 0)
         posterior = vae.encode(x).latent_dist
         standardise(vae, posterior.mean)
         y = vae.decode(posterior.mode()).sample
