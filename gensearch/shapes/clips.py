@@ -19,7 +19,7 @@ FRAMES = 13  # one frame, then three groups of four: what a Wan autoencoder turn
 CHUNKS = (1, 5, 9, 13)  # frames that are there after each latent frame
 TAGS = ("motion", "bounce", "change", "two")
 TRAIN_MIX = {"motion": 0.25, "bounce": 0.12, "change": 0.12, "two": 0.51}
-RADII = (8.0, 11.0)
+RADII = (9.0, 12.0)
 SPEEDS = {"slow": (0.7, 1.2), "fast": (2.3, 3.0)}  # pixels per frame
 TURN = (4.0, 8.0)  # frames until a bouncing object meets the wall
 CHANGE = (4, 9)  # the first frame after something appeared or disappeared, from the first to before the last
@@ -129,10 +129,17 @@ def draw(clip: Clip, frames: Sequence[int] = range(FRAMES)) -> np.ndarray:
     return np.stack([pictures[scene] for scene in scenes])
 
 
+@cache
+def extent(shape: str) -> tuple[np.ndarray, np.ndarray]:
+    """The corners (left, top) and (right, bottom) of a shape's box, in radii from its centre."""
+    corners = np.array(outline(shape))
+    return corners.min(0), corners.max(0)
+
+
 def path(rng: np.random.Generator, motion: Motion, shape: str, radius: float) -> Path:
     """Where an object with this motion might be; it stays inside the picture."""
-    corners = radius * np.array(outline(shape))
-    low, high = 1 - corners.min(0), SIZE - 1 - corners.max(0)
+    first, last = extent(shape)
+    low, high = 1 - radius * first, SIZE - 1 - radius * last
     step = np.array(motion.direction, float)
     times = np.arange(FRAMES, dtype=float)
     if motion.kind == "move":

@@ -39,6 +39,7 @@ LENGTHS = (
     9,
 )  # frames of a training step, in turn: all groups of four from the second on are coded alike
 OBJECT = 4.0  # weight of a pixel of an object
+CROWD = 4  # clips in one
 STILLS = 4  # single frames for each clip of a batch
 
 
@@ -47,13 +48,19 @@ def movies(drawn: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(drawn)).permute(0, 4, 1, 2, 3).float().div(127.5).sub(1)
 
 
-def batch(size: int, frames: int, seed: int, step: int) -> Tensor:
-    """The training clips of one step: `frames` in a row of as many clips, from any of their frames on."""
+def batch(size: int, frames: int, seed: int, step: int, crowd: int = 1) -> Tensor:
+    """The training clips of one step: `frames` in a row of as many clips, from any of their frames on.
+
+    Up to `crowd` clips are drawn over each other: there is more to learn from a full picture, and no less to compute.
+    """
     rng = np.random.default_rng((seed, step))
     drawn = []
     for _ in range(size):
+        layers = [clips.sample(rng)[1] for _ in range(rng.integers(1, crowd + 1))]
+        things, paths = ([x for layer in layers for x in getattr(layer, name)] for name in ("things", "paths"))
         start = int(rng.integers(clips.FRAMES - frames + 1))
-        drawn.append(clips.draw(clips.sample(rng)[1], range(start, start + frames)))
+        merged = clips.Clip(tuple(things), tuple(paths), layers[0].background)
+        drawn.append(clips.draw(merged, range(start, start + frames)))
     return movies(drawn)
 
 
@@ -74,7 +81,7 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         frames = LENGTHS[step % len(LENGTHS)]
-        x = batch(size if frames > 1 else STILLS * size, frames, 1, step)
+        x = batch(size if frames > 1 else STILLS * size, frames, 1, step, CROWD)
         posterior = vae.encode(x).latent_dist
         y = vae.decode(posterior.sample(generator)).sample.float()
         error = (y - x).abs() + 2 * (y - x).square()
