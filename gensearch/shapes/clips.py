@@ -23,7 +23,8 @@ RADII = (9.0, 12.0)
 SPEEDS = {"slow": (0.7, 1.2), "fast": (2.3, 3.0)}  # pixels per frame
 TURN = (4.0, 8.0)  # frames until a bouncing object meets the wall
 CHANGE = (4, 9)  # the first frame after something appeared or disappeared, from the first to before the last
-GAP = 2.0  # pixels that objects keep apart at all times
+GAP = 2.0  # pixels that the boxes of objects keep apart at all times
+TRIES = 32  # ways for two objects to move, of which the first that keeps them apart is taken
 
 Path = tuple[tuple[float, float] | None, ...]  # centre in every frame; None where the object is not there
 
@@ -136,43 +137,45 @@ def extent(shape: str) -> tuple[np.ndarray, np.ndarray]:
     return corners.min(0), corners.max(0)
 
 
-def path(rng: np.random.Generator, motion: Motion, shape: str, radius: float) -> Path:
-    """Where an object with this motion might be; it stays inside the picture."""
+def centres(rng: np.random.Generator, motion: Motion, shape: str, radius: float, count: int) -> np.ndarray:
+    """Where an object with this motion might be in every frame: `count` ways [count, 13, 2], all inside the picture."""
     first, last = extent(shape)
     low, high = 1 - radius * first, SIZE - 1 - radius * last
-    step = np.array(motion.direction, float)
-    times = np.arange(FRAMES, dtype=float)
+    times, step = np.arange(FRAMES), np.array(motion.direction)
+    travel = np.zeros((count, FRAMES))
     if motion.kind == "move":
-        travel = times * rng.uniform(*SPEEDS[motion.speed])
+        travel = times * rng.uniform(*SPEEDS[motion.speed], (count, 1))
     elif motion.kind == "bounce":
-        speed, turn = rng.uniform(*SPEEDS["fast"]), rng.uniform(*TURN)
-        travel = speed * (turn - np.abs(times - turn))  # until the wall, and back
-    else:
-        travel = 0 * times
-    offsets = travel[:, None] * step
-    room = np.array([low - offsets.min(0), high - offsets.max(0)])
-    start = rng.uniform(room[0], room[1])
+        turn = rng.uniform(*TURN, (count, 1))
+        travel = rng.uniform(*SPEEDS["fast"], (count, 1)) * (turn - np.abs(times - turn))  # until the wall, and back
+    offsets = travel[..., None] * step
+    least, most = low - offsets.min(1), high - offsets.max(1)
+    start = rng.uniform(least, most)
     if motion.kind == "bounce":
-        start = np.where(step < 0, room[0], np.where(step > 0, room[1], start))
+        start = np.where(step < 0, least, np.where(step > 0, most, start))
+    return start[:, None] + offsets
+
+
+def path(rng: np.random.Generator, motion: Motion, at: np.ndarray) -> Path:
+    """Centres [13, 2] as a path, without the frames in which the object is not there."""
     change = int(rng.integers(*CHANGE))
     hidden = {"appear": range(change), "disappear": range(change, FRAMES)}.get(motion.kind, range(0))
-    return tuple(None if i in hidden else (float(x), float(y)) for i, (x, y) in enumerate(start + offsets))
-
-
-def apart(one: Path, other: Path, distance: float) -> bool:
-    """Whether the boxes of two objects keep a gap; `distance` is the sum of their radii and the gap."""
-    both = [(a, b) for a, b in zip(one, other, strict=True) if a and b]
-    return all(max(abs(a[0] - b[0]), abs(a[1] - b[1])) >= distance for a, b in both)
+    return tuple(None if i in hidden else (x, y) for i, (x, y) in enumerate(at.tolist()))
 
 
 def clip_for(line: Spec, rng: np.random.Generator) -> Clip:
-    """A clean clip that fulfils any prompt of the grammar, held-out ones included."""
-    asked = line["include"]
+    """A clean clip that fulfils any prompt of the grammar, held-out ones included; objects keep apart at all times."""
+    motions = [MOTIONS[c["motion"]] for c in line["include"]]
+    shapes = [c["class"] for c in line["include"]]
     while True:
-        radii = rng.uniform(*RADII, len(asked))
-        paths = [path(rng, MOTIONS[c["motion"]], c["class"], float(r)) for c, r in zip(asked, radii, strict=True)]
-        if len(asked) == 1 or apart(paths[0], paths[1], float(radii.sum()) + GAP):
-            things = [Thing(c["class"], c["color"], 0.0, 0.0, float(r)) for c, r in zip(asked, radii, strict=True)]
+        radii = rng.uniform(*RADII, len(motions))
+        tried = [centres(rng, m, s, r, TRIES) for m, s, r in zip(motions, shapes, radii, strict=True)]
+        clear = np.abs(tried[0] - tried[-1]).max(2).min(1) >= radii.sum() + GAP
+        if len(motions) == 1 or clear.any():
+            paths = [path(rng, motion, at[clear.argmax()]) for motion, at in zip(motions, tried, strict=True)]
+            things = [
+                Thing(c["class"], c["color"], 0.0, 0.0, float(r)) for c, r in zip(line["include"], radii, strict=True)
+            ]
             return Clip(tuple(things), tuple(paths), world.background(rng))
 
 

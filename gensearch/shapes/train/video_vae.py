@@ -39,7 +39,8 @@ LENGTHS = (
     9,
 )  # frames of a training step, in turn: all groups of four from the second on are coded alike
 OBJECT = 4.0  # weight of a pixel of an object
-CROWD = 4  # clips in one
+CROWD = 6  # clips in one
+ALONE = ("motion", "bounce", "change")  # tags of one object
 STILLS = 4  # single frames for each clip of a batch
 
 
@@ -48,15 +49,15 @@ def movies(drawn: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(drawn)).permute(0, 4, 1, 2, 3).float().div(127.5).sub(1)
 
 
-def batch(size: int, frames: int, seed: int, step: int, crowd: int = 1) -> Tensor:
+def batch(size: int, frames: int, seed: int, step: int, crowd: int = 2) -> Tensor:
     """The training clips of one step: `frames` in a row of as many clips, from any of their frames on.
 
-    Up to `crowd` clips are drawn over each other: there is more to learn from a full picture, and no less to compute.
+    Up to `crowd` clips of one object lie over each other: a full picture has more to learn from and costs the same.
     """
     rng = np.random.default_rng((seed, step))
     drawn = []
     for _ in range(size):
-        layers = [clips.sample(rng)[1] for _ in range(rng.integers(1, crowd + 1))]
+        layers = [clips.sample(rng, str(rng.choice(ALONE)))[1] for _ in range(rng.integers(1, crowd + 1))]
         things, paths = ([x for layer in layers for x in getattr(layer, name)] for name in ("things", "paths"))
         start = int(rng.integers(clips.FRAMES - frames + 1))
         merged = clips.Clip(tuple(things), tuple(paths), layers[0].background)
