@@ -10,6 +10,7 @@ from gensearch.shapes import clips, tracker
 from gensearch.shapes.drawing import COLORS, Thing
 from verifiers.types import Verifier
 
+pytestmark = pytest.mark.timeout(600)  # thousands of frames are searched once
 BACKGROUND = (240, 238, 243)
 LEFT = "a red star moving fast to the left"
 

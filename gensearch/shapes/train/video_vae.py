@@ -14,8 +14,8 @@ from gensearch.shapes.train.loop import fit
 
 CHANNELS = 48
 CONFIG = dict(
-    base_dim=16,
-    decoder_base_dim=24,
+    base_dim=32,
+    decoder_base_dim=32,
     z_dim=CHANNELS,
     dim_mult=[1, 2, 2],
     num_res_blocks=1,
@@ -90,7 +90,7 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
 
     fit(vae, loss, folder=out / name, steps=steps, lr=lr, warmup=50, save_every=50)
     with torch.no_grad():
-        x = batch(32, clips.FRAMES, 2, 0)
+        x = batch(16, clips.FRAMES, 2, 0)
         posterior = vae.encode(x).latent_dist
         standardise(vae, posterior.mean)
         y = vae.decode(posterior.mode()).sample

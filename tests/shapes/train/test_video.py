@@ -13,7 +13,10 @@ from gensearch.shapes.train import video, video_map, video_network, video_vae
 from gensearch.shapes.train.video_network import CHANNELS, SIDE
 
 PROMPTS = ["a red star moving fast to the left and a blue ring standing still", "a pink heart appearing"]
-pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning"),
+    pytest.mark.timeout(600),
+]
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
