@@ -89,6 +89,20 @@ def shapes_partial() -> Verifier:
     return ShapesPartial()
 
 
+def shapes_tracker() -> Verifier:
+    """The exact judge of moving Shapes."""
+    from gensearch.shapes.tracker import ShapesTracker
+
+    return ShapesTracker()
+
+
+def shapes_tracker_partial() -> Verifier:
+    """The share of aspects of a moving-Shapes prompt that the clip fulfils."""
+    from gensearch.shapes.tracker import ShapesTrackerPartial
+
+    return ShapesTrackerPartial()
+
+
 def redness() -> Verifier:
     """The reward to try a training run with."""
     from verifiers.redness import Redness
@@ -110,6 +124,8 @@ VERIFIERS: dict[str, Entry] = {
     ),
     "shapes/judge": Entry(shapes_judge, "exact: 1 if the picture shows what its prompt asks for"),
     "shapes/partial": Entry(shapes_partial, "exact: the share of the prompt's clauses fulfilled"),
+    "shapes/tracker": Entry(shapes_tracker, "exact, for clips: 1 if the frames so far show what the prompt asks for"),
+    "shapes/tracker-partial": Entry(shapes_tracker_partial, "exact, for clips: the share of aspects that are right"),
     "clip:ViT-B-32@laion2b_s34b_b79k": Entry(
         partial(open_clip, "ViT-B-32@laion2b_s34b_b79k"),
         "CLIP score; any open_clip ARCHITECTURE@TAG or local folder",

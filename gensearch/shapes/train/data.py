@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +33,12 @@ def vocabulary() -> list[str]:
     return ["<pad>", "<unk>", "<bos>", "<eos>", *words, *world.SHAPES, *(world.plural(s) for s in world.SHAPES)]
 
 
-def tokenizer() -> Any:
-    """A word-level tokenizer in the transformers format, padded to `PROMPT_LENGTH`."""
+def tokenizer(known: Sequence[str] = (), length: int = PROMPT_LENGTH) -> Any:
+    """A word-level tokenizer in the transformers format, padded to `length`; words are those of pictures by default."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocab = {word: i for i, word in enumerate(vocabulary())}
+    vocab = {word: i for i, word in enumerate(known or vocabulary())}
     words = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     words.normalizer = normalizers.Lowercase()
     words.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -46,7 +47,7 @@ def tokenizer() -> Any:
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=words,
-        model_max_length=PROMPT_LENGTH,
+        model_max_length=length,
         pad_token="<pad>",
         unk_token="<unk>",
         bos_token="<bos>",

@@ -1,0 +1,111 @@
+"""How often does a video model show what it was asked? python benchmarks/moving_shapes.py FOLDER [--json FILE].
+
+Runs an AnyFlowFARPipeline on the held-out prompts of the moving Shapes world, 32 of each of the four tags, as its
+gensearch.json says, and prints what the exact judge finds: success per tag, each aspect where it was asked for, how
+far clips are right from their first frame on, and success of the best of n clips by that judge. With --flow it runs
+the first training stage instead, by guided Euler steps; with --sheet it draws every eighth clip, a row each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gensearch.shapes import clips, tracker
+from gensearch.shapes.judge import pixels
+
+
+@torch.no_grad()
+def generate(pipe: Any, prompts: list[str], seeds: list[int], call: dict[str, Any], size: int = 16) -> list[np.ndarray]:
+    """Clips uint8 [13, 64, 64, 3], each from its own seed."""
+    out: list[np.ndarray] = []
+    for start in range(0, len(prompts), size):
+        rows = slice(start, start + size)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[rows]]
+        frames = pipe(prompts[rows], generator=generators, output_type="pt", **call).frames
+        out += [np.stack([pixels(frame) for frame in clip]) for clip in frames]
+        print(f"{len(out)} of {len(prompts)} clips", flush=True)
+    return out
+
+
+def scores(lines: list[clips.Spec], movies: list[np.ndarray]) -> dict[str, Any]:
+    """Success per tag and overall, aspects, and the share of clips that are right up to each latent frame."""
+    tags, aspects, until = defaultdict(list), defaultdict(list), []
+    for line, movie in zip(lines, movies, strict=True):
+        seen = tracker.sightings(movie)
+        verdict = tracker.judge(seen, line)
+        tags[line["tag"]].append(tracker.correct(verdict))
+        until.append(tracker.right_until(seen, line))
+        for aspect, right in verdict.items():
+            if right is not None:
+                aspects[aspect].append(right)
+    by_tag = {tag: float(np.mean(values)) for tag, values in tags.items()}
+    return {
+        "clips": len(lines),
+        "overall": float(np.mean(list(by_tag.values()))),
+        "tags": by_tag,
+        "aspects": {aspect: float(np.mean(values)) for aspect, values in aspects.items()},
+        "right_until": {str(end): float(np.mean(np.array(until) >= end)) for end in clips.CHUNKS},
+    }
+
+
+def best_of(lines: list[clips.Spec], movies: list[np.ndarray], counts: tuple[int, ...]) -> dict[str, float]:
+    """Mean over tags of the share of prompts with a right clip among the first n; `movies` repeat the prompts."""
+    right = np.array(
+        [tracker.correct(tracker.judge(tracker.sightings(m), x)) for x, m in zip(lines, movies, strict=True)]
+    )
+    prompts = list(dict.fromkeys(line["prompt"] for line in lines))
+    right = right.reshape(-1, len(prompts))
+    tag = np.array([line["tag"] for line in lines[: len(prompts)]])
+    return {
+        str(n): float(np.mean([right[:n, tag == name].any(0).mean() for name in clips.TAGS]))
+        for n in counts
+        if n <= len(right)
+    }
+
+
+def sheet(movies: list[np.ndarray]) -> Image.Image:
+    """One row a clip, frames from left to right, twice their size."""
+    page = Image.fromarray(np.concatenate([np.concatenate(list(movie), 1) for movie in movies]))
+    return page.resize((2 * page.width, 2 * page.height), Image.Resampling.NEAREST)
+
+
+def main() -> None:
+    """Generate, judge, print."""
+    from diffusers import AnyFlowFARPipeline
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--per-tag", type=int, default=32)
+    parser.add_argument("--seeds", type=int, default=1, help="clips for each prompt")
+    parser.add_argument("--steps", type=int, help="of a chunk; those of gensearch.json if left out")
+    parser.add_argument("--flow", type=float, metavar="GUIDANCE", help="guided Euler steps of the flow")
+    parser.add_argument("--sheet", type=Path, help="PNG of every eighth clip")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    settings = json.loads((args.folder / "gensearch.json").read_text())
+    pipe: Any = AnyFlowFARPipeline.from_pretrained(args.folder, use_safetensors=True, torch_dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    call = {key: settings[key] for key in ("height", "width", "num_frames", "max_sequence_length", "guidance_scale")}
+    call["num_inference_steps"] = args.steps or settings["steps"]
+    if args.flow:
+        call |= {"guidance_scale": args.flow, "use_mean_velocity": False}
+    lines = clips.benchmark(args.per_tag) * args.seeds
+    movies = generate(pipe, [line["prompt"] for line in lines], list(range(len(lines))), call)
+    found = scores(lines, movies) | {"best_of": best_of(lines, movies, (1, 2, 4, 8, 16))}
+    print(json.dumps(found, indent=2))
+    if args.sheet:
+        sheet(movies[::8]).save(args.sheet)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The moving Shapes world: clips of one or two coloured shapes, prompts that say how each moves, the held-out split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cache
+from itertools import product
+
+import numpy as np
+
+from gensearch.shapes import world
+from gensearch.shapes.drawing import COLORS, SHAPES, SIZE, Scene, Thing, outline, render
+from gensearch.shapes.world import Spec
+
+FRAMES = 13  # one frame, then three groups of four: what a Wan autoencoder turns into four latent frames
+CHUNKS = (1, 5, 9, 13)  # frames that are there after each latent frame
+TAGS = ("motion", "bounce", "change", "two")
+TRAIN_MIX = {"motion": 0.25, "bounce": 0.12, "change": 0.12, "two": 0.51}
+RADII = (9.0, 12.0)
+SPEEDS = {"slow": (0.7, 1.2), "fast": (2.3, 3.0)}  # pixels per frame
+TURN = (4.0, 8.0)  # frames until a bouncing object meets the wall
+CHANGE = (4, 9)  # the first frame after something appeared or disappeared, from the first to before the last
+GAP = 2.0  # pixels that the boxes of objects keep apart at all times
+TRIES = 32  # ways for two objects to move, of which the first that keeps them apart is taken
+
+Path = tuple[tuple[float, float] | None, ...]  # centre in every frame; None where the object is not there
+
+
+# --- motions
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What one object does; `direction` is (dx, dy) with y down, towards the wall if it bounces, (0, 0) if none."""
+
+    kind: str  # still, move, bounce, appear or disappear
+    direction: tuple[int, int] = (0, 0)
+    speed: str = ""
+
+
+def _motions() -> dict[str, Motion]:
+    ways = {"to the left": (-1, 0), "to the right": (1, 0), "up": (0, -1), "down": (0, 1)}
+    walls = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1)}
+    words = {"slow": "slowly", "fast": "fast"}
+    out = {"standing still": Motion("still")}
+    for (way, step), (speed, word) in product(ways.items(), words.items()):
+        out[f"moving {word} {way}"] = Motion("move", step, speed)
+    for wall, step in walls.items():
+        out[f"bouncing off the {wall} wall"] = Motion("bounce", step)
+    return out | {"appearing": Motion("appear"), "disappearing": Motion("disappear")}
+
+
+MOTIONS = _motions()  # in words -> what it means
+KINDS = {
+    "motion": ("still", "move"),
+    "two": ("still", "move"),
+    "bounce": ("bounce",),
+    "change": ("appear", "disappear"),
+}
+
+
+def phrases(tag: str) -> list[str]:
+    """The motions, in words, that objects of a tag may have."""
+    return [phrase for phrase, motion in MOTIONS.items() if motion.kind in KINDS[tag]]
+
+
+# --- prompts
+
+
+def spec(tag: str, objects: Sequence[tuple[str, str, str]]) -> Spec:
+    """The metadata line of (shape, colour, motion in words) objects: GenEval's schema with `motion` in every clause."""
+    include = [world.clause(shape, color) | {"motion": motion} for shape, color, motion in objects]
+    text = " and ".join(f"{world.phrase(clause)} {clause['motion']}" for clause in include)
+    return {"tag": tag, "include": include, "prompt": text}
+
+
+def words() -> list[str]:
+    """Every word of the grammar, special tokens first."""
+    spoken = ["a", "an", "and", *COLORS, *SHAPES, *" ".join(MOTIONS).split()]
+    return ["<pad>", "<unk>", "<bos>", "<eos>", *dict.fromkeys(spoken)]
+
+
+@cache
+def _object() -> re.Pattern[str]:
+    colors, shapes, motions = ("|".join(names) for names in (COLORS, SHAPES, MOTIONS))
+    return re.compile(rf"an? ({colors}) ({shapes}) ({motions})")
+
+
+def parse(prompt: str) -> Spec:
+    """The metadata line of any prompt that the grammar can make, the inverse of `spec`; ValueError for others."""
+    found = [_object().fullmatch(part) for part in prompt.split(" and ")]
+    objects = [(m[2], m[1], m[3]) for m in found if m]
+    tags = TAGS[:3] if len(objects) == 1 else ("two",)
+    line = next((spec(tag, objects) for tag in tags if all(o[2] in phrases(tag) for o in objects)), None)
+    apart = len({shape for shape, _, _ in objects}) == len(objects) <= 2
+    if line is None or line["prompt"] != prompt or not apart:
+        known = [spec("motion", [(s, c, m)])["prompt"] for s, c, m in product(SHAPES, COLORS, MOTIONS)]
+        near = get_close_matches(prompt, known, 1, 0.0)[0]
+        raise ValueError(
+            f"the moving Shapes world cannot read the prompt {prompt!r}; write for example {near!r}, or two such "
+            "objects of different shapes, moving or standing still, joined by 'and'"
+        )
+    return line
+
+
+# --- clips
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Objects, where each is in every frame, and the light background (RGB, 0..255)."""
+
+    things: tuple[Thing, ...]
+    paths: tuple[Path, ...]
+    background: tuple[int, int, int]
+
+    def scene(self, frame: int) -> Scene:
+        """What one frame shows."""
+        placed = [(thing, path[frame]) for thing, path in zip(self.things, self.paths, strict=True)]
+        return Scene(tuple(replace(thing, x=at[0], y=at[1]) for thing, at in placed if at), self.background)
+
+
+def draw(clip: Clip, frames: Sequence[int] = range(FRAMES)) -> np.ndarray:
+    """Frames of a clip, uint8 [n, 64, 64, 3]; those that show the same are drawn once."""
+    scenes = [clip.scene(frame) for frame in frames]
+    pictures = {scene: np.asarray(render(scene)) for scene in dict.fromkeys(scenes)}
+    return np.stack([pictures[scene] for scene in scenes])
+
+
+@cache
+def extent(shape: str) -> tuple[np.ndarray, np.ndarray]:
+    """The corners (left, top) and (right, bottom) of a shape's box, in radii from its centre."""
+    corners = np.array(outline(shape))
+    return corners.min(0), corners.max(0)
+
+
+def centres(rng: np.random.Generator, motion: Motion, shape: str, radius: float, count: int) -> np.ndarray:
+    """Where an object with this motion might be in every frame: `count` ways [count, 13, 2], all inside the picture."""
+    first, last = extent(shape)
+    low, high = 1 - radius * first, SIZE - 1 - radius * last
+    times, step = np.arange(FRAMES), np.array(motion.direction)
+    travel = np.zeros((count, FRAMES))
+    if motion.kind == "move":
+        travel = times * rng.uniform(*SPEEDS[motion.speed], (count, 1))
+    elif motion.kind == "bounce":
+        turn = rng.uniform(*TURN, (count, 1))
+        travel = rng.uniform(*SPEEDS["fast"], (count, 1)) * (turn - np.abs(times - turn))  # until the wall, and back
+    offsets = travel[..., None] * step
+    least, most = low - offsets.min(1), high - offsets.max(1)
+    start = rng.uniform(least, most)
+    if motion.kind == "bounce":
+        start = np.where(step < 0, least, np.where(step > 0, most, start))
+    return start[:, None] + offsets
+
+
+def path(rng: np.random.Generator, motion: Motion, at: np.ndarray) -> Path:
+    """Centres [13, 2] as a path, without the frames in which the object is not there."""
+    change = int(rng.integers(*CHANGE))
+    hidden = {"appear": range(change), "disappear": range(change, FRAMES)}.get(motion.kind, range(0))
+    return tuple(None if i in hidden else (x, y) for i, (x, y) in enumerate(at.tolist()))
+
+
+def clip_for(line: Spec, rng: np.random.Generator) -> Clip:
+    """A clean clip that fulfils any prompt of the grammar, held-out ones included; objects keep apart at all times."""
+    motions = [MOTIONS[c["motion"]] for c in line["include"]]
+    shapes = [c["class"] for c in line["include"]]
+    while True:
+        radii = rng.uniform(*RADII, len(motions))
+        tried = [centres(rng, m, s, r, TRIES) for m, s, r in zip(motions, shapes, radii, strict=True)]
+        clear = np.abs(tried[0] - tried[-1]).max(2).min(1) >= radii.sum() + GAP
+        if len(motions) == 1 or clear.any():
+            paths = [path(rng, motion, at[clear.argmax()]) for motion, at in zip(motions, tried, strict=True)]
+            things = [
+                Thing(c["class"], c["color"], 0.0, 0.0, float(r)) for c, r in zip(line["include"], radii, strict=True)
+            ]
+            return Clip(tuple(things), tuple(paths), world.background(rng))
+
+
+def sample(rng: np.random.Generator, tag: str | None = None) -> tuple[Spec, Clip]:
+    """Draw a training prompt with a clip that shows it; nothing held out ever appears."""
+    tag = tag or str(rng.choice(list(TRAIN_MIX), p=list(TRAIN_MIX.values())))
+    while True:
+        shapes = rng.choice(SHAPES, 2 if tag == "two" else 1, replace=False)
+        kinds = rng.choice(KINDS[tag], len(shapes), p=[0.2, 0.8] if "move" in KINDS[tag] else None)
+        motions = [str(rng.choice([p for p in phrases(tag) if MOTIONS[p].kind == kind])) for kind in kinds]
+        objects = [(str(s), str(rng.choice(list(COLORS))), m) for s, m in zip(shapes, motions, strict=True)]
+        if not world.is_held_out(tuple((shape, color) for shape, color, _ in objects)):
+            line = spec(tag, objects)
+            return line, clip_for(line, rng)
+
+
+def benchmark(per_tag: int = 32) -> list[Spec]:
+    """The moving-Shapes prompts, `per_tag` of each tag, with shapes in colours that they never have in training."""
+    rng, pairs = np.random.default_rng(7), sorted(world.HELD_OUT_PAIRS)
+    chosen: dict[str, Spec] = {}
+    for tag in TAGS:
+        wanted = len(chosen) + per_tag
+        while len(chosen) < wanted:
+            things = [pairs[i] for i in rng.choice(len(pairs), 2 if tag == "two" else 1, replace=False)]
+            if len({shape for shape, _ in things}) == len(things):
+                line = spec(tag, [(*thing, str(rng.choice(phrases(tag)))) for thing in things])
+                chosen[line["prompt"]] = line
+    return list(chosen.values())

@@ -1,0 +1,105 @@
+"""Train the autoencoder of `shapes/video`: clips of 13 frames of 64x64 to four latent frames of 4x4x48."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gensearch.shapes import clips
+from gensearch.shapes.train.loop import fit
+
+CHANNELS = 48
+CONFIG = dict(
+    base_dim=32,
+    decoder_base_dim=32,
+    z_dim=CHANNELS,
+    dim_mult=[1, 2, 2],
+    num_res_blocks=1,
+    is_residual=True,  # without these short cuts it sees no object for hundreds of steps
+    temperal_downsample=[True, True],
+    in_channels=48,  # 4x4 pixels: convolutions at full resolution would take nine tenths of the time
+    out_channels=48,
+    patch_size=4,
+    scale_factor_temporal=4,
+    scale_factor_spatial=16,
+    latents_mean=[0.0] * CHANNELS,
+    latents_std=[1.0] * CHANNELS,
+)
+LOGVAR = -6.0  # of the untrained posterior
+LENGTHS = (
+    1,
+    5,
+    1,
+    5,
+    1,
+    9,
+)  # frames of a training step, in turn: all groups of four from the second on are coded alike
+OBJECT = 4.0  # weight of a pixel of an object
+CROWD = 6  # clips in one
+ALONE = ("motion", "bounce", "change")  # tags of one object
+STILLS = 4  # single frames for each clip of a batch
+
+
+def movies(drawn: list[np.ndarray]) -> Tensor:
+    """Clips uint8 [frames, 64, 64, 3] as [b, 3, frames, 64, 64] in [-1, 1]."""
+    return torch.from_numpy(np.stack(drawn)).permute(0, 4, 1, 2, 3).float().div(127.5).sub(1)
+
+
+def batch(size: int, frames: int, seed: int, step: int, crowd: int = 2) -> Tensor:
+    """The training clips of one step: `frames` in a row of as many clips, from any of their frames on.
+
+    Up to `crowd` clips of one object lie over each other: a full picture has more to learn from and costs the same.
+    """
+    rng = np.random.default_rng((seed, step))
+    drawn = []
+    for _ in range(size):
+        layers = [clips.sample(rng, str(rng.choice(ALONE)))[1] for _ in range(rng.integers(1, crowd + 1))]
+        things, paths = ([x for layer in layers for x in getattr(layer, name)] for name in ("things", "paths"))
+        start = int(rng.integers(clips.FRAMES - frames + 1))
+        merged = clips.Clip(tuple(things), tuple(paths), layers[0].background)
+        drawn.append(clips.draw(merged, range(start, start + frames)))
+    return movies(drawn)
+
+
+def weight(x: Tensor) -> Tensor:
+    """How much each pixel [b, 1, frames, 64, 64] counts: objects are a tenth of a clip and nearly all that matters."""
+    shown = (x - x[..., :1, :1]).abs().amax(1, keepdim=True) > 0.05  # the corner is background
+    return 1 + (OBJECT - 1) * shown.float()
+
+
+def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float) -> None:
+    """Fit reconstruction plus `beta` times the KL (nats per pixel value), standardise, write out/video_vae/model."""
+    from diffusers import AutoencoderKLWan
+
+    torch.manual_seed(0)
+    vae = AutoencoderKLWan(**CONFIG)
+    with torch.no_grad():  # at first the noise of the posterior would drown the latents for hundreds of steps
+        vae.quant_conv.bias[CHANNELS:] = LOGVAR
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        frames = LENGTHS[step % len(LENGTHS)]
+        x = batch(size if frames > 1 else STILLS * size, frames, 1, step, CROWD)
+        posterior = vae.encode(x).latent_dist
+        y = vae.decode(posterior.sample(generator)).sample.float()
+        error = (y - x).abs() + 2 * (y - x).square()
+        return (weight(x) * error).mean() + beta * posterior.kl().float().mean() / x[0].numel()
+
+    fit(vae, loss, folder=out / name, steps=steps, lr=lr, warmup=50, save_every=50)
+    with torch.no_grad():
+        x = batch(16, clips.FRAMES, 2, 0)
+        posterior = vae.encode(x).latent_dist
+        standardise(vae, posterior.mean)
+        y = vae.decode(posterior.mode()).sample
+        psnr = -10 * torch.log10(((y - x) / 2).square().mean((1, 2, 3, 4))).mean()
+    print(f"psnr {psnr:.2f} dB, posterior std {posterior.std.mean() / posterior.mean.std():.4f} of the latents'")
+    vae.save_pretrained(out / name / "model")
+
+
+def standardise(vae: Any, latents: Tensor) -> None:
+    """Note each latent channel's mean and std [b, 48, f, 4, 4] in the config, where the pipeline looks for them."""
+    mean, std = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
+    vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
