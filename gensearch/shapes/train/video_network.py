@@ -20,10 +20,10 @@ from gensearch.shapes.train.video_vae import CHANNELS
 
 WORDS = 20  # tokens of the longest prompt
 TEXT = 128  # width of the text encoder
-SIDE = 4  # latent pixels along one side
+SIDE, PATCH = 8, 2  # latent pixels along one side, and of one token
 TRANSFORMER = dict(
-    patch_size=(1, 1, 1),
-    compressed_patch_size=(1, 2, 2),
+    patch_size=(1, PATCH, PATCH),
+    compressed_patch_size=(1, 4, 4),
     full_chunk_limit=4,  # every chunk of a clip stays at full resolution
     num_attention_heads=5,
     attention_head_dim=32,
@@ -69,7 +69,7 @@ def causal_mask(transformer: Any, frames: int, context: bool) -> Tensor:
     block = transformer.build_attention_mask(
         chunk_partition=[1] * frames, height=SIDE, width=SIDE, has_clean_context=context, device=torch.device("cpu")
     )
-    length = frames * SIDE * SIDE * (2 if context else 1)
+    length = frames * (SIDE // PATCH) ** 2 * (2 if context else 1)
     return create_mask(block.mask_mod, None, None, length, length, device="cpu")
 
 
@@ -89,7 +89,7 @@ class TextToClip(nn.Module):
         return self.text_encoder(ids, mask).last_hidden_state * mask[..., None]
 
     def forward(self, x: Tensor, t: Tensor, r: Tensor, words: Tensor, clean: Tensor | None = None) -> Tensor:
-        """Mean velocity [b, f, 48, 4, 4] of every frame x from its time t [b, f] to r, in [0, 1] with 1 as noise.
+        """Mean velocity [b, f, 16, 8, 8] of every frame x from its time t [b, f] to r, in [0, 1] with 1 as noise.
 
         Frames see the `clean` ones before them and not each other; without `clean` there must be one frame.
         """

@@ -115,7 +115,7 @@ def encoded(count: int, frames: int) -> video.Encoded:
 
 @torch.no_grad()
 def sample(networks, noise: torch.Tensor, ids: torch.Tensor, steps: int) -> torch.Tensor:
-    """The pipeline's loop with the training pass: latents [b, 4, 48, 4, 4] from noise of the same shape."""
+    """The pipeline's loop with the training pass: latents [b, 4, 16, 8, 8] from noise of the same shape."""
     words = networks.read(ids)
     times = video.shift(torch.linspace(1, 0, steps + 1))
     clean = torch.zeros_like(noise)
