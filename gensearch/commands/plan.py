@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,7 @@ class HollowClips(Hollow):
 
     def booked(self, book: Any) -> HollowClips:
         """The same outside, telling `book` what the networks would have done."""
-        other = copy(self)
+        other = HollowClips(self.model)
         other.book = book
         return other
 

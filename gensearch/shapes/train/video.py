@@ -29,7 +29,7 @@ FIRSTS = 8  # single first frames for each clip of a batch: both cost the same
 
 
 class Encoded(NamedTuple):
-    """Latents of clips or first frames: posterior mean and std [n, f, 48, 4, 4] in fp16 (standardised), ids [n, 20]."""
+    """Latents of clips or first frames: posterior mean and std [n, f, 16, 8, 8] in fp16 (standardised), ids [n, 20]."""
 
     mean: Tensor
     std: Tensor
@@ -75,7 +75,7 @@ def encode_part(vae: Any, frames: int, start: int, end: int, size: int = 50) -> 
 
 
 def draw(data: Encoded, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Latents [size, f, 48, 4, 4], sampled from their posteriors, and their token ids, some without words."""
+    """Latents [size, f, 16, 8, 8], sampled from their posteriors, and their token ids, some without words."""
     rows = torch.randint(len(data.ids), (size,), generator=generator)
     z = data.mean[rows].float()
     z = z + data.std[rows].float() * torch.randn(z.shape, generator=generator)

@@ -7,6 +7,7 @@ attention, which cannot be trained on a CPU; the same mask as a matrix can.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -20,10 +21,11 @@ from gensearch.shapes.train.video_vae import CHANNELS
 
 WORDS = 20  # tokens of the longest prompt
 TEXT = 128  # width of the text encoder
-SIDE = 4  # latent pixels along one side
+SIDE, PATCH = 8, 2  # latent pixels along one side, and of one token
+TOKENS = (SIDE // PATCH) ** 2  # of a latent frame
 TRANSFORMER = dict(
-    patch_size=(1, 1, 1),
-    compressed_patch_size=(1, 2, 2),
+    patch_size=(1, PATCH, PATCH),
+    compressed_patch_size=(1, 4, 4),
     full_chunk_limit=4,  # every chunk of a clip stays at full resolution
     num_attention_heads=5,
     attention_head_dim=32,
@@ -39,7 +41,10 @@ TRANSFORMER = dict(
 
 
 class DenseAttention:
-    """`AnyFlowCausalAttnProcessor` without its cache, for a bool mask [length, length] instead of a BlockMask."""
+    """`AnyFlowCausalAttnProcessor` without its cache, for a mask [1, 1, n, n] instead of a BlockMask.
+
+    A mask of n + 1 columns has a key and a value of zeros at the end.
+    """
 
     def __call__(
         self, attn: Any, hidden_states: Tensor, *, attention_mask: Tensor, rotary_emb: dict[str, Tensor]
@@ -51,6 +56,8 @@ class DenseAttention:
             x.unflatten(2, (attn.heads, -1)).transpose(1, 2) for x in (query, key, attn.to_v(hidden_states))
         )
         query, key = rotate(query, rotary_emb["query"]), rotate(key, rotary_emb["key"])
+        padding = (0, 0, 0, attention_mask.shape[-1] - key.shape[2])
+        key, value = F.pad(key, padding), F.pad(value, padding)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
         return attn.to_out[0](mixed.transpose(1, 2).flatten(2))
 
@@ -61,7 +68,6 @@ def rotate(x: Tensor, frequencies: Tensor) -> Tensor:
     return torch.view_as_real(pairs * frequencies.to(torch.complex64)).flatten(3).type_as(x)
 
 
-@cache
 def causal_mask(transformer: Any, frames: int, context: bool) -> Tensor:
     """The class's own training mask for chunks of one frame, bool [1, 1, n, n]; clean `context` doubles n."""
     from torch.nn.attention.flex_attention import create_mask
@@ -69,8 +75,21 @@ def causal_mask(transformer: Any, frames: int, context: bool) -> Tensor:
     block = transformer.build_attention_mask(
         chunk_partition=[1] * frames, height=SIDE, width=SIDE, has_clean_context=context, device=torch.device("cpu")
     )
-    length = frames * SIDE * SIDE * (2 if context else 1)
+    length = frames * TOKENS * (2 if context else 1)
     return create_mask(block.mask_mod, None, None, length, length, device="cpu")
+
+
+@cache
+def sampling_mask(transformer: Any, frames: int, context: bool) -> Tensor:
+    """That mask as the sampler's steps have it: added to scores, float [1, 1, n, n + 1].
+
+    A step pads its keys with zeros to a multiple of 128 and attends to them, while the passes that fill its cache do
+    not. So a noisy token sees, beside what it should, 112 keys and values of zeros, or one with 112 times the weight.
+    """
+    seen = causal_mask(transformer, frames, context)
+    sink = torch.full((*seen.shape[:3], 1), -torch.inf)
+    sink[:, :, : frames * TOKENS] = math.log(-TOKENS % 128)
+    return torch.cat([torch.zeros(seen.shape).masked_fill(~seen, -torch.inf), sink], -1)
 
 
 class TextToClip(nn.Module):
@@ -89,7 +108,7 @@ class TextToClip(nn.Module):
         return self.text_encoder(ids, mask).last_hidden_state * mask[..., None]
 
     def forward(self, x: Tensor, t: Tensor, r: Tensor, words: Tensor, clean: Tensor | None = None) -> Tensor:
-        """Mean velocity [b, f, 48, 4, 4] of every frame x from its time t [b, f] to r, in [0, 1] with 1 as noise.
+        """Mean velocity [b, f, 16, 8, 8] of every frame x from its time t [b, f] to r, in [0, 1] with 1 as noise.
 
         Frames see the `clean` ones before them and not each other; without `clean` there must be one frame.
         """
@@ -101,7 +120,7 @@ class TextToClip(nn.Module):
             r_timestep=1000 * r,
             encoder_hidden_states=words,
             chunk_partition=[1] * frames,
-            attention_mask=causal_mask(self.transformer, frames, clean is not None),
+            attention_mask=sampling_mask(self.transformer, frames, clean is not None),
             return_dict=False,
             **context,
         )[0].float()

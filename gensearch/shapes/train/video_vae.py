@@ -1,4 +1,4 @@
-"""Train the autoencoder of `shapes/video`: clips of 13 frames of 64x64 to four latent frames of 4x4x48."""
+"""Train the autoencoder of `shapes/video`: clips of 13 frames of 64x64 to four latent frames of 8x8x16."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from torch import Tensor
 from gensearch.shapes import clips
 from gensearch.shapes.train.loop import fit
 
-CHANNELS = 48
+CHANNELS = 16
 CONFIG = dict(
-    base_dim=32,
-    decoder_base_dim=32,
+    base_dim=16,
     z_dim=CHANNELS,
     dim_mult=[1, 2, 2],
     num_res_blocks=1,
     is_residual=True,  # without these short cuts it sees no object for hundreds of steps
     temperal_downsample=[True, True],
-    in_channels=48,  # 4x4 pixels: convolutions at full resolution would take nine tenths of the time
-    out_channels=48,
-    patch_size=4,
+    in_channels=12,  # 2x2 pixels: convolutions at full resolution would take most of the time
+    out_channels=12,
+    patch_size=2,
     scale_factor_temporal=4,
-    scale_factor_spatial=16,
+    scale_factor_spatial=8,
     latents_mean=[0.0] * CHANNELS,
     latents_std=[1.0] * CHANNELS,
 )
@@ -37,7 +36,7 @@ LENGTHS = (
     5,
     1,
     9,
-)  # frames of a training step, in turn: all groups of four from the second on are coded alike
+)  # frames of a training step, in turn; from the second on all groups of four are coded alike
 OBJECT = 4.0  # weight of a pixel of an object
 CROWD = 6  # clips in one
 ALONE = ("motion", "bounce", "change")  # tags of one object
@@ -100,6 +99,6 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
 
 
 def standardise(vae: Any, latents: Tensor) -> None:
-    """Note each latent channel's mean and std [b, 48, f, 4, 4] in the config, where the pipeline looks for them."""
+    """Note each latent channel's mean and std [b, 16, f, 8, 8] in the config, where the pipeline looks for them."""
     mean, std = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
     vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())

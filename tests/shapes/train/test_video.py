@@ -58,22 +58,23 @@ def pipe(networks, vae, tmp_path_factory):
 def test_dense_attention_is_the_classes_own(networks, frames):
     x, clean = randn(2, frames, CHANNELS, SIDE, SIDE), randn(2, frames, CHANNELS, SIDE, SIDE, seed=1)
     t = torch.linspace(0.2, 1, 2 * frames).view(2, frames)
-    r, words = t * 0.5, networks.read(video.token_ids(PROMPTS))
-    context = {"clean_hidden_states": clean, "clean_timestep": torch.zeros_like(t)} if frames > 1 else {}
-    model = type(networks.transformer).from_config(networks.transformer.config).eval()
-    model.load_state_dict(networks.transformer.state_dict())
-    assert all(isinstance(block.attn1.processor, AnyFlowCausalAttnProcessor) for block in model.blocks)
+    call = {
+        "hidden_states": x,
+        "timestep": 1000 * t,
+        "r_timestep": 500 * t,
+        "encoder_hidden_states": networks.read(video.token_ids(PROMPTS)),
+        "chunk_partition": [1] * frames,
+        "return_dict": False,
+    }
+    if frames > 1:
+        call |= {"clean_hidden_states": clean, "clean_timestep": torch.zeros_like(t)}
+    own = type(networks.transformer).from_config(networks.transformer.config).eval()
+    own.load_state_dict(networks.transformer.state_dict())
+    assert all(isinstance(block.attn1.processor, AnyFlowCausalAttnProcessor) for block in own.blocks)
+    mask = video_network.causal_mask(networks.transformer, frames, frames > 1)
     with torch.no_grad():
-        ours = networks(x, t, r, words, clean if frames > 1 else None)
-        theirs = model(
-            hidden_states=x,
-            timestep=1000 * t,
-            r_timestep=1000 * r,
-            encoder_hidden_states=words,
-            chunk_partition=[1] * frames,
-            return_dict=False,
-            **context,
-        )[0]
+        ours = networks.transformer(attention_mask=mask, **call)[0]
+        theirs = own(**call)[0]
     assert ours.std() > 0.1
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
@@ -115,7 +116,7 @@ def encoded(count: int, frames: int) -> video.Encoded:
 
 @torch.no_grad()
 def sample(networks, noise: torch.Tensor, ids: torch.Tensor, steps: int) -> torch.Tensor:
-    """The pipeline's loop with the training pass: latents [b, 4, 48, 4, 4] from noise of the same shape."""
+    """The pipeline's loop with the training pass: latents [b, 4, 16, 8, 8] from noise of the same shape."""
     words = networks.read(ids)
     times = video.shift(torch.linspace(1, 0, steps + 1))
     clean = torch.zeros_like(noise)
