@@ -266,6 +266,7 @@ def export(model: Any, words: Any, folder: Path) -> None:
         "text_length": 24,
         "context": CONTEXT,
         "guidance_scale": 2.0,
+        "temperature": 0.6,
         "ask": plans.ASK,
         "draw": plans.DRAW,
         "draw_bare": plans.DRAW_BARE,
