@@ -27,9 +27,14 @@ def replay(
     found = make_again(source, model)
     about = found.about
     if out is not None:
-        from gensearch.movies import write_clip
+        from gensearch.files import write_atomic
+        from gensearch.images import encode
+        from gensearch.movies import SUFFIXES, write_clip
 
-        write_clip(out, found.pixels, None)
+        if out.suffix.lower() in SUFFIXES:
+            write_clip(out, found.pixels, None)
+        else:
+            write_atomic(out, encode(found.pixels))
         typer.echo(f"picture: {out}")
     _, height, width, _ = found.pixels.shape
     typer.echo(f"sample {about.sample} of {about.config.search} on {model or about.config.model}, {width}x{height}")

@@ -149,7 +149,7 @@ class AnyFlow(Chunks):
         """Keys and values of every layer [2, rows, heads, tokens, width], full and compressed, of each clip."""
         transformer, device = self.pipeline.transformer, self.pipeline._execution_device
         clips = torch.stack([torch.cat([part.sample for part in chunk.clip()], 1) for chunk in chunks])
-        latents = clips.permute(0, 2, 1, 3, 4).to(transformer.dtype)
+        latents = clips.permute(0, 2, 1, 3, 4).to(device, transformer.dtype)
         partition, config = list(self.partition[: len(chunks[0].clip())]), transformer.config
         squeezed = max(0, len(partition) - (config.full_chunk_limit - 1))
         tall, wide = latents.shape[-2:]
@@ -210,7 +210,8 @@ class AnyFlow(Chunks):
     def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
         """The next frames of the causal decoder."""
         vae = self.pipeline.vae
-        video, film = developed(vae, denormalised(vae, chunk.sample[None].to(vae.dtype)), film)
+        latents = chunk.sample[None].to(self.pipeline._execution_device, vae.dtype)
+        video, film = developed(vae, denormalised(vae, latents), film)
         frames = self.pipeline.video_processor.postprocess_video(video, output_type="pt")[0]
         return frames.float(), film
 

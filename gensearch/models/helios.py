@@ -89,6 +89,7 @@ class Helios(Chunks):
             prefix = {}
             if chunk:
                 latents = torch.cat([part.sample for part in chunk.clip()], 1)[None]
+                latents = latents.to(self.pipeline._execution_device)
                 prefix = {
                     "video_latents": latents,
                     "image_latents": latents[:, :, :1],
@@ -113,7 +114,8 @@ class Helios(Chunks):
     def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
         """The frames of one chunk, decoded by itself."""
         vae, index = self.pipeline.vae, len(chunk.clip()) - 1
-        video = vae.decode(denormalised(vae, chunk.sample[None].to(vae.dtype)), return_dict=False)[0]
+        latents = chunk.sample[None].to(self.pipeline._execution_device, vae.dtype)
+        video = vae.decode(denormalised(vae, latents), return_dict=False)[0]
         frames = self.pipeline.video_processor.postprocess_video(video, output_type="pt")[0]
         return frames[: self.frames[index]].float(), None
 
