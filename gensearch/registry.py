@@ -267,17 +267,11 @@ def proposal(name: str, model: Model) -> Proposal:
 
 PROPOSALS = "gensearch.proposals"
 
-TOYS = {
-    "toy/flow": "Gaussian pixels, exact in closed form; needs no weights",
-    "toy/turbo": "the same in one step",
-    "toy/mixture": "Gaussian blobs, one for each word it knows: red green blue star ring",
-    "toy/chunks": "clips of chunks that are good with a known chance",
-}
-
 
 def models() -> dict[str, str]:
     """The models that are known by name, and what they are: embedded, in closed form, or settings for the hub."""
     from gensearch.models.load import embedded, presets
+    from gensearch.models.toys import TOYS
 
     hub = {name: f"on the hub, licence {preset.licence}" for name, preset in presets().items()}
     return {**dict.fromkeys(embedded(), "embedded"), **TOYS, **hub}
@@ -286,25 +280,9 @@ def models() -> dict[str, str]:
 def load_model(source: Any, **options: Any) -> Model:
     """A model by name or path, or around a loaded pipeline; raises LoadError or ValueError."""
     if isinstance(source, str) and source.startswith("toy/"):
+        from gensearch.models.toys import toy
+
         return toy(source, **options)
     from gensearch.models.load import load
 
     return load(source, **options)
-
-
-def toy(name: str, **options: Any) -> Model:
-    """A model in closed form, of 16x16 pictures or of clips; raises ValueError for an unknown name or option."""
-    from gensearch.models.toy import GaussianFlow, GaussianMixture, GaussianTurbo
-    from gensearch.models.toy_chunks import ToyChunks
-
-    classes: dict[str, Any] = {kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture, ToyChunks)}
-    if name not in classes:
-        raise ValueError(f"no model is called {name!r}{nearest(name, classes)}")
-    known = {"steps": "num_steps", "batch_size": "batch_size"}
-    shape: tuple[Any, ...] = ()
-    if classes[name] is not ToyChunks:
-        known, shape = {**known, "guidance_scale": "guidance", "churn": "churn"}, ((3, 16, 16),)
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{name} has no option {option!r}{nearest(option, known)}")
-    return classes[name](*shape, **{known[option]: value for option, value in options.items()})

@@ -74,7 +74,7 @@ def test_contexts_are_those_of_the_adapter(words, model, tmp_path):
 def test_the_loss_is_that_of_what_the_adapter_samples(words, model, tmp_path):
     """Teacher forcing and the adapter's cached loop give the same tokens the same probability."""
     janus.export(model.float(), words, tmp_path)
-    adapter: Janus = load(str(tmp_path), plan="none", guidance_scale=1.0, batch_size=2)
+    adapter: Janus = load(str(tmp_path), plan="none", guidance_scale=1.0, temperature=1.0, batch_size=2)
     adapter.network.float()
     prompt = "a photo of a red star"
     with torch.no_grad():
