@@ -219,7 +219,7 @@ def main() -> None:
     """Draw what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="shapes/janus")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/latents"))
     parser.add_argument("--prompts", type=int, default=48, help="per tag, at most")
     parser.add_argument("--iterations", type=int, default=max(STEPS))
     parser.add_argument("--only", nargs="*", help="searches by name")
