@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gensearch.gumbel import given
+from gensearch.journal import Drawing, Journal
 from gensearch.latents import Baseline, Credit, Latents, advantages, follow, slope, within
 from gensearch.noise import exactly
 from gensearch.sampling import roll
@@ -37,7 +38,9 @@ class Chains:
     latents: dict[Side, Latents] = field(default_factory=dict)
     adam: dict[Side, torch.optim.Adam] = field(default_factory=dict)
     average: Tensor | None = None  # of rewards, [chains]
+    journal: Journal | None = None
     drawn: int = 0
+    trace: Trace = field(init=False)  # of the pictures that were drawn last
 
     def begin(self, start: Noise, shares: Mapping[Side, float], lr: float) -> Round:
         """Draw the first picture of every chain, and take the states behind its first tokens."""
@@ -49,8 +52,12 @@ class Chains:
     def draw(self, noise: Noise, recipes: Sequence[Recipe]) -> Round:
         """Pictures [chains * m, ...] of noise; each after the first of its chain is derived from that one."""
         chains, m = len(self.plain), len(noise) // len(self.plain)
-        state, media, scores = roll(self.model, self.verifier, self.prompt, noise)
-        self.trace: Trace = self.model.trace(state)
+
+        def drawing() -> Drawing:
+            state, media, scores = roll(self.model, self.verifier, self.prompt, noise)
+            return Drawing(self.model.trace(state), media, scores)
+
+        self.trace, media, scores = self.journal.recall(noise, drawing) if self.journal else drawing()
         self.plan = self.trace.text[::m]
         ids = tuple(range(self.drawn, self.drawn + len(noise)))
         parents = [chain if self.drawn else None for chain in range(chains) for _ in range(m)]

@@ -227,3 +227,51 @@ def test_a_reward_that_is_missing_moves_nothing():
     rounds = pictures(verifier=Half(0.3, 0.9, 0.2), chains=2, iterations=4, lr=1.0, image_share=0.5)
     assert all(r.scores.total[0] == -math.inf for r in rounds)
     assert all(r.scores.total[1].isfinite() for r in rounds)
+
+
+class Stopped(Exception):
+    """A machine that goes down."""
+
+
+class Mortal(LinearScore):
+    """A judge that counts its calls, and goes down after some of them."""
+
+    calls, after = 0, math.inf
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        if self.calls >= self.after:
+            raise Stopped
+        self.calls += 1
+        return super().__call__(media, prompts, progress=progress)
+
+
+KNOBS = {"iterations": 6, "lr": 1.5, "image_share": 0.6, "text_share": 0.5, "samples": 2, "chains": 2, "anchor": 0.01}
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 5])
+def test_a_search_that_was_stopped_goes_on_bit_for_bit_and_draws_nothing_twice(stopped, tmp_path):
+    whole = run(milr, toy(), BRIGHT, PROMPT, seed=3, **KNOBS)
+    judge = Mortal(torch.ones(1, 1, 10))
+    judge.after = stopped
+    with pytest.raises(Stopped):
+        pictures(verifier=judge, journal=str(tmp_path), **KNOBS)
+    assert len(list(tmp_path.iterdir())) == stopped
+    judge.calls, judge.after = 0, math.inf
+    for calls in (7 - stopped, 0):
+        judge.calls = 0
+        again = run(milr, toy(), judge, PROMPT, seed=3, journal=str(tmp_path), **KNOBS)
+        assert judge.calls == calls
+        assert torch.equal(again.best.media, whole.best.media)
+        assert again.lineage == whole.lineage
+        assert (again.ledger.spent, again.ledger.padding) == (whole.ledger.spent, whole.ledger.padding)
+
+
+def test_a_journal_knows_what_was_drawn_and_says_what_it_cannot_read(tmp_path):
+    judge = Mortal(torch.ones(1, 1, 10))
+    for calls, options, seed in ((3, {}, 3), (6, {"guidance": 3.0}, 3), (9, {}, 4), (9, {}, 3)):
+        run(milr, toy(**options), judge, PROMPT, seed=seed, iterations=2, journal=str(tmp_path))
+        assert judge.calls == calls, "another model or another seed is another drawing"
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="is no drawing of a journal .* delete it and it is drawn again"):
+        run(milr, toy(), judge, PROMPT, seed=3, iterations=2, journal=str(tmp_path))
