@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gensearch.images import Picture, to_images
+from gensearch.images import Picture, digest, to_images, to_pixels
 from gensearch.models.black_box import counting, describe, generators, label, to_media
 from gensearch.models.chunks import Chunk, Chunks
 from gensearch.models.fingerprint import component_hashes
@@ -80,7 +80,7 @@ class Chaining(Chunks):
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on; hashes the weights at the first call."""
         own = {"num_steps": self.num_steps, "overlap": self.overlap, "noise_shape": list(self.noise_shape)}
-        begins = None if self.image is None else to_media([self.image]).double().sum().item()
+        begins = None if self.image is None else digest(to_pixels(to_media([self.image])[0]))
         return {
             **describe(self, self.pipeline, self.settings),
             **own,

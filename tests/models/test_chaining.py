@@ -57,6 +57,16 @@ def test_a_clip_goes_on_from_the_last_frame_and_drops_its_copy():
     assert torch.equal(clip, torch.cat([begun, second[:, 1:]], 1).float())
 
 
+def test_a_picture_to_begin_with_is_known_by_its_pixels():
+    swapped = Image.new("RGB", (16, 16), (30, 200, 60))  # of the same brightness
+    models = [
+        Chaining(tiny_video.wan_image_to_video(), image=image, chunks=2, steps=1, **CLIP)
+        for image in (PICTURE, PICTURE.copy(), swapped)
+    ]
+    one, same, other = (model.fingerprint()["image"] for model in models)
+    assert one == same != other
+
+
 def test_noise_is_latents_where_they_count_and_a_key_where_not():
     assert wan().noise_shape == (4, 2, 2, 2)
     assert ltx().noise_shape == (8,), "this pipeline ignores its latents"
