@@ -24,6 +24,7 @@ from gensearch.shapes import world
 from gensearch.shapes.judge import ShapesJudge
 from gensearch.shapes.train.matches import facts, matches, near_miss
 from verifiers.clip import CLIPScore
+from verifiers.types import Verifier
 
 
 def pictures(scenes: list[world.Scene]) -> torch.Tensor:
@@ -69,16 +70,18 @@ def auc(scores: np.ndarray, correct: np.ndarray) -> float:
     return float((rankdata(scores)[correct].sum() - good * (good + 1) / 2) / (good * (len(scores) - good)))
 
 
-def agreement(clip: CLIPScore, model: Any, per_prompt: int = 16) -> dict[str, float]:
+def agreement(
+    judge: Verifier, model: Any, lines: list[world.Spec], exact: Verifier, per_prompt: int = 16
+) -> dict[str, float]:
     """Mean within-prompt Spearman correlation and AUC against the exact judge, over prompts with both outcomes."""
-    judge, rho, area = ShapesJudge(), [], []
-    for i, line in enumerate(world.benchmark()):
+    rho, area = [], []
+    for i, line in enumerate(lines):
         prompts = [line["prompt"]] * per_prompt
         seeds = range(1_000_000 + 1000 * i, 1_000_000 + 1000 * i + per_prompt)
         media = generate(model, prompts, gaussian(model, prompts, seeds), [(("gaussian", s),) for s in seeds])
-        correct = judge(media, prompts).total.numpy() > 0.5
+        correct = exact(media, prompts).total.numpy() > 0.5
         if 0 < correct.sum() < per_prompt:
-            scores = clip(media, prompts).total.numpy()
+            scores = judge(media, prompts).total.numpy()
             rho.append(float(spearmanr(scores, correct).statistic))
             area.append(auc(scores, correct))
     return {"mixed_prompts": len(rho), "spearman": float(np.mean(rho)), "auc": float(np.mean(area))}
@@ -93,7 +96,8 @@ def main() -> None:
     args = parser.parse_args()
     clip = registry.verifier(args.clip)
     with torch.no_grad():
-        found = {"clip": args.clip, **retrieval(clip), "model": args.model, **agreement(clip, load(args.model))}
+        measured = agreement(clip, load(args.model), world.benchmark(), ShapesJudge())
+        found = {"clip": args.clip, **retrieval(clip), "model": args.model, **measured}
     print(
         "\n".join(
             f"{name:>14}  {value if isinstance(value, str | int) else f'{value:.3f}'}" for name, value in found.items()

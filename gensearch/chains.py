@@ -35,10 +35,10 @@ class Chains:
     verifier: Verifier
     prompt: str
     plain: tuple[Recipe, ...]  # of the first pictures
+    journal: Journal | None = None
     latents: dict[Side, Latents] = field(default_factory=dict)
     adam: dict[Side, torch.optim.Adam] = field(default_factory=dict)
     average: Tensor | None = None  # of rewards, [chains]
-    journal: Journal | None = None
     drawn: int = 0
     trace: Trace = field(init=False)  # of the pictures that were drawn last
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gensearch.files import write_atomic
 from gensearch.ledger import Cost, Ledger
-from gensearch.types import Noise, Trace
-from verifiers.types import Media, Scores
+from gensearch.types import Model, Noise, Trace
+from verifiers.types import Media, Scores, Verifier
 
 
 class Drawing(NamedTuple):
@@ -53,6 +53,13 @@ class Journal(NamedTuple):
         )
         write(path, drawing, spent, padding)
         return drawing
+
+
+def open_journal(folder: str, ledger: Ledger, model: Model, verifier: Verifier, prompt: str) -> Journal | None:
+    """The journal of a search, if a folder is named."""
+    if not folder:
+        return None
+    return Journal(Path(folder), ledger, json.dumps([prompt, verifier.name, model.fingerprint()]))
 
 
 def write(path: Path, drawing: Drawing, spent: Cost, padding: Cost) -> None:

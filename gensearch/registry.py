@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import entry_points
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gensearch.errors import nearest
+from gensearch.shapes import verifiers as shapes
 
 if TYPE_CHECKING:
     from gensearch.types import Model, Proposal, Search
@@ -28,14 +28,6 @@ class Entry(NamedTuple):
 
 
 # --- verifiers
-
-
-def shapes_clip(name: str, device: Any = "cpu") -> Verifier:
-    """An embedded CLIP of the Shapes world, by the name of its folder."""
-    from verifiers.clip import CLIPScore
-
-    folder = files("gensearch") / "shapes" / "weights" / name
-    return CLIPScore.load(str(folder), name=f"shapes/{name}", device=device)
 
 
 def open_clip(source: str, device: Any = "cpu") -> Verifier:
@@ -75,34 +67,6 @@ def own() -> Verifier:
     raise ValueError("'self' is the judgement of a model that also looks, such as a Janus; take another judge")
 
 
-def shapes_judge() -> Verifier:
-    """The exact judge of the Shapes world."""
-    from gensearch.shapes.judge import ShapesJudge
-
-    return ShapesJudge()
-
-
-def shapes_partial() -> Verifier:
-    """The share of a Shapes prompt's clauses that the picture fulfils."""
-    from gensearch.shapes.judge import ShapesPartial
-
-    return ShapesPartial()
-
-
-def shapes_tracker() -> Verifier:
-    """The exact judge of moving Shapes."""
-    from gensearch.shapes.tracker import ShapesTracker
-
-    return ShapesTracker()
-
-
-def shapes_tracker_partial() -> Verifier:
-    """The share of aspects of a moving-Shapes prompt that the clip fulfils."""
-    from gensearch.shapes.tracker import ShapesTrackerPartial
-
-    return ShapesTrackerPartial()
-
-
 def redness() -> Verifier:
     """The reward to try a training run with."""
     from verifiers.redness import Redness
@@ -118,14 +82,20 @@ def random_score() -> Verifier:
 
 
 VERIFIERS: dict[str, Entry] = {
-    "shapes/clip": Entry(partial(shapes_clip, "clip"), "CLIP of the Shapes world, embedded; differentiable", True),
+    "shapes/clip": Entry(partial(shapes.clip, "clip"), "CLIP of the Shapes world, embedded; differentiable", True),
     "shapes/clip-holdout": Entry(
-        partial(shapes_clip, "clip-holdout"), "another CLIP of that world, for --holdout", True
+        partial(shapes.clip, "clip-holdout"), "another CLIP of that world, for --holdout", True
     ),
-    "shapes/judge": Entry(shapes_judge, "exact: 1 if the picture shows what its prompt asks for"),
-    "shapes/partial": Entry(shapes_partial, "exact: the share of the prompt's clauses fulfilled"),
-    "shapes/tracker": Entry(shapes_tracker, "exact, for clips: 1 if the frames so far show what the prompt asks for"),
-    "shapes/tracker-partial": Entry(shapes_tracker_partial, "exact, for clips: the share of aspects that are right"),
+    "shapes/clip-frames": Entry(
+        shapes.clip_frames, "that CLIP on every frame of a clip, asked for what the prompt says of looks", True
+    ),
+    "shapes/clip-motion": Entry(
+        shapes.clip_motion, "a CLIP of moving Shapes, embedded, on four frames in one picture", True
+    ),
+    "shapes/judge": Entry(shapes.judge, "exact: 1 if the picture shows what its prompt asks for"),
+    "shapes/partial": Entry(shapes.share, "exact: the share of the prompt's clauses fulfilled"),
+    "shapes/tracker": Entry(shapes.tracker, "exact, for clips: 1 if the frames so far show what the prompt asks for"),
+    "shapes/tracker-partial": Entry(shapes.tracker_share, "exact, for clips: the share of aspects that are right"),
     "clip:ViT-B-32@laion2b_s34b_b79k": Entry(
         partial(open_clip, "ViT-B-32@laion2b_s34b_b79k"),
         "CLIP score; any open_clip ARCHITECTURE@TAG or local folder",

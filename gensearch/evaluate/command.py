@@ -22,12 +22,22 @@ class Name(StrEnum):
     """The benchmarks."""
 
     shapes = "shapes"
+    moving = "moving"
+
+    def benchmark(self) -> Benchmark:
+        """What goes by that name."""
+        from gensearch.evaluate.shapes import MOVING, SHAPES
+
+        return {"shapes": SHAPES, "moving": MOVING}[self.value]
+
+
+PRESET = {Name.shapes: "shapes_turbo", Name.moving: "shapes_video"}
 
 
 def evaluate(
     benchmark: Annotated[Name, typer.Argument(help="What to measure on.")] = Name.shapes,
     config: Annotated[
-        str | None, typer.Option(help="A preset or a YAML file [default without --method: shapes_turbo].")
+        str | None, typer.Option(help="A preset or a YAML file [default without --method: that of the benchmark].")
     ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="NAME=KEY:VALUE,... once for each method; added to those of the config.")
@@ -52,26 +62,23 @@ def evaluate(
     results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
-    plan = make_plan(config or (None if method else "shapes_turbo"), method or (), **options)
+    plan = make_plan(config or (None if method else PRESET[benchmark]), method or (), **options)
     require_writable(out)
     if dry_run:
-        show_plan(plan, benchmark)
+        show_plan(plan, benchmark.benchmark())
         return
-    if benchmark is Name.shapes:
-        from gensearch.evaluate.shapes import SHAPES
-    finish(plan, SHAPES, out, workers)
+    finish(plan, benchmark.benchmark(), out, workers)
 
 
-def show_plan(plan: Plan, benchmark: Name) -> None:
+def show_plan(plan: Plan, benchmark: Benchmark) -> None:
     """Print what would run and what it would cost, without loading anything."""
     from rich.console import Console
     from rich.table import Table
 
     from gensearch import registry
     from gensearch.pipeline import budget
-    from gensearch.shapes import world
 
-    pairs = len(world.benchmark(plan.prompts)) * plan.seeds
+    pairs = len(benchmark.lines(plan.prompts)) * plan.seeds
     table = Table("method", "model", "search", "guide", "select", "samples' worth of compute")
     for method in plan.methods:
         each = budget(registry.search(method.search), method.compute, method.knobs)
@@ -80,7 +87,7 @@ def show_plan(plan: Plan, benchmark: Name) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"{benchmark.value}: {pairs} pairs of prompt and seed; hold-outs: {', '.join(plan.holdout) or 'none'}."
+        f"{benchmark.name}: {pairs} pairs of prompt and seed; hold-outs: {', '.join(plan.holdout) or 'none'}."
     )
 
 

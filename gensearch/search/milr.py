@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from gensearch.chains import Chains, How
-from gensearch.journal import Journal
+from gensearch.journal import open_journal
 from gensearch.latents import Baseline, Credit
 from gensearch.ledger import Ledger
 from gensearch.noise import Rng, described, gaussian, randn
@@ -57,17 +55,15 @@ def milr(
     both sides; alt text, then image, in turn; t2v text for the first half and image then; text or image one alone.
     Rewards are score + `shift` + `diversity` * distance to the pictures of other chains, less a `baseline`. `anchor` is
     the price of a nat away from the start, `radius` bounds each state's way. Stops once a score exceeds `until`. With
-    `keep` last all but the last pictures are previews, as published. Pictures are kept in the folder `journal`, if one
-    is named: a search that was stopped and is called again does not draw them twice. Raises ValueError for models
-    without tokens.
+    `keep` last all but the last pictures are previews, as published. Pictures are kept in the folder `journal`, if it is
+    named, so that a search that was stopped goes on with them. Raises ValueError for models without tokens.
     """
     require_tokens(model, "milr")
     how, unit = How(credit, anchor, radius, freeze_unconditional), price(model, verifier)
     seeds = rng.seeds(int(min(chains, ledger.affords(unit.plus(fee(propose))))))
     start = propose(model, [prompt] * len(seeds), seeds)
-    walk = Chains(cast(TokenModel, model), verifier, prompt, described(propose, start, seeds))
-    if journal:
-        walk.journal = Journal(Path(journal), ledger, json.dumps([prompt, verifier.name, model.fingerprint()]))
+    kept, recipes = open_journal(journal, ledger, model, verifier, prompt), described(propose, start, seeds)
+    walk = Chains(cast(TokenModel, model), verifier, prompt, recipes, kept)
     round = walk.begin(start, {"text": text_share, "image": image_share}, lr)
     start, again = start.repeat_interleave(samples, 0), unit.times(len(seeds) * samples)
     planned = int(min(ledger.affords(again), 10**9 if iterations is None else iterations))

@@ -106,6 +106,12 @@ def parse(prompt: str) -> Spec:
     return line
 
 
+def still(prompt: str) -> str:
+    """What one frame shows, in the words of the Shapes world; raises ValueError for prompts outside the grammar."""
+    objects = [world.clause(clause["class"], clause["color"]) for clause in parse(prompt)["include"]]
+    return str(world.spec("color_attr" if len(objects) > 1 else "colors", objects)["prompt"])
+
+
 # --- clips
 
 
@@ -193,11 +199,15 @@ def sample(rng: np.random.Generator, tag: str | None = None) -> tuple[Spec, Clip
 
 
 def benchmark(per_tag: int = 32) -> list[Spec]:
-    """The moving-Shapes prompts, `per_tag` of each tag, with shapes in colours that they never have in training."""
+    """The moving-Shapes prompts, at most `per_tag` of each tag, of shapes in colours that they never have in training.
+
+    Some tags have no more than 32 of them.
+    """
     rng, pairs = np.random.default_rng(7), sorted(world.HELD_OUT_PAIRS)
     chosen: dict[str, Spec] = {}
     for tag in TAGS:
-        wanted = len(chosen) + per_tag
+        distinct = per_tag if tag == "two" else len(pairs) * len(phrases(tag))
+        wanted = len(chosen) + min(per_tag, distinct)
         while len(chosen) < wanted:
             things = [pairs[i] for i in rng.choice(len(pairs), 2 if tag == "two" else 1, replace=False)]
             if len({shape for shape, _ in things}) == len(things):

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from gensearch.cli import main
 from gensearch.evaluate import command, runner
 from gensearch.evaluate.runner import records
-from gensearch.evaluate.shapes import SHAPES
-from gensearch.shapes import world
+from gensearch.evaluate.shapes import MOVING, SHAPES
+from gensearch.shapes import clips, world
 from gensearch.shapes.judge import ShapesJudge
+from gensearch.shapes.tracker import ShapesTracker
 from tests.evaluate.dice import DICE, plan
 
 app = typer.Typer()
@@ -117,6 +118,22 @@ def test_the_shapes_benchmark_is_held_out_and_judged_exactly():
     assert all(world.asks_held_out(line) for line in lines if line["tag"] not in ("single_object", "counting"))
     assert isinstance(SHAPES.judge(), ShapesJudge)
     assert {"shapes/judge", "shapes/partial"} == SHAPES.oracles
+
+
+def test_the_moving_benchmark_is_held_out_and_judged_exactly():
+    lines = MOVING.lines(3)
+    assert [line["tag"] for line in lines] == [tag for tag in clips.TAGS for _ in range(3)]
+    assert all(world.is_held_out(((c["class"], c["color"]),)) for line in lines for c in line["include"])
+    assert isinstance(MOVING.judge(), ShapesTracker)
+    assert {"shapes/tracker", "shapes/tracker-partial"} == MOVING.oracles
+
+
+def test_each_benchmark_has_a_preset_and_counts_its_own_prompts(tmp_path: Path):
+    flags = ["--prompts", "2", "--dry-run", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["moving", *flags], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "moving: 8 pairs" in done.output
+    assert "shapes/video" in done.output
 
 
 @pytest.mark.parametrize("flag", ["--prompts", "--seeds"])

@@ -115,3 +115,20 @@ def test_the_words_are_those_of_the_prompts():
     spoken = {word for line, _ in drawn(300) for word in line["prompt"].split()}
     assert spoken <= set(clips.words())
     assert len(clips.words()) == len(set(clips.words()))
+
+
+def test_what_a_frame_shows_is_said_in_the_words_of_pictures():
+    assert clips.still("an orange ring moving fast up") == "a photo of an orange ring"
+    two = clips.still("a red star standing still and a blue ring moving slowly down")
+    assert two == "a photo of a red star and a blue ring"
+    assert world.parse(two)["tag"] == "color_attr"
+    with pytest.raises(ValueError, match="cannot read"):
+        clips.still("a red star")
+
+
+@pytest.mark.parametrize("most", [3, 32, 48])
+def test_the_benchmark_has_as_many_prompts_of_a_tag_as_there_are(most):
+    lines = clips.benchmark(most)
+    counts = {tag: sum(line["tag"] == tag for line in lines) for tag in clips.TAGS}
+    assert counts == {"motion": most, "bounce": most, "change": min(most, 32), "two": most}
+    assert len({line["prompt"] for line in lines}) == len(lines)

@@ -9,9 +9,11 @@ from gensearch import registry
 from gensearch.config import RunConfig
 from gensearch.noise import randn
 from gensearch.testing import VerifierLaws
-from verifiers.clips import Motion, PerFrame, Staged, dynamics
+from verifiers.clips import Grid, Motion, PerFrame, Staged, dynamics
 from verifiers.random import RandomScore
 from verifiers.redness import Redness
+from verifiers.rephrased import Rephrased
+from verifiers.types import Scores
 
 PROMPTS = ["a red star moves left"] * 3
 CLIPS = randn(range(3), (4, 3, 8, 8)).mul(0.2).add(0.5).clamp(0, 1)
@@ -21,6 +23,22 @@ class TestPerFrame(VerifierLaws):
     @pytest.fixture
     def verifier(self):
         return PerFrame(Redness())
+
+
+class TestGrid(VerifierLaws):
+    @pytest.fixture
+    def verifier(self):
+        return Grid(Redness(), 4)
+
+    @pytest.fixture
+    def media(self):
+        return CLIPS
+
+
+class TestRephrased(VerifierLaws):
+    @pytest.fixture
+    def verifier(self):
+        return Rephrased(RandomScore(), str.upper)
 
 
 class TestMotion(VerifierLaws):
@@ -83,3 +101,47 @@ def test_judges_of_clips_have_names():
 def test_a_judge_of_frames_is_the_judge():
     with pytest.raises(ValueError, match="also guides or selects"):
         RunConfig(prompt="a star", verifier="frames:shapes/clip", holdout=["shapes/clip"])
+
+
+class Witness:
+    """A judge that keeps what it was shown and told."""
+
+    name, differentiable = "witness", False
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        self.media, self.prompts, self.progress = media, list(prompts), progress
+        return Scores(torch.arange(len(media)).float(), {})
+
+
+def test_a_grid_shows_evenly_spaced_frames_in_reading_order_and_grey_for_what_is_not_there_yet():
+    media = torch.arange(13.0).div(20)[None, :, None, None, None].expand(2, 13, 3, 5, 7)
+    judge = Witness()
+    scores = Grid(judge, 13)(media, PROMPTS[:2], progress=1)
+    assert judge.media.shape == (2, 3, 10, 14)
+    corners = judge.media[1, 2, ::9, ::13].flatten()
+    assert torch.equal(corners, torch.tensor([0.0, 4, 8, 12]) / 20)
+    assert torch.equal(judge.media[0, :, :5, :7], media[0, 0])
+    assert scores.total.tolist() == [0, 1]
+    Grid(judge, 13)(media[:, :9], PROMPTS[:2], progress=0.75)
+    assert torch.equal(judge.media[0, 0, ::9, ::13].flatten(), torch.tensor([0.0, 0.2, 0.4, 0.5]))
+    assert judge.progress == 0.75
+    Grid(judge, 13, 3)(media, PROMPTS[:2])
+    assert judge.media.shape == (2, 3, 15, 21)
+    assert judge.media[0, 0, 5, ::7].mul(20).tolist() == pytest.approx([4, 6, 8])
+
+
+def test_a_grid_refuses_what_it_has_no_room_for():
+    with pytest.raises(ValueError, match="3 frames do not fill 2 x 2"):
+        Grid(Redness(), 3)
+    with pytest.raises(ValueError, match=r"up to 4 frames, not \[3, 5, 3, 8, 8\]"):
+        Grid(Redness(), 4)(CLIPS[:, [0, 1, 2, 3, 3]], PROMPTS)
+    with pytest.raises(ValueError, match="takes clips"):
+        Grid(Redness(), 4)(CLIPS[:, 0], PROMPTS)
+
+
+def test_a_rephrased_judge_is_told_other_words_and_nothing_else_changes():
+    judge = Witness()
+    told = Rephrased(judge, str.upper, name="loud")
+    assert told(CLIPS, PROMPTS, progress=0.5).total.tolist() == [0, 1, 2]
+    assert judge.prompts == [prompt.upper() for prompt in PROMPTS]
+    assert (told.name, judge.progress) == ("loud", 0.5)

@@ -29,7 +29,7 @@ TEXT = {
     "eos_id": vocabulary().index("<eos>"),
     "pad_id": 0,
 }
-VISION = {
+VISION: dict[str, dict[str, Any]] = {
     "clip": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 24, "head_width": 48},
     "clip-holdout": {"image_size": 64, "layers": 4, "width": 160, "head_width": 40, "patch_size": 8},
 }
@@ -136,14 +136,15 @@ def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float
         return (weights * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")).sum() / weights.sum()
 
     fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.05, save_every=250, seed=seed)
-    export(model, name, out / name / "model")
+    export(model, config(name), tokenizer(), out / name / "model")
 
 
-def export(model: Any, name: str, folder: Path) -> None:
+def export(model: Any, settings: dict[str, Any], words: Any, folder: Path) -> None:
     """Write an open_clip folder in fp16 safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
+    size = settings["vision_cfg"]["image_size"]
     weights = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
-    text = json.dumps({"model_cfg": config(name), "preprocess_cfg": PREPROCESS}, indent=2)
+    text = json.dumps({"model_cfg": settings, "preprocess_cfg": PREPROCESS | {"size": size}}, indent=2)
     (folder / "open_clip_config.json").write_text(text + "\n")
-    tokenizer().save_pretrained(folder)
+    words.save_pretrained(folder)

@@ -207,17 +207,39 @@ def encode(codes: Any, count: int, path: Path, size: int = 250) -> Tensor:
     return load_file(path)["codes"].long()
 
 
-def train(
-    out: Path, *, name: str, scenes: int, steps: int, size: int, looks: int, lr: float, look_weight: float = 0.5
-) -> None:
+def train(out: Path, *, name: str, scenes: int, steps: int, size: int, looks: int, lr: float) -> None:
     """Fit all three at once, `size` drawings and `looks` questions a step; writes out/janus/model."""
     from transformers import JanusVQVAE
 
     torch.manual_seed(0)
     words, codes = tokenizer(), JanusVQVAE.from_pretrained(out / "vq" / "model").eval()
     model = build(words, codes)
-    (out / name).mkdir(parents=True, exist_ok=True)
-    tokens = encode(codes, scenes, out / name / "codes.safetensors")
+    learn(model, words, out / name, scenes=scenes, steps=steps, size=size, looks=looks, lr=lr, seed=12)
+    export(model, words, out / name / "model")
+
+
+def train_more(out: Path, *, name: str, scenes: int, steps: int, size: int, looks: int, lr: float) -> None:
+    """Go on from out/janus/model with other batches and a rate that rises again; replaces it."""
+    model, words = restore(out), tokenizer()
+    model.requires_grad_(True).model.vqmodel.requires_grad_(False)
+    learn(model, words, out / name, scenes=scenes, steps=steps, size=size, looks=looks, lr=lr, seed=16)
+    export(model, words, out / "janus" / "model")
+
+
+def restore(out: Path) -> Any:
+    """The exported model, in fp32."""
+    from transformers import JanusForConditionalGeneration
+
+    torch.manual_seed(0)
+    return JanusForConditionalGeneration.from_pretrained(out / "janus" / "model").float()
+
+
+def learn(
+    model: Any, words: Any, folder: Path, *, scenes: int, steps: int, size: int, looks: int, lr: float, seed: int
+) -> None:
+    """Fit a model to drawings and, at half the weight, to questions; batches depend on (seed, step)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = encode(model.model.vqmodel.eval(), scenes, folder / "codes.safetensors")
     known: list[tuple[world.Spec, world.Scene]] = []
     for start in range(0, scenes, 250):
         rng = np.random.default_rng((11, start))
@@ -225,14 +247,13 @@ def train(
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rows = torch.randint(scenes, (size,), generator=generator).tolist()
-        rng = np.random.default_rng((12, step))
+        rng = np.random.default_rng((seed, step))
         lines, shown = zip(*(known[row] for row in rows), strict=True)
         ids, labels = contexts(words, list(lines), list(shown), rng)
         drawn = drawing_loss(model, words, ids, labels, tokens[rows])
-        return drawn + look_weight * looking_loss(model, words, *questions(words, looks, rng))
+        return drawn + 0.5 * looking_loss(model, words, *questions(words, looks, rng))
 
-    fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.02, save_every=200)
-    export(model, words, out / name / "model")
+    fit(model, loss, folder=folder, steps=steps, lr=lr, weight_decay=0.02, save_every=200, seed=seed)
 
 
 def train_looks(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
@@ -240,11 +261,7 @@ def train_looks(out: Path, *, name: str, steps: int, size: int, lr: float) -> No
 
     Whatever plans and draws stays as it is.
     """
-    from transformers import JanusForConditionalGeneration
-
-    torch.manual_seed(0)
-    words, folder = tokenizer(), out / "janus" / "model"
-    model = JanusForConditionalGeneration.from_pretrained(folder).float().requires_grad_(False)
+    words, model = tokenizer(), restore(out).requires_grad_(False)
     model.model.vision_model.requires_grad_(True)
     model.model.aligner.requires_grad_(True)
 
@@ -252,7 +269,7 @@ def train_looks(out: Path, *, name: str, steps: int, size: int, lr: float) -> No
         return looking_loss(model, words, *questions(words, size, np.random.default_rng((15, step))))
 
     fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.02, save_every=200)
-    export(model, words, folder)
+    export(model, words, out / "janus" / "model")
 
 
 def export(model: Any, words: Any, folder: Path) -> None:

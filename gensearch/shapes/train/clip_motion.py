@@ -1,0 +1,150 @@
+"""Train `shapes/clip-motion`: an open_clip model that tells from four frames in one picture how things move.
+
+Its eyes go on from those of `shapes/clip-holdout`, and it sees beginnings of clips too. What a clip shows is read off
+the places of its objects by the tracker's rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from gensearch.shapes import clips, tracker, world
+from gensearch.shapes.drawing import COLORS, SHAPES, Scene, Thing, render
+from gensearch.shapes.train import clip
+from gensearch.shapes.train.data import tokenizer
+from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.video_network import WORDS, words
+from verifiers.clips import grid
+
+SIDE = 2  # frames along one side of the picture
+SHOWN = (0, 4, 8, 12)  # the frames in it, one for each latent frame
+LENGTHS, SHARES = clips.CHUNKS, (0.1, 0.15, 0.2, 0.55)  # frames that there are already, and how often
+SPOILT = 0.3  # share of clips in which an object changes or goes from some frame on
+VISION = {**clip.VISION["clip-holdout"], "image_size": SIDE * clips.SIZE}
+TEXT = {**clip.TEXT, "context_length": WORDS, "vocab_size": len(clips.words())}
+CONFIG = {**clip.config("clip-holdout"), "vision_cfg": VISION, "text_cfg": TEXT}
+
+Film = Sequence[Scene]
+
+
+def build() -> Any:
+    """The untrained pair with the eyes of `shapes/clip-holdout`, whose places are laid over every frame."""
+    import open_clip
+
+    model = open_clip.CLIP(**CONFIG)
+    held = load_file(str(files("gensearch") / "shapes" / "weights" / "clip-holdout" / "open_clip_model.safetensors"))
+    eyes = {name.removeprefix("visual."): x.float() for name, x in held.items() if name.startswith("visual.")}
+    own, places = eyes["positional_embedding"][:1], eyes["positional_embedding"][1:]
+    side = round(len(places) ** 0.5)
+    tiled = places.view(side, side, -1).repeat(SIDE, SIDE, 1)
+    frame = torch.randn(SIDE, SIDE, tiled.shape[-1]) * 0.02  # so that frames are told apart
+    tiled = tiled + frame.repeat_interleave(side, 0).repeat_interleave(side, 1)
+    eyes["positional_embedding"] = torch.cat([own, tiled.flatten(0, 1)])
+    model.visual.load_state_dict(eyes)
+    return model
+
+
+# --- clips and what they show
+
+
+def spoil(film: Film, rng: np.random.Generator) -> list[Scene]:
+    """The clip with one object, from some frame on, of another shape or colour, or gone."""
+    start, victim, way = int(rng.integers(1, clips.FRAMES)), int(rng.integers(2)), int(rng.integers(3))
+    shape, color = str(rng.choice(SHAPES)), str(rng.choice(list(COLORS)))
+
+    def changed(scene: Scene) -> Scene:
+        things = list(scene.things)
+        if things:
+            thing = things.pop(victim % len(things))
+            if way < 2:
+                things.append(replace(thing, shape=shape) if way else replace(thing, color=color))
+        return replace(scene, things=tuple(things))
+
+    return [changed(scene) if number >= start else scene for number, scene in enumerate(film)]
+
+
+def sighting(number: int, thing: Thing) -> tracker.Sighting:
+    """What the tracker would see of an object."""
+    least, most = clips.extent(thing.shape)
+    box = (
+        *(np.array([thing.x, thing.y]) + thing.radius * least),
+        *(np.array([thing.x, thing.y]) + thing.radius * most),
+    )
+    return tracker.Sighting(number, thing.shape, thing.color, thing.x, thing.y, box)
+
+
+def shows(films: Sequence[Film], lengths: Sequence[int], lines: Sequence[clips.Spec]) -> Tensor:
+    """Labels [films, prompts]: the first frames of the film are right for the prompt."""
+    asked = [{(c["class"], c["color"]) for c in line["include"]} for line in lines]
+    out = torch.zeros(len(films), len(lines))
+    for row, (film, length) in enumerate(zip(films, lengths, strict=True)):
+        seen = [[sighting(i, thing) for thing in scene.things] for i, scene in enumerate(film[:length])]
+        there = {(s.shape, s.color) for frame in seen for s in frame}
+        for column, line in enumerate(lines):
+            if there <= asked[column]:
+                out[row, column] = tracker.correct(tracker.judge(seen, line, length == clips.FRAMES))
+    return out
+
+
+def near_miss(rng: np.random.Generator, line: clips.Spec) -> clips.Spec:
+    """A prompt that differs in one motion, mostly, or in one shape or colour; none names a held-out pair."""
+    while True:
+        objects = [[c["class"], c["color"], c["motion"]] for c in line["include"]]
+        one = objects[int(rng.integers(len(objects)))]
+        match int(rng.integers(6)):
+            case 0:
+                one[0] = str(rng.choice(SHAPES))
+            case 1:
+                one[1] = str(rng.choice(list(COLORS)))
+            case 2 if len(objects) == 2:
+                objects[0][2], objects[1][2] = objects[1][2], objects[0][2]
+            case _:
+                one[2] = str(rng.choice(clips.phrases(line["tag"])))
+        apart = len({shape for shape, _, _ in objects}) == len(objects)
+        other = clips.spec(line["tag"], [(s, c, m) for s, c, m in objects])
+        if apart and other != line and not world.is_held_out(tuple((s, c) for s, c, _ in objects)):
+            return other
+
+
+def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, list[str], Tensor, Tensor]:
+    """Pictures [b, 3, 128, 128], prompts (one each, then near misses), labels [b, t] and weights [b, t] of one step."""
+    rng = np.random.default_rng((seed, step))
+    lines, drawn = zip(*(clips.sample(rng) for _ in range(size)), strict=True)
+    films = [[one.scene(frame) for frame in range(clips.FRAMES)] for one in drawn]
+    films = [spoil(film, rng) if rng.random() < SPOILT else film for film in films]
+    lengths = rng.choice(LENGTHS, size, p=SHARES).tolist()
+    asked = [*lines, *(near_miss(rng, line) for line in lines for _ in range(misses))]
+    labels = shows(films, lengths, asked)
+    own = torch.cat([torch.eye(size), torch.eye(size).repeat_interleave(misses, 1)], 1)
+    frames = np.stack([np.asarray(render(film[frame])) for film in films for frame in SHOWN])
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    x = clip.degrade(x, torch.Generator().manual_seed(seed * 7919 + step)).unflatten(0, (size, len(SHOWN)))
+    there = torch.tensor([[frame < length for frame in SHOWN] for length in lengths])
+    return grid(x, there, SIDE), [line["prompt"] for line in asked], labels, 1 + 3 * own + 2 * labels
+
+
+def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float, seed: int) -> None:
+    """Fit the pair-wise sigmoid loss (Zhai et al. 2023, arXiv:2303.15343)."""
+    torch.manual_seed(seed)
+    model, read = build(), words()
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        x, prompts, labels, weights = batch(size, misses, 300 + seed, step)
+        ids = read(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        image = model.encode_image(clip.normalise(x), normalize=True)
+        text = model.encode_text(ids, normalize=True)
+        logits = (image @ text.T).float() * model.logit_scale.exp() + model.logit_bias
+        return (weights * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")).sum() / weights.sum()
+
+    fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.05, save_every=50, seed=seed)
+    clip.export(model, CONFIG, tokenizer(clips.words(), WORDS), out / name / "model")
