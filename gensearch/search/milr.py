@@ -55,7 +55,7 @@ def milr(
     both sides; alt text, then image, in turn; t2v text for the first half and image then; text or image one alone.
     Rewards are score + `shift` + `diversity` * distance to the pictures of other chains, less a `baseline`. `anchor` is
     the price of a nat away from the start, `radius` bounds each state's way. Stops once a score exceeds `until`. With
-    `keep` last all but the last pictures are previews, as published. Pictures are kept in the folder `journal`, if it is
+    `keep` last all but the last pictures are previews, as published. Pictures are kept in the folder `journal` if it is
     named, so that a search that was stopped goes on with them. Raises ValueError for models without tokens.
     """
     require_tokens(model, "milr")
