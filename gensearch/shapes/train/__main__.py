@@ -28,7 +28,7 @@ TRAINERS: dict[str, Callable[..., None]] = {
     "janus-looks": janus.train_looks,
     "value": value.train,
     "video_vae": video_vae.train,
-    "video-decoder": video_vae.train_decoder,
+    "video_decoder": video_vae.train_decoder,
     "video": video.train,
     "video_map": video_map.train,
     "clip": clip.train,

@@ -30,6 +30,7 @@ CONFIG = dict(
 )
 LOGVAR = -6.0  # of the untrained posterior
 LENGTHS = (1, 5, 1, 9, 1, 13)  # frames of a training step, in turn; colours drift where longer clips are not trained
+EDGES = 2.0  # weight of differences between neighbours: where outlines blur, the tracker loses stars and rings
 OBJECT = 4.0  # weight of a pixel of an object
 CROWD = 6  # clips in one
 ALONE = ("motion", "bounce", "change")  # tags of one object
@@ -111,7 +112,8 @@ def train_decoder(out: Path, *, name: str, steps: int, size: int, lr: float) -> 
         x = moving(size, 3, step)
         with torch.no_grad():
             z = vae.encode(x).latent_dist.sample(generator)
-        return distance(x, vae.decode(z).sample.float())
+        y = vae.decode(z).sample.float()
+        return distance(x, y) + EDGES * sum(distance(x.diff(dim=way), y.diff(dim=way)) for way in (-1, -2))
 
     fit(vae, loss, folder=out / name, steps=steps, lr=lr, warmup=50, save_every=50)
     vae.save_pretrained(folder)
