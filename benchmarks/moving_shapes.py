@@ -1,10 +1,9 @@
 """How often does a video model show what it was asked? python benchmarks/moving_shapes.py [FOLDER] [--json FILE].
 
-Runs an AnyFlowFARPipeline, the embedded one by default, on the held-out prompts of the moving Shapes world, 32 of each of
-the four tags, as its gensearch.json says, and prints what the exact judge finds: success per tag, each aspect where it
-was asked for, how far clips are right from their first frame on, and success of the best of n clips by that judge. With
---flow it runs the first training stage instead, by guided Euler steps; with --sheet it draws every eighth clip, a row
-each.
+Runs an AnyFlowFARPipeline, the embedded one by default, on the held-out prompts of the moving Shapes, 32 of each of the
+four tags, as its gensearch.json says, and prints what the exact judge finds: success per tag, each aspect where it was
+asked for, how far clips are right from their first frame on, and success of the best of n clips by that judge. --flow
+runs the first training stage instead, by guided Euler steps; --sheet draws every eighth clip, a row each.
 """
 
 from __future__ import annotations
