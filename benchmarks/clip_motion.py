@@ -1,4 +1,4 @@
-"""How good a judge of clips is a CLIP of the moving Shapes? python benchmarks/clip_motion.py [--judge J] [--model M].
+"""How good a judge of clips is a CLIP of the moving Shapes? python benchmarks/clip_motion.py FOLDER [--model M].
 
 Prints, by how much of a clip is there, (a) retrieval on clean held-out clips: the best of all benchmark prompts must be
 true of the clip, and (b) the share of near misses that score below the true prompt; and (c) on clips of a model, the
@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from clip_shapes import agreement
+from clip_shapes import agreement, features
 
-from gensearch import registry
 from gensearch.models.load import load
 from gensearch.shapes import clips
 from gensearch.shapes.tracker import ShapesTracker
 from gensearch.shapes.train import clip_motion
-from verifiers.types import Media, Verifier
+from verifiers.clip import CLIPScore
+from verifiers.clips import Grid
+from verifiers.types import Media
 
 
 def clean(seed: int = 31) -> tuple[list[clips.Spec], list[clip_motion.Film], Media]:
@@ -33,18 +34,22 @@ def clean(seed: int = 31) -> tuple[list[clips.Spec], list[clip_motion.Film], Med
     return lines, films, torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float() / 255
 
 
-def retrieval(judge: Verifier, length: int) -> dict[str, float]:
+def retrieval(judge: Grid, length: int) -> dict[str, float]:
     """Top-1 accuracy among all benchmark prompts, and the share of near misses that lose, on the first frames."""
     lines, films, media = clean()
-    media, progress = media[:, :length], (1 + clips.CHUNKS.index(length)) / len(clips.CHUNKS)
-    prompts = [line["prompt"] for line in lines]
-    table = torch.stack([judge(media, [prompt] * len(media), progress=progress).total for prompt in prompts], 1)
+    clip: Any = judge.judge
+    images = features(clip, judge.pictures(media[:, :length]))
+
+    def text(asked: list[clips.Spec]) -> torch.Tensor:
+        return torch.stack([clip.text_features(line["prompt"]) for line in asked])
+
+    table = images @ text(lines).T
     true = clip_motion.shows(films, [length] * len(films), lines).bool()
-    rng, own, wins = np.random.default_rng(32), table.diagonal(), []
+    rng, wins = np.random.default_rng(32), []
     for _ in range(4):
         others = [clip_motion.near_miss(rng, line) for line in lines]
         false = ~clip_motion.shows(films, [length] * len(films), others).bool().diagonal()
-        wins.append((own > judge(media, [other["prompt"] for other in others], progress=progress).total)[false])
+        wins.append((table.diagonal() > (images * text(others)).sum(1))[false])
     found = true[torch.arange(len(table)), table.argmax(1)]
     return {"top1": float(found.float().mean()), "near_miss": float(torch.cat(wins).float().mean())}
 
@@ -52,14 +57,14 @@ def retrieval(judge: Verifier, length: int) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--judge", default="shapes/clip-motion")
-    parser.add_argument("--model", default="shapes/video")
+    parser.add_argument("folder", help="what the recipe clip_motion makes")
+    parser.add_argument("--model", default="runs/shapes/video_map/model")
     parser.add_argument("--clean", action="store_true", help="leave out the clips of the model")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    judge = registry.verifier(args.judge)
+    judge = Grid(CLIPScore.load(args.folder), clips.FRAMES)
     with torch.no_grad():
-        found: dict[str, Any] = {"judge": args.judge}
+        found: dict[str, Any] = {"judge": args.folder}
         found |= {f"{length} frames": retrieval(judge, length) for length in clips.CHUNKS}
         if not args.clean:
             found |= {"model": args.model, **agreement(judge, load(args.model), clips.benchmark(), ShapesTracker())}

@@ -1,6 +1,6 @@
-"""How often does a video model show what it was asked? python benchmarks/moving_shapes.py [FOLDER] [--json FILE].
+"""How often does a video model show what it was asked? python benchmarks/moving_shapes.py FOLDER [--json FILE].
 
-Runs an AnyFlowFARPipeline, the embedded one by default, on the held-out prompts of the moving Shapes, 32 of each of the
+Runs an AnyFlowFARPipeline on the held-out prompts of the moving Shapes, 32 of each of the
 four tags, as its gensearch.json says, and prints what the exact judge finds: success per tag, each aspect where it was
 asked for, how far clips are right from their first frame on, and success of the best of n clips by that judge. --flow
 runs the first training stage instead, by guided Euler steps; --sheet draws every eighth clip, a row each.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gensearch.models.dense_attention import dense_attention
 from gensearch.shapes import clips, tracker
 from gensearch.shapes.judge import pixels
 
@@ -30,7 +30,8 @@ def generate(pipe: Any, prompts: list[str], seeds: list[int], call: dict[str, An
     for start in range(0, len(prompts), size):
         rows = slice(start, start + size)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds[rows]]
-        frames = pipe(prompts[rows], generator=generators, output_type="pt", **call).frames
+        with dense_attention(torch.device("cpu"), {}):
+            frames = pipe(prompts[rows], generator=generators, output_type="pt", **call).frames
         out += [np.stack([pixels(frame) for frame in clip]) for clip in frames]
         print(f"{len(out)} of {len(prompts)} clips", flush=True)
     return out
@@ -83,8 +84,7 @@ def main() -> None:
     from diffusers import AnyFlowFARPipeline
 
     parser = argparse.ArgumentParser(description=__doc__)
-    embedded = files("gensearch") / "shapes" / "weights" / "video"
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(str(embedded)))
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--per-tag", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=1, help="clips for each prompt")
     parser.add_argument("--steps", type=int, help="of a chunk; those of gensearch.json if left out")

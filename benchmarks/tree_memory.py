@@ -1,4 +1,4 @@
-"""What a tree of frames keeps: python benchmarks/tree_memory.py [--model shapes/video] [--keep 2].
+"""What a tree of frames keeps: python benchmarks/tree_memory.py [--model toy/chunks] [--keep 2].
 
 For trees that branch more and more and keep the same, prints how many chunks were made and pruned, how many were alive
 at most and at most by the bound, and what was alive, with its caches and frames, when each chunk began: that does not
@@ -68,8 +68,8 @@ class Watched(MeteredModel):
 def main() -> None:
     """Search with ever more branches and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="shapes/video")
-    parser.add_argument("--verifier", default="shapes/clip-frames")
+    parser.add_argument("--model", default="toy/chunks")
+    parser.add_argument("--verifier", default="random")
     parser.add_argument("--keep", type=int, default=2)
     args = parser.parse_args()
     model, judge = load(args.model), registry.verifier(args.verifier)

@@ -58,11 +58,15 @@ class Grid:
             raise ValueError(
                 f"{self.name} takes clips [b, t, 3, h, w] of up to {self.frames} frames, not {list(media.shape)}"
             )
+        scores = self.judge(self.pictures(media), prompts, progress=progress)
+        return Scores(scores.total, {self.name: scores.total.detach()})
+
+    def pictures(self, media: Media) -> Media:
+        """What the judge is shown of clips [b, t, 3, h, w]: pictures [b, 3, side * h, side * w]."""
         times = torch.linspace(0, self.frames - 1, self.side**2).round().long()
         there = (times < media.shape[1]).expand(len(media), -1)
         shown = media[:, times.clamp(max=media.shape[1] - 1).to(media.device)]
-        scores = self.judge(grid(shown, there.to(media.device), self.side), prompts, progress=progress)
-        return Scores(scores.total, {self.name: scores.total.detach()})
+        return grid(shown, there.to(media.device), self.side)
 
 
 def grid(shown: Media, there: Tensor, side: int) -> Media:

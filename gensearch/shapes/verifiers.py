@@ -26,14 +26,6 @@ def clip_frames(device: Any = "cpu") -> Verifier:
     return PerFrame(Rephrased(clip("clip", device), still))
 
 
-def clip_motion(device: Any = "cpu") -> Verifier:
-    """The embedded CLIP of clips, on four frames in one picture."""
-    from gensearch.shapes.clips import FRAMES
-    from verifiers.clips import Grid
-
-    return Grid(clip("clip-motion", device), FRAMES)
-
-
 def judge() -> Verifier:
     """The exact judge of the Shapes world."""
     from gensearch.shapes.judge import ShapesJudge

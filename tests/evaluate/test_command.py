@@ -133,7 +133,7 @@ def test_each_benchmark_has_a_preset_and_counts_its_own_prompts(tmp_path: Path):
     done = CliRunner().invoke(app, ["moving", *flags], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     assert "moving: 8 pairs" in done.output
-    assert "shapes/video" in done.output
+    assert "tree_of_frames" in done.output
 
 
 @pytest.mark.parametrize("flag", ["--prompts", "--seeds"])

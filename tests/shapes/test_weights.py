@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 
 from gensearch import registry
-from gensearch.models.dense_attention import dense_attention
 from gensearch.models.load import embedded, load
 from gensearch.noise import randn
 from gensearch.run import run
@@ -87,57 +87,20 @@ def test_the_token_model_plans_what_was_asked_and_draws_it():
     assert ShapesJudge()(media, prompts).total.mean() >= 0.5
 
 
-def test_the_clip_of_clips_prefers_true_motions_to_near_ones():
-    judge, rng = registry.verifier("shapes/clip-motion"), np.random.default_rng(4)
-    lines = clips.benchmark(8)
+def test_the_video_autoencoder_keeps_most_clips_right():
+    """0.72 of 128 clips; of 24 at least half, which is four standard errors less."""
+    vae = AutoencoderKLWan.from_pretrained(WEIGHTS / "video-vae", torch_dtype=torch.float32, use_safetensors=True)
+    lines, rng = clips.benchmark(6), np.random.default_rng(4)
     frames = np.stack([clips.draw(clips.clip_for(line, rng)) for line in lines])
-    media = torch.from_numpy(frames).permute(0, 1, 4, 2, 3) / 255
-    others = []
-    for line in lines:
-        (*_, last) = line["include"]
-        motions = [phrase for phrase in clips.phrases(line["tag"]) if phrase != last["motion"]]
-        objects = [(c["class"], c["color"], c["motion"]) for c in line["include"]]
-        objects[-1] = (*objects[-1][:2], str(rng.choice(motions)))
-        others.append(clips.spec(line["tag"], objects)["prompt"])
+    x = torch.from_numpy(frames).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
     with torch.no_grad():
-        own = judge(media, [line["prompt"] for line in lines]).total
-        other = judge(media, others).total
-    assert (own > other).float().mean() > 0.8, "of two motions one by lot is right half of the time"
-
-
-def test_a_clip_of_the_video_model_is_the_pipelines_own_bit_for_bit():
-    model = load("shapes/video", batch_size=1)
-    prompt = "a red circle moving fast to the right"
-    noise = randn(range(model.num_steps), model.noise_shape)
-    with torch.no_grad():
-        state = model.start([prompt], noise[:1])
-        for step in range(1, model.num_steps):
-            state = model.advance(state, noise[step : step + 1])
-        with dense_attention(torch.device("cpu"), {}):
-            theirs = model.pipeline(
-                prompt,
-                latents=torch.cat(noise.split(1), 2),
-                num_inference_steps=model.settings["steps"],
-                guidance_scale=model.settings["guidance_scale"],
-                num_frames=sum(model.frames),
-                height=64,
-                width=64,
-                max_sequence_length=model.settings["max_sequence_length"],
-                output_type="pt",
-            ).frames
-    assert torch.equal(model.render(state), theirs)
-
-
-def test_the_video_model_draws_what_it_was_trained_on():
-    """By lot a clip has one of 64 shapes in colours and one of eight motions; a quarter of 24 is far beyond that."""
-    model = load("shapes/video")
-    lines = [clips.sample(np.random.default_rng((9, number)), "motion")[0] for number in range(24)]
-    recipes = [(("gaussian", seed),) for seed in range(24)]
-    with torch.no_grad():
-        prompts = [line["prompt"] for line in lines]
-        media = generate(model, prompts, randn(range(24), model.noise_shape), recipes)
-    assert ShapesTracker()(media, prompts).total.mean() >= 0.25
+        y = torch.cat([vae.decode(vae.encode(rows).latent_dist.mode()).sample for rows in x.split(8)])
+    seen = (y / 2 + 0.5).clamp(0, 1).transpose(1, 2)
+    prompts = [line["prompt"] for line in lines]
+    judge = ShapesTracker()
+    assert judge(seen[:, :1], prompts, progress=0.25).total.mean() > 0.9
+    assert judge(seen, prompts).total.mean() >= 0.5
 
 
 def test_every_embedded_model_is_found_by_name():
-    assert {"shapes/janus", "shapes/sd", "shapes/turbo", "shapes/video"} <= set(embedded())
+    assert {"shapes/janus", "shapes/sd", "shapes/turbo"} <= set(embedded())

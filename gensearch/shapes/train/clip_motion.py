@@ -1,4 +1,4 @@
-"""Train `shapes/clip-motion`: an open_clip model that tells from four frames in one picture how things move.
+"""Train a CLIP of clips: an open_clip model that tells from four frames in one picture how things move.
 
 Its eyes go on from those of `shapes/clip-holdout`, and it sees beginnings of clips too. What a clip shows is read off
 the places of its objects by the tracker's rules.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,27 +115,66 @@ def flow_loss(networks: TextToClip, data: Encoded, size: int, generator: torch.G
 # --- training
 
 
+def trained(own: Path, shipped: str) -> Path:
+    """A folder that a recipe made, and else the shipped one of that name."""
+    return own if own.is_dir() else Path(str(files("gensearch") / "shapes" / "weights" / shipped))
+
+
 def prepare(out: Path, films: int, stills: int) -> tuple[Any, Encoded, Encoded]:
     """The autoencoder, `films` encoded clips and `stills` encoded first frames of others, kept under out/video."""
     from diffusers import AutoencoderKLWan
 
     (out / "video").mkdir(parents=True, exist_ok=True)
-    vae = AutoencoderKLWan.from_pretrained(out / "video_vae" / "model", use_safetensors=True).eval()
+    folder = trained(out / "video_vae" / "model", "video-vae")
+    vae = AutoencoderKLWan.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True).eval()
     return vae, encode(vae, films, clips.FRAMES, out / "video"), encode(vae, stills, 1, out / "video")
 
 
 def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float) -> None:
-    """Fit the flow, `size` clips or eight times as many first frames a step; reads out/video_vae/model."""
+    """Fit the flow, `size` clips or eight times as many first frames a step, on out/video_vae/model if it is there."""
+    learn(build(), out, name, films, stills, steps=steps, size=size, lr=lr)
+
+
+def train_more(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float) -> None:
+    """Go on from out/video/model, or else from the shipped flow, as `train` does with other batches; replaces it."""
+    networks = restore(trained(out / "video" / "model", "video-flow"))
+    learn(networks, out, name, films, stills, steps=steps, size=size, lr=lr, seed=2)
+
+
+def learn(
+    networks: TextToClip,
+    out: Path,
+    name: str,
+    films: int,
+    stills: int,
+    *,
+    steps: int,
+    size: int,
+    lr: float,
+    seed: int = 0,
+) -> None:
+    """Fit networks to the flow; batches depend on (seed, step)."""
     vae, moving, still = prepare(out, films, stills)
-    networks = build()
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         if step % 2:
             return flow_loss(networks, moving, size, generator)
         return flow_loss(networks, still, FIRSTS * size, generator)
 
-    fit(networks, loss, folder=out / name, steps=steps, lr=lr, save_every=200)
-    export(networks, vae, out / name / "model")
+    fit(networks, loss, folder=out / name, steps=steps, lr=lr, save_every=200, seed=seed)
+    export(networks, vae, out / "video" / "model")
+
+
+def restore(folder: Path) -> TextToClip:
+    """The networks of an exported model, in fp32."""
+    networks = build()
+    for part, file in (("transformer", "diffusion_pytorch_model"), ("text_encoder", "model")):
+        state = {name: value.float() for name, value in load_file(folder / part / f"{file}.safetensors").items()}
+        missing = getattr(networks, part).load_state_dict(state, strict=False)
+        tied = {"encoder.embed_tokens.weight", "shared.weight"}
+        if missing.unexpected_keys or set(missing.missing_keys) - tied:
+            raise ValueError(f"{folder / part} holds another model: {missing}; train it again from its recipe")
+    return networks
 
 
 def export(networks: TextToClip, vae: Any, folder: Path) -> None:

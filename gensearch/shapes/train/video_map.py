@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from gensearch.shapes.train.loop import fit
-from gensearch.shapes.train.video import FIRSTS, Encoded, draw, export, noised, prepare, shift, token_ids
-from gensearch.shapes.train.video_network import TextToClip, build
+from gensearch.shapes.train.video import FIRSTS, Encoded, draw, export, noised, prepare, restore, shift, token_ids
+from gensearch.shapes.train.video_network import TextToClip
 
 SCHEDULES = (4, 4, 8)  # steps of the schedules whose jumps are learnt
 SUBSTEPS = 3  # of the teacher, within one jump
@@ -61,20 +61,6 @@ def map_loss(
         words, empty = teacher.read(ids), teacher.read(token_ids([""]).expand_as(ids))
     target = path(teacher, x, t, r, words, empty, clean, guidance)
     return (networks(x, t, r, networks.read(ids), clean) - target).square().mean()
-
-
-def restore(folder: Path) -> TextToClip:
-    """The networks of an exported model, in fp32."""
-    from safetensors.torch import load_file
-
-    networks = build()
-    for part, file in (("transformer", "diffusion_pytorch_model"), ("text_encoder", "model")):
-        state = {name: value.float() for name, value in load_file(folder / part / f"{file}.safetensors").items()}
-        missing = getattr(networks, part).load_state_dict(state, strict=False)
-        tied = {"encoder.embed_tokens.weight", "shared.weight"}
-        if missing.unexpected_keys or set(missing.missing_keys) - tied:
-            raise ValueError(f"{folder / part} holds another model: {missing}; train it again from its recipe")
-    return networks
 
 
 def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float, guidance: float) -> None:
