@@ -18,7 +18,6 @@ from gensearch import registry
 from gensearch.ledger import Ledger
 from gensearch.metered import MeteredModel, MeteredVerifier
 from gensearch.models.chunks import Chunk, Desk
-from gensearch.models.load import load
 from gensearch.noise import Rng
 from gensearch.search.tree_of_frames import tree_of_frames
 from gensearch.types import Noise, State
@@ -42,11 +41,11 @@ def tensors(thing: Any) -> Iterator[torch.Tensor]:
 
 
 def held() -> float:
-    """MB of samples, frames, caches and what the decoder keeps, of everything that is alive."""
+    """kB of samples, frames, caches and what the decoder keeps, of everything that is alive."""
     things = [[chunk.sample, chunk.frames] for chunk in alive(Chunk)]
     things += [[desk.memory, desk.film.kept, desk.film.before and desk.film.before.kept] for desk in alive(Desk)]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors(things)}
-    return sum(storages.values()) / 1e6
+    return sum(storages.values()) / 1e3
 
 
 class Watched(MeteredModel):
@@ -72,8 +71,8 @@ def main() -> None:
     parser.add_argument("--verifier", default="random")
     parser.add_argument("--keep", type=int, default=2)
     args = parser.parse_args()
-    model, judge = load(args.model), registry.verifier(args.verifier)
-    print("branches  made  pruned  alive at most (bound)  alive, MB when each chunk began")
+    model, judge = registry.load_model(args.model), registry.verifier(args.verifier)
+    print("branches  made  pruned  alive at most (bound)  alive, kB when each chunk began")
     for branch in (2, 4, 8, 16, 32):
         ledger = Ledger()
         watched, verifier = Watched(model, ledger), MeteredVerifier(judge, ledger)
@@ -85,7 +84,7 @@ def main() -> None:
             del round
         depth = model.num_steps
         bound = args.keep * (depth - 1) + args.keep * branch  # the paths that stay, and their children
-        began = ", ".join(f"{count} {size:.1f}" for count, size in watched.before)
+        began = ", ".join(f"{count} {size:.0f}" for count, size in watched.before)
         print(f"{branch:8} {made:5} {made - args.keep * depth:7} {watched.peak:14} ({bound}) {began:>40}")
 
 
