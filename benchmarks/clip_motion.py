@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,8 +24,10 @@ from verifiers.clip import CLIPScore
 from verifiers.clips import Grid
 from verifiers.types import Media
 
+Shown = tuple[list[clips.Spec], list[clip_motion.Film], Media]
 
-def clean(seed: int = 31) -> tuple[list[clips.Spec], list[clip_motion.Film], Media]:
+
+def clean(seed: int = 31) -> Shown:
     """One clip of each held-out prompt: as scenes, and as frames [n, 13, 3, 64, 64] in [0, 1]."""
     rng, lines = np.random.default_rng(seed), clips.benchmark()
     made = [clips.clip_for(line, rng) for line in lines]
@@ -34,10 +36,9 @@ def clean(seed: int = 31) -> tuple[list[clips.Spec], list[clip_motion.Film], Med
     return lines, films, torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float() / 255
 
 
-def retrieval(judge: Grid, length: int) -> dict[str, float]:
+def retrieval(judge: Grid, length: int, shown: Shown) -> dict[str, float]:
     """Top-1 accuracy among all benchmark prompts, and the share of near misses that lose, on the first frames."""
-    lines, films, media = clean()
-    clip: Any = judge.judge
+    (lines, films, media), clip = shown, cast(CLIPScore, judge.judge)
     images = features(clip, judge.pictures(media[:, :length]))
 
     def text(asked: list[clips.Spec]) -> torch.Tensor:
@@ -65,7 +66,8 @@ def main() -> None:
     judge = Grid(CLIPScore.load(args.folder), clips.FRAMES)
     with torch.no_grad():
         found: dict[str, Any] = {"judge": args.folder}
-        found |= {f"{length} frames": retrieval(judge, length) for length in clips.CHUNKS}
+        shown = clean()
+        found |= {f"{length} frames": retrieval(judge, length, shown) for length in clips.CHUNKS}
         if not args.clean:
             found |= {"model": args.model, **agreement(judge, load(args.model), clips.benchmark(), ShapesTracker())}
     print(json.dumps(found, indent=1))

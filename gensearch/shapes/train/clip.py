@@ -108,11 +108,16 @@ def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, list[st
     lines, scenes, images = zip(*(draw(rng) for _ in range(size)), strict=True)
     wrong = [other for line in lines for other in near_misses(rng, line, misses)]
     labels = torch.from_numpy(matches(facts(scenes), [*lines, *wrong]))
-    own = torch.cat([torch.eye(size), torch.eye(size).repeat_interleave(misses, 1)], 1)
-    weights = 1 + 3 * own + 2 * labels
+    weights = weigh(labels, misses)
     x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     x = degrade(x, torch.Generator().manual_seed(seed * 7919 + step))
     return x, [line["prompt"] for line in (*lines, *wrong)], labels.float(), weights
+
+
+def weigh(labels: Tensor, misses: int) -> Tensor:
+    """Weights [b, t] of pairs: what is true counts more, and most what was written for the picture."""
+    one = torch.eye(len(labels))
+    return 1 + 3 * torch.cat([one, one.repeat_interleave(misses, 1)], 1) + 2 * labels
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -121,8 +126,16 @@ def normalise(x: Tensor) -> Tensor:
     return (x - mean) / std
 
 
+def sigmoid_loss(model: Any, x: Tensor, ids: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """The loss of all pairs of pictures and prompts, labels and weights [b, t] (Zhai et al. 2023, arXiv:2303.15343)."""
+    image = model.encode_image(normalise(x), normalize=True)
+    text = model.encode_text(ids, normalize=True)
+    logits = (image @ text.T).float() * model.logit_scale.exp() + model.logit_bias
+    return (weights * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")).sum() / weights.sum()
+
+
 def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float, seed: int) -> None:
-    """Fit the pair-wise sigmoid loss (Zhai et al. 2023, arXiv:2303.15343) with labels read off the scenes."""
+    """Fit the pair-wise sigmoid loss with labels read off the scenes."""
     import open_clip
 
     torch.manual_seed(seed)
@@ -130,10 +143,7 @@ def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         x, prompts, labels, weights = batch(size, misses, 100 + seed, step)
-        image = model.encode_image(normalise(x), normalize=True)
-        text = model.encode_text(token_ids(prompts), normalize=True)
-        logits = (image @ text.T).float() * model.logit_scale.exp() + model.logit_bias
-        return (weights * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")).sum() / weights.sum()
+        return sigmoid_loss(model, x, token_ids(prompts), labels, weights)
 
     fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.05, save_every=250, seed=seed)
     export(model, config(name), tokenizer(), out / name / "model")

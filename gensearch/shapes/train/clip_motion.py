@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from gensearch.shapes import clips, tracker, world
 from gensearch.shapes.drawing import COLORS, SHAPES, Scene, Thing, render
 from gensearch.shapes.train import clip
-from gensearch.shapes.train.data import tokenizer
 from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.video import token_ids
 from gensearch.shapes.train.video_network import WORDS, words
 from verifiers.clips import grid
 
@@ -47,7 +46,8 @@ def build() -> Any:
     own, places = eyes["positional_embedding"][:1], eyes["positional_embedding"][1:]
     side = round(len(places) ** 0.5)
     tiled = places.view(side, side, -1).repeat(SIDE, SIDE, 1)
-    frame = torch.randn(SIDE, SIDE, tiled.shape[-1]) * 0.02  # so that frames are told apart
+    drawn = torch.Generator().manual_seed(0)
+    frame = torch.randn(SIDE, SIDE, tiled.shape[-1], generator=drawn) * 0.02  # so that frames are told apart
     tiled = tiled + frame.repeat_interleave(side, 0).repeat_interleave(side, 1)
     eyes["positional_embedding"] = torch.cat([own, tiled.flatten(0, 1)])
     model.visual.load_state_dict(eyes)
@@ -75,11 +75,8 @@ def spoil(film: Film, rng: np.random.Generator) -> list[Scene]:
 
 def sighting(number: int, thing: Thing) -> tracker.Sighting:
     """What the tracker would see of an object."""
-    least, most = clips.extent(thing.shape)
-    box = (
-        *(np.array([thing.x, thing.y]) + thing.radius * least),
-        *(np.array([thing.x, thing.y]) + thing.radius * most),
-    )
+    at, (least, most) = np.array([thing.x, thing.y]), clips.extent(thing.shape)
+    box = (*(at + thing.radius * least), *(at + thing.radius * most))
     return tracker.Sighting(number, thing.shape, thing.color, thing.x, thing.y, box)
 
 
@@ -125,26 +122,21 @@ def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, list[st
     lengths = rng.choice(LENGTHS, size, p=SHARES).tolist()
     asked = [*lines, *(near_miss(rng, line) for line in lines for _ in range(misses))]
     labels = shows(films, lengths, asked)
-    own = torch.cat([torch.eye(size), torch.eye(size).repeat_interleave(misses, 1)], 1)
     frames = np.stack([np.asarray(render(film[frame])) for film in films for frame in SHOWN])
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
     x = clip.degrade(x, torch.Generator().manual_seed(seed * 7919 + step)).unflatten(0, (size, len(SHOWN)))
     there = torch.tensor([[frame < length for frame in SHOWN] for length in lengths])
-    return grid(x, there, SIDE), [line["prompt"] for line in asked], labels, 1 + 3 * own + 2 * labels
+    return grid(x, there, SIDE), [line["prompt"] for line in asked], labels, clip.weigh(labels, misses)
 
 
 def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float, seed: int) -> None:
-    """Fit the pair-wise sigmoid loss (Zhai et al. 2023, arXiv:2303.15343)."""
+    """Fit the pair-wise sigmoid loss with labels read off the places of objects."""
     torch.manual_seed(seed)
-    model, read = build(), words()
+    model = build()
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         x, prompts, labels, weights = batch(size, misses, 300 + seed, step)
-        ids = read(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        image = model.encode_image(clip.normalise(x), normalize=True)
-        text = model.encode_text(ids, normalize=True)
-        logits = (image @ text.T).float() * model.logit_scale.exp() + model.logit_bias
-        return (weights * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")).sum() / weights.sum()
+        return clip.sigmoid_loss(model, x, token_ids(prompts), labels, weights)
 
     fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.05, save_every=50, seed=seed)
-    clip.export(model, CONFIG, tokenizer(clips.words(), WORDS), out / name / "model")
+    clip.export(model, CONFIG, words(), out / name / "model")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gensearch.shapes import plans, world
 from gensearch.shapes.train import clip, data, vq
-from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.loop import fit, learn_only
 from gensearch.shapes.train.matches import facts, matches, near_misses
 from gensearch.shapes.train.vae import pictures
 
@@ -261,9 +261,8 @@ def train_looks(out: Path, *, name: str, steps: int, size: int, lr: float) -> No
 
     Whatever plans and draws stays as it is.
     """
-    words, model = tokenizer(), restore(out).requires_grad_(False)
-    model.model.vision_model.requires_grad_(True)
-    model.model.aligner.requires_grad_(True)
+    words, model = tokenizer(), restore(out)
+    learn_only(model, "model.vision_model", "model.aligner")
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         return looking_loss(model, words, *questions(words, size, np.random.default_rng((15, step))))

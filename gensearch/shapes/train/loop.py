@@ -79,6 +79,13 @@ def fit(
     model.eval()
 
 
+def learn_only(model: nn.Module, *parts: str) -> None:
+    """Let some submodules learn and freeze all else."""
+    model.requires_grad_(False)
+    for part in parts:
+        model.get_submodule(part).requires_grad_(True)
+
+
 def by_rate(model: nn.Module, slow: Mapping[str, float]) -> list[dict[str, Any]]:
     """What is trained, in groups that learn with the same share of the rate."""
     groups: dict[float, list[nn.Parameter]] = {}

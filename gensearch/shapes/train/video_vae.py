@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gensearch.shapes import clips
-from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.loop import fit, learn_only
 
 CHANNELS = 16
 CONFIG = dict(
@@ -104,9 +104,7 @@ def train_decoder(out: Path, *, name: str, steps: int, size: int, lr: float) -> 
     torch.manual_seed(0)
     folder = out / "video_vae" / "model"
     vae = AutoencoderKLWan.from_pretrained(folder, use_safetensors=True)
-    vae.requires_grad_(False)
-    vae.decoder.requires_grad_(True)
-    vae.post_quant_conv.requires_grad_(True)
+    learn_only(vae, "decoder", "post_quant_conv")
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         x = moving(size, 3, step)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.loop import fit, learn_only
 from gensearch.shapes.train.vae import batch
 
 CONFIG = dict(
@@ -111,9 +111,7 @@ def train_decoder(out: Path, *, name: str, steps: int, size: int, lr: float) -> 
 
     torch.manual_seed(0)
     vq = JanusVQVAE.from_pretrained(out / "vq" / "model")
-    vq.requires_grad_(False)
-    vq.decoder.requires_grad_(True)
-    vq.post_quant_conv.requires_grad_(True)
+    learn_only(vq, "decoder", "post_quant_conv")
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         x = batch(size, 14, step)
