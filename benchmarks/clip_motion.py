@@ -59,7 +59,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="what the recipe clip_motion makes")
-    parser.add_argument("--model", default="runs/shapes/video_map/model")
+    parser.add_argument("--model", default="shapes/video")
     parser.add_argument("--clean", action="store_true", help="leave out the clips of the model")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

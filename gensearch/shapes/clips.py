@@ -19,10 +19,12 @@ FRAMES = 13  # one frame, then three groups of four: what a Wan autoencoder turn
 CHUNKS = (1, 5, 9, 13)  # frames that are there after each latent frame
 TAGS = ("motion", "bounce", "change", "two")
 TRAIN_MIX = {"motion": 0.25, "bounce": 0.12, "change": 0.12, "two": 0.51}
-RADII = (9.0, 12.0)
-SPEEDS = {"slow": (0.7, 1.2), "fast": (2.3, 3.0)}  # pixels per frame
-TURN = (4.0, 8.0)  # frames until a bouncing object meets the wall
-CHANGE = (4, 9)  # the first frame after something appeared or disappeared, from the first to before the last
+RADIUS = 10.0
+BACKGROUND = (245, 245, 245)
+GRID = 8  # pixels between the places where objects may begin: one of a latent frame, so that what moves shows alike
+SPEEDS = {"slow": 1, "fast": 2}  # pixels per frame: half a place, or one, in the four frames of a latent frame
+TURN = (4, 8)  # frames until a bouncing object meets the wall
+CHANGE = 5  # the first frame after something appeared or disappeared
 GAP = 2.0  # pixels that the boxes of objects keep apart at all times
 TRIES = 32  # ways for two objects to move, of which the first that keeps them apart is taken
 
@@ -117,16 +119,15 @@ def still(prompt: str) -> str:
 
 @dataclass(frozen=True)
 class Clip:
-    """Objects, where each is in every frame, and the light background (RGB, 0..255)."""
+    """Objects, and where each is in every frame."""
 
     things: tuple[Thing, ...]
     paths: tuple[Path, ...]
-    background: tuple[int, int, int]
 
     def scene(self, frame: int) -> Scene:
         """What one frame shows."""
         placed = [(thing, path[frame]) for thing, path in zip(self.things, self.paths, strict=True)]
-        return Scene(tuple(replace(thing, x=at[0], y=at[1]) for thing, at in placed if at), self.background)
+        return Scene(tuple(replace(thing, x=at[0], y=at[1]) for thing, at in placed if at), BACKGROUND)
 
 
 def draw(clip: Clip, frames: Sequence[int] = range(FRAMES)) -> np.ndarray:
@@ -137,52 +138,49 @@ def draw(clip: Clip, frames: Sequence[int] = range(FRAMES)) -> np.ndarray:
 
 
 @cache
-def extent(shape: str) -> tuple[np.ndarray, np.ndarray]:
+def extent(shape: str) -> np.ndarray:
     """The corners (left, top) and (right, bottom) of a shape's box, in radii from its centre."""
     corners = np.array(outline(shape))
-    return corners.min(0), corners.max(0)
+    return np.stack([corners.min(0), corners.max(0)])
 
 
-def centres(rng: np.random.Generator, motion: Motion, shape: str, radius: float, count: int) -> np.ndarray:
+def centres(rng: np.random.Generator, motion: Motion, shape: str, count: int) -> np.ndarray:
     """Where an object with this motion might be in every frame: `count` ways [count, 13, 2], all inside the picture."""
     first, last = extent(shape)
-    low, high = 1 - radius * first, SIZE - 1 - radius * last
     times, step = np.arange(FRAMES), np.array(motion.direction)
     travel = np.zeros((count, FRAMES))
     if motion.kind == "move":
-        travel = times * rng.uniform(*SPEEDS[motion.speed], (count, 1))
+        travel[:] = times * SPEEDS[motion.speed]
     elif motion.kind == "bounce":
-        turn = rng.uniform(*TURN, (count, 1))
-        travel = rng.uniform(*SPEEDS["fast"], (count, 1)) * (turn - np.abs(times - turn))  # until the wall, and back
+        turn = rng.choice(TURN, (count, 1))
+        travel = SPEEDS["fast"] * (turn - np.abs(times - turn))  # until the wall, and back
     offsets = travel[..., None] * step
-    least, most = low - offsets.min(1), high - offsets.max(1)
-    start = rng.uniform(least, most)
+    least, most = 1 - RADIUS * first - offsets.min(1), SIZE - 1 - RADIUS * last - offsets.max(1)
+    low, high = np.ceil(least / GRID - 0.5), np.floor(most / GRID - 0.5)
+    start = GRID * (rng.integers(low, high, endpoint=True) + 0.5)
     if motion.kind == "bounce":
         start = np.where(step < 0, least, np.where(step > 0, most, start))
     return start[:, None] + offsets
 
 
-def path(rng: np.random.Generator, motion: Motion, at: np.ndarray) -> Path:
+def path(motion: Motion, at: np.ndarray) -> Path:
     """Centres [13, 2] as a path, without the frames in which the object is not there."""
-    change = int(rng.integers(*CHANGE))
-    hidden = {"appear": range(change), "disappear": range(change, FRAMES)}.get(motion.kind, range(0))
+    hidden = {"appear": range(CHANGE), "disappear": range(CHANGE, FRAMES)}.get(motion.kind, range(0))
     return tuple(None if i in hidden else (x, y) for i, (x, y) in enumerate(at.tolist()))
 
 
 def clip_for(line: Spec, rng: np.random.Generator) -> Clip:
     """A clean clip that fulfils any prompt of the grammar, held-out ones included; objects keep apart at all times."""
     motions = [MOTIONS[c["motion"]] for c in line["include"]]
-    shapes = [c["class"] for c in line["include"]]
+    things = tuple(Thing(c["class"], c["color"], 0.0, 0.0, RADIUS) for c in line["include"])
     while True:
-        radii = rng.uniform(*RADII, len(motions))
-        tried = [centres(rng, m, s, r, TRIES) for m, s, r in zip(motions, shapes, radii, strict=True)]
-        clear = np.abs(tried[0] - tried[-1]).max(2).min(1) >= radii.sum() + GAP
+        tried = [centres(rng, motion, thing.shape, TRIES) for motion, thing in zip(motions, things, strict=True)]
+        boxes = [at[..., None, :] + RADIUS * extent(thing.shape) for thing, at in zip(things, tried, strict=True)]
+        one, other = boxes[0], boxes[-1]
+        gaps = np.maximum(one[:, :, 0] - other[:, :, 1], other[:, :, 0] - one[:, :, 1]).max(2)
+        clear = gaps.min(1) >= GAP
         if len(motions) == 1 or clear.any():
-            paths = [path(rng, motion, at[clear.argmax()]) for motion, at in zip(motions, tried, strict=True)]
-            things = [
-                Thing(c["class"], c["color"], 0.0, 0.0, float(r)) for c, r in zip(line["include"], radii, strict=True)
-            ]
-            return Clip(tuple(things), tuple(paths), world.background(rng))
+            return Clip(things, tuple(path(motion, at[clear.argmax()]) for motion, at in zip(motions, tried, strict=True)))
 
 
 def sample(rng: np.random.Generator, tag: str | None = None) -> tuple[Spec, Clip]:

@@ -11,12 +11,11 @@ from gensearch.shapes.drawing import COLORS, Thing
 from verifiers.types import Verifier
 
 pytestmark = pytest.mark.timeout(600)  # thousands of frames are searched once
-BACKGROUND = (240, 238, 243)
 LEFT = "a red star moving fast to the left"
 
 
 def movie(*objects: tuple[Thing, list[tuple[float, float] | None]]) -> clips.Clip:
-    return clips.Clip(tuple(thing for thing, _ in objects), tuple(tuple(path) for _, path in objects), BACKGROUND)
+    return clips.Clip(tuple(thing for thing, _ in objects), tuple(tuple(path) for _, path in objects))
 
 
 def straight(x: float, y: float, dx: float, dy: float = 0.0) -> list[tuple[float, float] | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gensearch import checkpoint
+from gensearch.shapes.train.muon import Muon
 
 CHECKPOINT = "checkpoint.safetensors"
 Loss = Callable[[int, torch.Generator], Tensor]
@@ -38,17 +39,18 @@ def fit(
     save_every: int = 500,
     seed: int = 0,
     slow: Mapping[str, float] | None = None,
+    matrices: Collection[nn.Parameter] = (),
 ) -> None:
     """Train `model` in place and leave its EMA weights in it.
 
     `loss(step, generator)` makes its own batch; step and generator depend on (seed, step) only, so a run that was
     killed resumes from the last checkpoint in `folder` with the batches it would have seen. `slow` maps the beginnings
-    of parameter names to the share of the rate that they learn with.
+    of parameter names to the share of the rate that they learn with. `matrices` are updated by Muon, the rest by AdamW.
     """
     folder.mkdir(parents=True, exist_ok=True)
     groups = by_rate(model, slow or {})
     params = [p for group in groups for p in group["params"]]
-    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+    optimizer = Muon(groups, matrices, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
     ema = [p.detach().clone() for p in params]
     progress = checkpoint.restore(folder / CHECKPOINT, params, ema, optimizer)
     start = progress["step"] if progress else 0

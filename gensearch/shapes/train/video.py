@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from gensearch.shapes import clips
 from gensearch.shapes.train.loop import fit
@@ -115,45 +115,20 @@ def flow_loss(networks: TextToClip, data: Encoded, size: int, generator: torch.G
 # --- training
 
 
-def trained(own: Path, shipped: str) -> Path:
-    """A folder that a recipe made, and else the shipped one of that name."""
-    return own if own.is_dir() else Path(str(files("gensearch") / "shapes" / "weights" / shipped))
-
-
 def prepare(out: Path, films: int, stills: int) -> tuple[Any, Encoded, Encoded]:
     """The autoencoder, `films` encoded clips and `stills` encoded first frames of others, kept under out/video."""
     from diffusers import AutoencoderKLWan
 
     (out / "video").mkdir(parents=True, exist_ok=True)
-    folder = trained(out / "video_vae" / "model", "video-vae")
+    own, shipped = out / "video_vae" / "model", files("gensearch") / "shapes" / "weights" / "video" / "vae"
+    folder = own if own.is_dir() else str(shipped)
     vae = AutoencoderKLWan.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True).eval()
     return vae, encode(vae, films, clips.FRAMES, out / "video"), encode(vae, stills, 1, out / "video")
 
 
 def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float) -> None:
     """Fit the flow, `size` clips or eight times as many first frames a step, on out/video_vae/model if it is there."""
-    learn(build(), out, name, films, stills, steps=steps, size=size, lr=lr)
-
-
-def train_more(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float) -> None:
-    """Go on from out/video/model, or else from the shipped flow, as `train` does with other batches; replaces it."""
-    networks = restore(trained(out / "video" / "model", "video-flow"))
-    learn(networks, out, name, films, stills, steps=steps, size=size, lr=lr, seed=2)
-
-
-def learn(
-    networks: TextToClip,
-    out: Path,
-    name: str,
-    films: int,
-    stills: int,
-    *,
-    steps: int,
-    size: int,
-    lr: float,
-    seed: int = 0,
-) -> None:
-    """Fit networks to the flow; batches depend on (seed, step)."""
+    networks = build()
     vae, moving, still = prepare(out, films, stills)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -161,8 +136,14 @@ def learn(
             return flow_loss(networks, moving, size, generator)
         return flow_loss(networks, still, FIRSTS * size, generator)
 
-    fit(networks, loss, folder=out / name, steps=steps, lr=lr, save_every=200, seed=seed)
-    export(networks, vae, out / "video" / "model")
+    fit(networks, loss, folder=out / name, steps=steps, lr=lr, save_every=200, matrices=hidden(networks))
+    export(networks, vae, out / name / "model")
+
+
+def hidden(networks: TextToClip) -> list[nn.Parameter]:
+    """The matrices inside the blocks of both networks."""
+    blocks = (networks.transformer.blocks, networks.text_encoder.encoder.block)
+    return [m.weight for part in blocks for m in part.modules() if isinstance(m, nn.Linear)]
 
 
 def restore(folder: Path) -> TextToClip:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gensearch.shapes.train.loop import fit
-from gensearch.shapes.train.video import FIRSTS, Encoded, draw, export, noised, prepare, restore, shift, token_ids
+from gensearch.shapes.train.video import FIRSTS, Encoded, draw, export, hidden, noised, prepare, restore, shift, token_ids
 from gensearch.shapes.train.video_network import TextToClip
 
 SCHEDULES = (4, 4, 8)  # steps of the schedules whose jumps are learnt
@@ -73,5 +73,5 @@ def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: in
             return map_loss(networks, teacher, moving, size, guidance, generator)
         return map_loss(networks, teacher, still, FIRSTS * size, guidance, generator)
 
-    fit(networks, loss, folder=out / name, steps=steps, lr=lr, save_every=100, seed=1)
+    fit(networks, loss, folder=out / name, steps=steps, lr=lr, save_every=100, seed=1, matrices=hidden(networks))
     export(networks, vae, out / name / "model")

@@ -53,7 +53,7 @@ def batch(size: int, frames: int, seed: int, step: int, crowd: int = 2) -> Tenso
         layers = [clips.sample(rng, str(rng.choice(ALONE)))[1] for _ in range(rng.integers(1, crowd + 1))]
         things, paths = ([x for layer in layers for x in getattr(layer, name)] for name in ("things", "paths"))
         start = int(rng.integers(clips.FRAMES - frames + 1))
-        merged = clips.Clip(tuple(things), tuple(paths), layers[0].background)
+        merged = clips.Clip(tuple(things), tuple(paths))
         drawn.append(clips.draw(merged, range(start, start + frames)))
     return movies(drawn)
 

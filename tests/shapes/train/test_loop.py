@@ -23,14 +23,19 @@ def model() -> torch.nn.Module:
     return layer
 
 
-def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path, orthogonal):
+    def run(layer: torch.nn.Module, folder: str, stop_at: int | None = None) -> None:
+        matrices = [layer.weight] if orthogonal else []
+        options = dict(steps=40, lr=0.05, warmup=5, save_every=10, matrices=matrices)
+        fit(layer, task(layer, stop_at), folder=tmp_path / folder, **options)
+
     whole, cut = model(), model()
-    options = dict(steps=40, lr=0.05, warmup=5, save_every=10)
-    fit(whole, task(whole), folder=tmp_path / "whole", **options)
+    run(whole, "whole")
     with pytest.raises(KeyboardInterrupt):
-        fit(cut, task(cut, stop_at=27), folder=tmp_path / "cut", **options)
+        run(cut, "cut", stop_at=27)
     cut = model()  # what a new process starts from
-    fit(cut, task(cut), folder=tmp_path / "cut", **options)
+    run(cut, "cut")
     assert torch.equal(whole.weight, cut.weight)
     assert torch.equal(whole.bias, cut.bias)
     assert not torch.equal(whole.weight, model().weight)
