@@ -26,8 +26,14 @@ def best_of_n_nats(n: int) -> float:
 
 
 def spent_nats(recipe: Recipe, lineage: Sequence[Node], shape: Sequence[int]) -> float:
-    """What a search spent on its winner: the shift of its noises from its seed's, and the choice of fresh starts."""
-    return moved_nats(recipe, shape) + best_of_n_nats(sum(node.parent is None for node in lineage))
+    """What a search spent on its winner: the shift of its noises from its seed's, and the choice of fresh starts.
+
+    NaN for a winner that was chosen chunk by chunk: the lineage holds finished samples, not what was pruned before.
+    """
+    starts = sum(node.parent is None for node in lineage)
+    if not starts or any(move == "chunk" for move, *_ in recipe):
+        return math.nan
+    return moved_nats(recipe, shape) + best_of_n_nats(starts)
 
 
 def moved_nats(recipe: Recipe, shape: Sequence[int]) -> float:

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from gensearch.models.toy import GaussianFlow, GaussianTurbo
+from gensearch.models.toy_chunks import ToyChunks
 from gensearch.nats import best_of_n_nats, moved_nats, shift_nats, spent_nats
 from gensearch.noise import exact, randn, remake, step_noise
 from gensearch.run import run
 from gensearch.search import SEARCHES
 from gensearch.testing.verifiers import LinearScore
+from verifiers.random import RandomScore
 
 SHAPE = (1, 4, 4)
 
@@ -33,6 +35,13 @@ def test_best_of_n_is_paid_by_its_starts_and_gradients_by_their_shift():
     recipe = (("gaussian", 3), exact(end))
     assert spent_nats(recipe, climbed.lineage, SHAPE) == pytest.approx(16 * 0.125, rel=1e-5)
     assert spent_nats(climbed.best.recipe, climbed.lineage, SHAPE) > 0
+
+
+@pytest.mark.parametrize("branch", [[3, 2], [1, 3]])
+def test_what_was_chosen_chunk_by_chunk_is_not_counted(branch):
+    model = ToyChunks()
+    found = run(SEARCHES["tree_of_frames"], model, RandomScore(), "a clip", branch=branch, seed=1)
+    assert math.isnan(spent_nats(found.best.recipe, found.lineage, model.noise_shape))
 
 
 def test_every_noise_that_moved_is_counted():

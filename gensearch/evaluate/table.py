@@ -90,10 +90,16 @@ def account(rows: Sequence[Record]) -> dict[str, Any]:
         "prompts": shares.prompts,
         "spent": spent,
         "padding": padding,
-        "nats": sum(row.get("nats") or 0.0 for row in rows),  # records of before they were kept have none
+        "nats": total([row.get("nats") for row in rows]),
         "unscored": sum(row["unscored"] for row in rows),
         "seconds": round(sum(row["seconds"] for row in rows), 3),
     }
+
+
+def total(values: Sequence[float | None]) -> float | None:
+    """The sum, or None if it is not known of all."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def compare(
@@ -138,7 +144,8 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
         row.append("baseline" if base else limits(scores[judge]["gain"]))
         row += [reported(scores[name], base) for name in others]
         spent = Cost(**method["spent"])
-        row += [f"{total / summary['pairs']:.1f}" for total in (method["nats"], spent.work, spent.scored)]
+        paid = (method["nats"], spent.work, spent.scored)
+        row += ["-" if of_all is None else f"{of_all / summary['pairs']:.1f}" for of_all in paid]
         rows.append([*row, f"{method['seconds'] / summary['pairs']:.2f}"])
     return header, rows
 

@@ -138,6 +138,13 @@ def test_the_table_as_it_is_printed():
     assert "a ceiling, not evidence" in text
 
 
+def test_nats_that_are_not_known_of_all_pictures_are_not_summed():
+    plan, records = evaluation()
+    some = [r | ({"nats": None} if r["method"] == "better" and r["prompt"] == 1 else {}) for r in records]
+    header, rows = cells(summarise(plan, "judge", some, resamples=200))
+    assert [row[header.index("nats")] for row in rows] == ["0.0", "-", "0.0"]
+
+
 def test_without_oracles_and_with_single_prompts():
     plan, records = evaluation()
     few = [r | {"oracle": False} for r in records if r["prompt"] in (0, 2)]

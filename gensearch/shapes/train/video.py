@@ -179,6 +179,6 @@ def export(networks: TextToClip, vae: Any, folder: Path) -> None:
         "width": 64,
         "num_frames": clips.FRAMES,
         "max_sequence_length": WORDS,
-        "batch_size": 8,
+        "batch_size": 4,
     }
     (folder / "gensearch.json").write_text(json.dumps(settings, indent=2) + "\n")

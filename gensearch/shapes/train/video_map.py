@@ -13,7 +13,18 @@ import torch
 from torch import Tensor
 
 from gensearch.shapes.train.loop import fit
-from gensearch.shapes.train.video import FIRSTS, Encoded, draw, export, hidden, noised, prepare, restore, shift, token_ids
+from gensearch.shapes.train.video import (
+    FIRSTS,
+    Encoded,
+    draw,
+    export,
+    hidden,
+    noised,
+    prepare,
+    restore,
+    shift,
+    token_ids,
+)
 from gensearch.shapes.train.video_network import TextToClip
 
 SCHEDULES = (4, 4, 8)  # steps of the schedules whose jumps are learnt
