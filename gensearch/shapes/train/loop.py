@@ -39,7 +39,7 @@ def fit(
     save_every: int = 500,
     seed: int = 0,
     slow: Mapping[str, float] | None = None,
-    matrices: Collection[nn.Parameter] = (),
+    matrices: Collection[Tensor] = (),
 ) -> None:
     """Train `model` in place and leave its EMA weights in it.
 

@@ -1,7 +1,7 @@
 """AdamW that turns some matrices by orthogonal steps: Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
 
-Steps that are equally long in all singular directions teach a small transformer faster than AdamW's own. torch.optim.Muon
-goes through bfloat16 matrix by matrix, which takes sixteen times as long on a CPU without that type.
+Steps that are equally long in all singular directions teach a small transformer faster than AdamW's own.
+torch.optim.Muon goes through bfloat16 matrix by matrix: sixteen times as long on a CPU without that type.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 MOMENTUM = 0.95
 STEPS = 5  # of Newton and Schulz, with the coefficients of the reference implementation
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-ADAM = (
-    0.2  # root mean square of AdamW's steps, which those of matrices are scaled to (Liu et al. 2025, arXiv:2502.16982)
-)
+ADAM = 0.2  # root mean square of AdamW's steps, to which others are scaled (Liu et al. 2025, arXiv:2502.16982)
 
 
 def orthogonal(x: Tensor) -> Tensor:
@@ -36,7 +34,7 @@ def orthogonal(x: Tensor) -> Tensor:
 class Muon(torch.optim.AdamW):
     """AdamW for all parameters but `matrices`, which have two dimensions and take orthogonal steps of the same size."""
 
-    def __init__(self, groups: list[dict[str, Any]], matrices: Collection[nn.Parameter], **settings: Any) -> None:
+    def __init__(self, groups: list[dict[str, Any]], matrices: Collection[Tensor], **settings: Any) -> None:
         super().__init__(groups, **settings)
         self.matrices = set(matrices)
 
@@ -46,24 +44,24 @@ class Muon(torch.optim.AdamW):
         grads = {p: p.grad for p in self.matrices if p.grad is not None}
         for p in grads:
             p.grad = None
-        value = super().step(closure)  # type: ignore[no-untyped-call]
+        value = super().step(closure)
         for p, grad in grads.items():
             p.grad = grad
         for group in self.param_groups:
-            alike = defaultdict(list)
+            alike: dict[torch.Size, dict[Tensor, Tensor]] = defaultdict(dict)
             for p in group["params"]:
                 if p in grads:
-                    alike[p.shape].append(p)
-            for params in alike.values():
-                self.turn(params, group["lr"], group["weight_decay"])
+                    alike[p.shape][p] = grads[p]
+            for own in alike.values():
+                self.turn(own, group["lr"], group["weight_decay"])
         return value
 
-    def turn(self, params: list[nn.Parameter], lr: float, weight_decay: float) -> None:
+    def turn(self, grads: dict[Tensor, Tensor], lr: float, weight_decay: float) -> None:
         """Update matrices of one shape."""
-        for p in params:
-            moments = self.state[p].setdefault("momentum", torch.zeros_like(p))
-            moments.lerp_(p.grad, 1 - MOMENTUM)
-        ahead = torch.stack([p.grad.lerp(self.state[p]["momentum"], MOMENTUM) for p in params])
-        size = lr * ADAM * max(ahead.shape[1:]) ** 0.5
-        for p, update in zip(params, orthogonal(ahead), strict=True):
+        ahead = []
+        for p, grad in grads.items():
+            momentum = self.state[p].setdefault("momentum", torch.zeros_like(p)).lerp_(grad, 1 - MOMENTUM)
+            ahead.append(grad.lerp(momentum, MOMENTUM))
+        size = lr * ADAM * max(ahead[0].shape) ** 0.5
+        for p, update in zip(grads, orthogonal(torch.stack(ahead)), strict=True):
             p.mul_(1 - lr * weight_decay).sub_(update, alpha=size)

@@ -140,7 +140,7 @@ def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: in
     export(networks, vae, out / name / "model")
 
 
-def hidden(networks: TextToClip) -> list[nn.Parameter]:
+def hidden(networks: TextToClip) -> list[Tensor]:
     """The matrices inside the blocks of both networks."""
     blocks = (networks.transformer.blocks, networks.text_encoder.encoder.block)
     return [m.weight for part in blocks for m in part.modules() if isinstance(m, nn.Linear)]
