@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -65,12 +66,13 @@ def main() -> None:
     for axes, (prompt, base, best) in zip(left.subplots(2, 2).flat, shown, strict=True):
         axes.imshow(np.vstack([strip(base), np.full((12, strip(base).shape[1], 3), 255, np.uint8), strip(best)]))
         axes.set_axis_off()
-        axes.set_title(prompt, fontsize=8, pad=3)
+        axes.set_title(fill(prompt, 50), fontsize=8, pad=3)
     left.subplots_adjust(0.01, 0.02, 0.99, 0.88, wspace=0.06, hspace=0.2)
     left.suptitle(
         "above: the seed's plain clip; below: Tree-of-Frames at the price of eight, learned judge", fontsize=9
     )
     axes = right.add_subplot()
+    right.subplots_adjust(0.15, 0.13, 0.97, 0.95)
     for prefix, label, style in (
         ("tree", "Tree-of-Frames, learned judge", "C0o-"),
         ("linear", "best of N clips, learned judge", "C1o-"),
@@ -79,6 +81,9 @@ def main() -> None:
     ):
         axes.plot(*curve(summary["methods"], prefix, summary["judge"], summary["pairs"]), style, label=label, ms=4)
     axes.set_xscale("log")
+    ticks = [19, 38, 76, 152]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("network passes per prompt")
     axes.set_ylabel("right by the exact judge")
     axes.legend(fontsize=8, frameon=False)
