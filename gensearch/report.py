@@ -31,7 +31,7 @@ def write_report(folder: Path) -> None:
     page = template.substitute(
         prompt=escape(config.prompt),
         lead=lead(config, result),
-        base=figure(folder / "base.png", "one ordinary sample", result["base"]["score"]),
+        base=figure(folder / "base.png", "first finished sample", result["base"]["score"]),
         best=figure(folder / "best.png", same + "best of the search", result["best"]["score"]),
         strip=strip_of(folder),
         tree=tree(rounds, result["best"]["id"]),
@@ -123,7 +123,7 @@ def curve(points: Sequence[tuple[int, float | None]], base: float | None, width:
     if base is not None:
         y = at(0, base)[1]
         dashes = f"<path class=base d='M{left} {y:.1f}H{width - right}'/>"
-        labels += f"<text x={width - right} y={y - 5:.1f} text-anchor=end>one ordinary sample</text>"
+        labels += f"<text x={width - right} y={y - 5:.1f} text-anchor=end>first finished sample</text>"
     across, down = (left + width - right) / 2, (top + height - bottom) / 2
     labels += f"<text x={across} y={height - 4} text-anchor=middle>network passes (nfe)</text>"
     labels += f"<text transform='translate(13 {down}) rotate(-90)' text-anchor=middle>best score</text>"

@@ -147,7 +147,7 @@ def show_files(folder: RunFolder) -> None:
         raise ValueError(
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
         ) from None
-    typer.echo(f"score {best} (one ordinary sample: {base}), {spent} nfe")
+    typer.echo(f"score {best} (the first finished one: {base}), {spent} nfe")
     for name, winner, plain in opinions:
         typer.echo(f"hold-out {name}: {winner} (one ordinary sample: {plain})")
     typer.echo(f"picture: {folder.path / 'best.png'}")
