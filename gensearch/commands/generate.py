@@ -147,8 +147,8 @@ def show_files(folder: RunFolder) -> None:
         raise ValueError(
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
         ) from None
-    typer.echo(f"score {best} (the first finished one: {base}), {spent} nfe")
+    typer.echo(f"score {best} (first finished sample: {base}), {spent} nfe")
     for name, winner, plain in opinions:
-        typer.echo(f"hold-out {name}: {winner} (one ordinary sample: {plain})")
+        typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
     typer.echo(f"picture: {folder.path / 'best.png'}")
     typer.echo(f"report:  {folder.path / 'report.html'}")
