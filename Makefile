@@ -40,7 +40,7 @@ test: lint
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: $(VENV)/installed
-	@set -e; for script in $(filter-out benchmarks/clip_motion.py benchmarks/moving_shapes.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(VENV)/bin/python "$$script"; done
+	@set -e; for script in $(filter-out benchmarks/clip_motion.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(VENV)/bin/python "$$script"; done
 
 wheel: $(VENV)/installed-dev
 	$(VENV)/bin/python -m build --wheel

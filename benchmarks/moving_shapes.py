@@ -1,6 +1,6 @@
-"""How often does a video model show what it was asked? python benchmarks/moving_shapes.py FOLDER [--json FILE].
+"""How often does a video model show what it was asked? python benchmarks/moving_shapes.py [FOLDER] [--json FILE].
 
-Runs an AnyFlowFARPipeline on the held-out prompts of the moving Shapes, 32 of each of the
+Runs an AnyFlowFARPipeline, the embedded one by default, on the held-out prompts of the moving Shapes, 32 of each of the
 four tags, as its gensearch.json says, and prints what the exact judge finds: success per tag, each aspect where it was
 asked for, how far clips are right from their first frame on, and success of the best of n clips by that judge. --flow
 runs the first training stage instead, by guided Euler steps; --sheet draws every eighth clip, a row each.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ def main() -> None:
     from diffusers import AnyFlowFARPipeline
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    embedded = files("gensearch") / "shapes" / "weights" / "video"
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(str(embedded)))
     parser.add_argument("--per-tag", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=1, help="clips for each prompt")
     parser.add_argument("--steps", type=int, help="of a chunk; those of gensearch.json if left out")
