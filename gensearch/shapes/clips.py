@@ -180,9 +180,8 @@ def clip_for(line: Spec, rng: np.random.Generator) -> Clip:
         gaps = np.maximum(one[:, :, 0] - other[:, :, 1], other[:, :, 0] - one[:, :, 1]).max(2)
         clear = gaps.min(1) >= GAP
         if len(motions) == 1 or clear.any():
-            return Clip(
-                things, tuple(path(motion, at[clear.argmax()]) for motion, at in zip(motions, tried, strict=True))
-            )
+            way = clear.argmax()
+            return Clip(things, tuple(path(motion, at[way]) for motion, at in zip(motions, tried, strict=True)))
 
 
 def sample(rng: np.random.Generator, tag: str | None = None) -> tuple[Spec, Clip]:

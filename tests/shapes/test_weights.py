@@ -103,24 +103,17 @@ def test_the_video_autoencoder_keeps_most_clips_right():
     assert judge(seen, prompts).total.mean() >= 2 / 3
 
 
-@pytest.fixture(scope="module")
-def video():
-    return load("shapes/video")
-
-
 def test_a_clip_is_the_video_pipelines_own_bit_for_bit():
     model = load("shapes/video", batch_size=1)
-    prompt, noise = "a red star moving fast to the left", randn([5], model.noise_shape)
-    state = model.start([prompt], noise)
-    drawn = [noise]
-    for seed in range(6, 9):
-        drawn.append(randn([seed], model.noise_shape))
-        state = model.advance(state, drawn[-1])
+    prompt, (first, *others) = "a red star moving fast to the left", randn(range(5, 9), model.noise_shape).split(1)
+    state = model.start([prompt], first)
+    for noise in others:
+        state = model.advance(state, noise)
     settings = model.settings
     with torch.no_grad(), dense_attention(torch.device("cpu"), {}):
         theirs = model.pipeline(
             prompt,
-            latents=torch.cat(drawn, 2),
+            latents=torch.cat([first, *others], 2),
             num_inference_steps=settings["steps"],
             guidance_scale=settings["guidance_scale"],
             max_sequence_length=settings["max_sequence_length"],
@@ -132,12 +125,13 @@ def test_a_clip_is_the_video_pipelines_own_bit_for_bit():
     assert torch.equal(model.render(state), theirs)
 
 
-def test_the_video_model_shows_what_was_asked_and_other_prompts_do_not(video):
+def test_the_video_model_shows_what_was_asked_and_other_prompts_do_not():
+    model = load("shapes/video")
     lines = [clips.sample(np.random.default_rng((3, number)), "motion")[0] for number in range(24)]
     prompts = [line["prompt"] for line in lines]
-    noise = randn(range(24), video.noise_shape)
+    noise = randn(range(24), model.noise_shape)
     with torch.no_grad():
-        media = generate(video, prompts, noise, [(("gaussian", seed),) for seed in range(24)])
+        media = generate(model, prompts, noise, [(("gaussian", seed),) for seed in range(24)])
     judge = ShapesTracker()
     assert judge(media, prompts).total.mean() >= 0.25
     assert judge(media, prompts[1:] + prompts[:1]).total.mean() <= 0.05

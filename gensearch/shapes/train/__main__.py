@@ -1,8 +1,8 @@
 """Train an embedded model from its recipe: python -m gensearch.shapes.train configs/shapes/sd.yaml --out runs/shapes.
 
 Recipes read each other's results from the same --out folder, in the orders vae, sd, turbo, turbo_dmd; vq, vq_decoder,
-janus, janus_more, janus_looks, value; and video_vae, video_decoder, video, video_map. The CLIP models
-stand alone. A run that was killed goes on from its last checkpoint when the same command is given again.
+janus, janus_more, janus_looks, value; and video_vae, video_decoder, video, video_map. The CLIP models stand alone.
+A run that was killed goes on from its last checkpoint when the same command is given again.
 """
 
 from __future__ import annotations

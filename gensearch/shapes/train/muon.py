@@ -60,8 +60,10 @@ class Muon(torch.optim.AdamW):
         """Update matrices of one shape."""
         ahead = []
         for p, grad in grads.items():
-            momentum = self.state[p].setdefault("momentum", torch.zeros_like(p)).lerp_(grad, 1 - MOMENTUM)
-            ahead.append(grad.lerp(momentum, MOMENTUM))
+            state = self.state[p]
+            if not state:
+                state["momentum"] = torch.zeros_like(p)
+            ahead.append(grad.lerp(state["momentum"].lerp_(grad, 1 - MOMENTUM), MOMENTUM))
         size = lr * ADAM * max(ahead[0].shape) ** 0.5
         for p, update in zip(grads, orthogonal(torch.stack(ahead)), strict=True):
             p.mul_(1 - lr * weight_decay).sub_(update, alpha=size)
