@@ -1,7 +1,7 @@
 """Train an embedded model from its recipe: python -m gensearch.shapes.train configs/shapes/sd.yaml --out runs/shapes.
 
 Recipes read each other's results from the same --out folder, in the orders vae, sd, turbo, turbo_dmd; vq, vq_decoder,
-janus, janus_more, janus_looks, value; and video_vae, video_decoder, video, video_map. The CLIP models stand alone.
+janus, janus_looks, value; and video_vae, video_decoder, video, video_map. The CLIP models stand alone.
 A run that was killed goes on from its last checkpoint when the same command is given again.
 """
 
@@ -24,7 +24,6 @@ TRAINERS: dict[str, Callable[..., None]] = {
     "vq": vq.train,
     "vq-decoder": vq.train_decoder,
     "janus": janus.train,
-    "janus-more": janus.train_more,
     "janus-looks": janus.train_looks,
     "value": value.train,
     "video_vae": video_vae.train,

@@ -122,7 +122,7 @@ def weigh(labels: Tensor, misses: int) -> Tensor:
 
 def normalise(x: Tensor) -> Tensor:
     """Pictures in [0, 1] as the vision towers want them."""
-    mean, std = (torch.tensor(PREPROCESS[k]).view(3, 1, 1) for k in ("mean", "std"))
+    mean, std = (torch.tensor(PREPROCESS[k]).to(x.device).view(3, 1, 1) for k in ("mean", "std"))
     return (x - mean) / std
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor
 from gensearch.shapes import clips, tracker, world
 from gensearch.shapes.drawing import COLORS, SHAPES, Scene, Thing, render
 from gensearch.shapes.train import clip
-from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.loop import Batches, accelerator, fit
 from gensearch.shapes.train.video import token_ids
 from gensearch.shapes.train.video_network import WORDS, words
 from verifiers.clips import grid
@@ -30,7 +31,7 @@ SHOWN = (0, 4, 8, 12)  # the frames in it, one for each latent frame
 LENGTHS, SHARES = clips.CHUNKS, (0.1, 0.15, 0.2, 0.55)  # frames that there are already, and how often
 SPOILT = 0.3  # share of clips in which an object changes or goes from some frame on
 VISION = {**clip.VISION["clip-holdout"], "image_size": SIDE * clips.SIZE}
-TEXT = {**clip.TEXT, "context_length": WORDS, "vocab_size": len(clips.words())}
+TEXT = {**clip.TEXT, "width": 96, "context_length": WORDS, "vocab_size": len(clips.words())}
 CONFIG = {**clip.config("clip-holdout"), "vision_cfg": VISION, "text_cfg": TEXT}
 
 Film = Sequence[Scene]
@@ -113,8 +114,8 @@ def near_miss(rng: np.random.Generator, line: clips.Spec) -> clips.Spec:
             return other
 
 
-def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, list[str], Tensor, Tensor]:
-    """Pictures [b, 3, 128, 128], prompts (one each, then near misses), labels [b, t] and weights [b, t] of one step."""
+def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pictures [b, 3, 128, 128], prompts [t, 20] with near misses behind, labels [b, t] and weights [b, t]."""
     rng = np.random.default_rng((seed, step))
     lines, drawn = zip(*(clips.sample(rng) for _ in range(size)), strict=True)
     films = [[one.scene(frame) for frame in range(clips.FRAMES)] for one in drawn]
@@ -126,17 +127,19 @@ def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, list[st
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
     x = clip.degrade(x, torch.Generator().manual_seed(seed * 7919 + step)).unflatten(0, (size, len(SHOWN)))
     there = torch.tensor([[frame < length for frame in SHOWN] for length in lengths])
-    return grid(x, there, SIDE), [line["prompt"] for line in asked], labels, clip.weigh(labels, misses)
+    ids = token_ids([line["prompt"] for line in asked])
+    return grid(x, there, SIDE), ids, labels, clip.weigh(labels, misses)
 
 
 def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float, seed: int) -> None:
     """Fit the pair-wise sigmoid loss with labels read off the places of objects."""
     torch.manual_seed(seed)
-    model = build()
+    model, device = build().to(accelerator()), accelerator()
+    batches = Batches(partial(batch, size, misses, 300 + seed), steps)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        x, prompts, labels, weights = batch(size, misses, 300 + seed, step)
-        return clip.sigmoid_loss(model, x, token_ids(prompts), labels, weights)
+        x, ids, labels, weights = (part.to(device) for part in batches(step))
+        return clip.sigmoid_loss(model, x, ids, labels, weights)
 
     fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.05, save_every=50, seed=seed)
     clip.export(model, CONFIG, words(), out / name / "model")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensearch.shapes import plans, world
 from gensearch.shapes.train import clip, data, vq
-from gensearch.shapes.train.loop import fit, learn_only
+from gensearch.shapes.train.loop import Batches, accelerator, ahead, fit, learn_only
 from gensearch.shapes.train.matches import facts, matches, near_misses
 from gensearch.shapes.train.vae import pictures
 
@@ -26,6 +26,7 @@ CHAT = (  # a picture, then what is asked about it
     "{{ '<image>' if part['type'] == 'image' else part['text'] }} {% endfor %}{% endfor %}"
 )
 ASKED = 6  # questions about one picture
+PART = 250  # scenes drawn from one seed
 BARE, BLIND, NONE = 0.15, 0.1, -100  # shares of samples without a plan and without any words; not to be predicted
 
 
@@ -128,8 +129,7 @@ def drawing_loss(model: Any, words: Any, ids: Tensor, labels: Tensor, codes: Ten
     length = ids.shape[1]
     pixels = model.prepare_embeddings_for_image_generation(codes[:, :-1])
     embedded = torch.cat([model.get_input_embeddings()(ids), pixels], 1)
-    mask = torch.ones(embedded.shape[:2]).long()
-    mask[:, :length] = begun
+    mask = torch.cat([begun, torch.ones_like(codes[:, :-1])], 1)
     out = model.model.language_model(
         inputs_embeds=embedded, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0), use_cache=False
     )
@@ -192,38 +192,53 @@ def looking_loss(model: Any, words: Any, pixels: Tensor, ids: Tensor, labels: Te
 # --- training
 
 
-def encode(codes: Any, count: int, path: Path, size: int = 250) -> Tensor:
-    """The picture tokens [count, 64] of training scenes `world.sample` in order of (11, start), kept in a file."""
-    from safetensors.torch import load_file, save_file
+def sample(start: int) -> tuple[list[tuple[world.Spec, world.Scene]], Tensor]:
+    """`PART` training scenes, and pictures of them."""
+    rng = np.random.default_rng((11, start))
+    drawn = [world.sample(rng) for _ in range(PART)]
+    return drawn, pictures([scene for _, scene in drawn])
 
-    if not path.exists():
-        found = []
-        for start in range(0, count, size):
-            rng = np.random.default_rng((11, start))
-            x = pictures([world.sample(rng)[1] for _ in range(size)])
-            with torch.no_grad():
-                found.append(vq.nearest(codes, vq.directions(codes, x)))
-        save_file({"codes": torch.cat(found).short().contiguous()}, path)
-    return load_file(path)["codes"].long()
+
+@torch.no_grad()
+def encode(codes: Any, count: int) -> tuple[list[tuple[world.Spec, world.Scene]], Tensor]:
+    """Training scenes, a multiple of `PART`, and their picture tokens [count, 64]."""
+    known, tokens = [], []
+    for drawn, x in ahead(sample, range(0, count, PART)):
+        known += drawn
+        tokens.append(vq.nearest(codes, vq.directions(codes, x.to(codes.device))))
+    return known[:count], torch.cat(tokens)[:count]
 
 
 def train(out: Path, *, name: str, scenes: int, steps: int, size: int, looks: int, lr: float) -> None:
-    """Fit all three at once, `size` drawings and `looks` questions a step; writes out/janus/model."""
+    """Fit drawings and, at half the weight, answers: `size` and `looks` pictures a step; writes out/janus/model."""
     from transformers import JanusVQVAE
 
     torch.manual_seed(0)
     words, codes = tokenizer(), JanusVQVAE.from_pretrained(out / "vq" / "model").eval()
-    model = build(words, codes)
-    learn(model, words, out / name, scenes=scenes, steps=steps, size=size, looks=looks, lr=lr, seed=12)
+    model = build(words, codes).to(accelerator())
+    known, tokens = encode(model.model.vqmodel.eval(), scenes)
+
+    def batch(step: int) -> tuple[Tensor, ...]:
+        rng = np.random.default_rng((12, step))
+        rows = rng.integers(scenes, size=size)
+        lines, shown = zip(*(known[row] for row in rows), strict=True)
+        return torch.from_numpy(rows), *contexts(words, list(lines), list(shown), rng), *questions(words, looks, rng)
+
+    batches = Batches(batch, steps)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        rows, ids, labels, *asked = (part.to(tokens.device) for part in batches(step))
+        drawn = drawing_loss(model, words, ids, labels, tokens[rows])
+        return drawn + 0.5 * looking_loss(model, words, *asked)
+
+    fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.02, save_every=200, matrices=hidden(model))
     export(model, words, out / name / "model")
 
 
-def train_more(out: Path, *, name: str, scenes: int, steps: int, size: int, looks: int, lr: float) -> None:
-    """Go on from out/janus/model with other batches and a rate that rises again; replaces it."""
-    model, words = restore(out), tokenizer()
-    model.requires_grad_(True).model.vqmodel.requires_grad_(False)
-    learn(model, words, out / name, scenes=scenes, steps=steps, size=size, looks=looks, lr=lr, seed=16)
-    export(model, words, out / "janus" / "model")
+def hidden(model: Any) -> list[Tensor]:
+    """The matrices inside the blocks of the language model and of the vision tower."""
+    blocks = (model.model.language_model.layers, model.model.vision_model.encoder.layers)
+    return [m.weight for part in blocks for m in part.modules() if isinstance(m, nn.Linear)]
 
 
 def restore(out: Path) -> Any:
@@ -234,38 +249,18 @@ def restore(out: Path) -> Any:
     return JanusForConditionalGeneration.from_pretrained(out / "janus" / "model").float()
 
 
-def learn(
-    model: Any, words: Any, folder: Path, *, scenes: int, steps: int, size: int, looks: int, lr: float, seed: int
-) -> None:
-    """Fit a model to drawings and, at half the weight, to questions; batches depend on (seed, step)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tokens = encode(model.model.vqmodel.eval(), scenes, folder / "codes.safetensors")
-    known: list[tuple[world.Spec, world.Scene]] = []
-    for start in range(0, scenes, 250):
-        rng = np.random.default_rng((11, start))
-        known += [world.sample(rng) for _ in range(250)]
-
-    def loss(step: int, generator: torch.Generator) -> Tensor:
-        rows = torch.randint(scenes, (size,), generator=generator).tolist()
-        rng = np.random.default_rng((seed, step))
-        lines, shown = zip(*(known[row] for row in rows), strict=True)
-        ids, labels = contexts(words, list(lines), list(shown), rng)
-        drawn = drawing_loss(model, words, ids, labels, tokens[rows])
-        return drawn + 0.5 * looking_loss(model, words, *questions(words, looks, rng))
-
-    fit(model, loss, folder=folder, steps=steps, lr=lr, weight_decay=0.02, save_every=200, seed=seed)
-
-
 def train_looks(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
     """Fit the eyes alone, which are the vision tower and its aligner, to questions; replaces out/janus/model.
 
     Whatever plans and draws stays as it is.
     """
-    words, model = tokenizer(), restore(out)
+    words, model = tokenizer(), restore(out).to(accelerator())
     learn_only(model, "model.vision_model", "model.aligner")
 
+    batches = Batches(lambda step: questions(words, size, np.random.default_rng((15, step))), steps)
+
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        return looking_loss(model, words, *questions(words, size, np.random.default_rng((15, step))))
+        return looking_loss(model, words, *(part.to(model.device) for part in batches(step)))
 
     fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.02, save_every=200)
     export(model, words, out / "janus" / "model")
@@ -281,8 +276,8 @@ def export(model: Any, words: Any, folder: Path) -> None:
     settings = {
         "text_length": 24,
         "context": CONTEXT,
-        "guidance_scale": 2.0,
-        "temperature": 0.6,
+        "guidance_scale": 1.2,
+        "temperature": 1.5,
         "ask": plans.ASK,
         "draw": plans.DRAW,
         "draw_bare": plans.DRAW_BARE,

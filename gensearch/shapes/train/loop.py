@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from gensearch import checkpoint
 from gensearch.shapes.train.muon import Muon
 
 CHECKPOINT = "checkpoint.safetensors"
+T = TypeVar("T")
 Loss = Callable[[int, torch.Generator], Tensor]
 
 
-def autocast() -> AbstractContextManager[None]:
-    """bfloat16 where the processor has AVX-512; elsewhere fp32, since oneDNN emulates bfloat16 ten times slower."""
-    if torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
-        return torch.autocast("cpu", torch.bfloat16)
+def accelerator() -> torch.device:
+    """Where there is a GPU to train on, it; else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: str = "cpu") -> AbstractContextManager[None]:
+    """bfloat16 on GPUs and AVX-512; on other processors fp32, since oneDNN emulates bfloat16 ten times slower."""
+    if device == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return torch.autocast(device, torch.bfloat16)
     return nullcontext()
+
+
+def ahead(make: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
+    """`make(number)` for each number in order; beside a GPU other processes make them ahead of time."""
+    workers = len(os.sched_getaffinity(0)) - 1 if torch.cuda.is_available() else 0
+    context = "fork" if workers else None
+    return iter(DataLoader(numbers, None, collate_fn=make, num_workers=workers, multiprocessing_context=context))
+
+
+class Batches(Generic[T]):
+    """What `make(step)` draws, called with one step after another up to `steps`, beginning anywhere."""
+
+    def __init__(self, make: Callable[[int], T], steps: int) -> None:
+        self.make, self.steps = make, steps
+        self.made: Iterator[T] | None = None
+
+    def __call__(self, step: int) -> T:
+        """The batch of this step."""
+        if self.made is None:
+            self.made = ahead(self.make, range(step, self.steps))
+        return next(self.made)
 
 
 def fit(
@@ -41,7 +70,7 @@ def fit(
     slow: Mapping[str, float] | None = None,
     matrices: Collection[Tensor] = (),
 ) -> None:
-    """Train `model` in place and leave its EMA weights in it.
+    """Train `model` in place, on the device that it is on, and leave its EMA weights in it.
 
     `loss(step, generator)` makes its own batch; step and generator depend on (seed, step) only, so a run that was
     killed resumes from the last checkpoint in `folder` with the batches it would have seen. `slow` maps the beginnings
@@ -55,24 +84,24 @@ def fit(
     progress = checkpoint.restore(folder / CHECKPOINT, params, ema, optimizer)
     start = progress["step"] if progress else 0
     model.train()
-    began, running = time.monotonic(), 0.0
+    device, began, running = params[0].device, time.monotonic(), torch.zeros(())
     for step in range(start, steps):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
             cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
             group["lr"] = group["share"] * lr * min(1.0, (step + 1) / warmup) * cosine
-        with autocast():
+        with autocast(device.type):
             value = loss(step, generator)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
         checkpoint.average(ema, params, ema_decay, step)
-        running += value.item()
+        running = running + value.detach()
         if (step + 1) % 50 == 0:
             rate = (step + 1 - start) / (time.monotonic() - began)
-            print(f"step {step + 1}/{steps} loss {running / 50:.5f} {rate:.2f} steps/s", flush=True)
-            running = 0.0
+            print(f"step {step + 1}/{steps} loss {float(running) / 50:.5f} {rate:.2f} steps/s", flush=True)
+            running = torch.zeros(())
         if (step + 1) % save_every == 0 or step + 1 == steps:
             checkpoint.save(folder / CHECKPOINT, params, ema, optimizer, {"step": step + 1})
     with torch.no_grad():

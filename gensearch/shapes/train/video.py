@@ -20,12 +20,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gensearch.shapes import clips
-from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.loop import accelerator, ahead, fit
 from gensearch.shapes.train.video_network import WORDS, TextToClip, build, words
 from gensearch.shapes.train.video_vae import movies
 
 SHIFT = 2.0  # towards noisy times, in training as in the sampler's schedule
 UNTOLD = 0.1  # share of samples without a caption
+AT_ONCE = 650  # frames to encode
 FIRSTS = 8  # single first frames for each clip of a batch: both cost the same
 
 
@@ -47,47 +48,54 @@ def token_ids(prompts: list[str]) -> Tensor:
 
 def encode(vae: Any, count: int, frames: int, folder: Path, size: int = 500) -> Encoded:
     """Draw and encode the first `frames` frames of `count` training clips; parts already made are kept."""
-    parts = []
-    for start in range(0, count, size):
-        end = min(start + size, count)
-        part = folder / f"latents-{frames:02d}-{start:06d}-{end:06d}.safetensors"
-        if not part.exists():
-            save_file(encode_part(vae, frames, start, end), part.with_suffix(".partial"))
-            os.replace(part.with_suffix(".partial"), part)
-            print(f"{end} clips of {frames} frames encoded", flush=True)
-        parts.append(load_file(part))
-    return Encoded(**{key: torch.cat([part[key] for part in parts]) for key in Encoded._fields})
+    starts = range(0, count, size)
+    files = [folder / f"latents-{frames:02d}-{n:06d}-{min(n + size, count):06d}.safetensors" for n in starts]
+    missing = [n for n, file in zip(starts, files, strict=True) if not file.exists()]
+    drawn = ahead(lambda start: shown(frames, start, min(start + size, count)), missing)
+    for start, (films, ids) in zip(missing, drawn, strict=True):
+        file = files[start // size]
+        save_file({**encoded(vae, films), "ids": ids}, file.with_suffix(".partial"))
+        os.replace(file.with_suffix(".partial"), file)
+        print(f"{start + len(ids)} clips of {frames} frames encoded", flush=True)
+    parts = [load_file(file) for file in files]
+    device = accelerator()
+    return Encoded(**{key: torch.cat([part[key] for part in parts]).to(device) for key in Encoded._fields})
+
+
+def shown(frames: int, start: int, end: int) -> tuple[Tensor, Tensor]:
+    """Clips `start` to `end` and their prompts' tokens; each clip depends on `frames` and its own number only."""
+    drawn = [clips.sample(np.random.default_rng((11, frames, number))) for number in range(start, end)]
+    films = np.stack([clips.draw(clip, range(frames)) for _, clip in drawn])
+    return torch.from_numpy(films), token_ids([line["prompt"] for line, _ in drawn])
 
 
 @torch.no_grad()
-def encode_part(vae: Any, frames: int, start: int, end: int, size: int = 50) -> dict[str, Tensor]:
-    """Clips `start` to `end`; each depends on `frames` and its own number only."""
+def encoded(vae: Any, films: Tensor) -> dict[str, Tensor]:
+    """Standardised posteriors of clips uint8 [b, frames, 64, 64, 3]."""
     shape = (1, -1, 1, 1, 1)
-    mean, std = (torch.tensor(values).view(shape) for values in (vae.config.latents_mean, vae.config.latents_std))
-    drawn = [clips.sample(np.random.default_rng((11, frames, number))) for number in range(start, end)]
+    mean, std = (torch.tensor(v).view(shape).to(vae.device) for v in (vae.config.latents_mean, vae.config.latents_std))
     means, stds = [], []
-    for first in range(0, len(drawn), size):
-        shown = [clips.draw(clip, range(frames)) for _, clip in drawn[first : first + size]]
-        posterior = vae.encode(movies(shown)).latent_dist
-        means.append(((posterior.mean - mean) / std).transpose(1, 2).half())
-        stds.append((posterior.std / std).transpose(1, 2).half())
-    ids = token_ids([line["prompt"] for line, _ in drawn])
-    return {"mean": torch.cat(means).contiguous(), "std": torch.cat(stds).contiguous(), "ids": ids}
+    for part in films.split(max(1, AT_ONCE // films.shape[1])):
+        posterior = vae.encode(movies(part.to(vae.device))).latent_dist
+        means.append(((posterior.mean - mean) / std).transpose(1, 2).half().cpu())
+        stds.append((posterior.std / std).transpose(1, 2).half().cpu())
+    return {"mean": torch.cat(means).contiguous(), "std": torch.cat(stds).contiguous()}
 
 
 def draw(data: Encoded, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Latents [size, f, 16, 8, 8], sampled from their posteriors, and their token ids, some without words."""
-    rows = torch.randint(len(data.ids), (size,), generator=generator)
+    device = generator.device
+    rows = torch.randint(len(data.ids), (size,), generator=generator, device=device)
     z = data.mean[rows].float()
-    z = z + data.std[rows].float() * torch.randn(z.shape, generator=generator)
-    untold = torch.rand(size, 1, generator=generator) < UNTOLD
-    return z, torch.where(untold, token_ids([""]), data.ids[rows])
+    z = z + data.std[rows].float() * torch.randn(z.shape, generator=generator, device=device)
+    untold = torch.rand(size, 1, generator=generator, device=device) < UNTOLD
+    return z, torch.where(untold, token_ids([""]).to(device), data.ids[rows])
 
 
 def times(size: int, frames: int, generator: torch.Generator) -> Tensor:
     """Times [size, frames] in (0, 1], stratified over the batch and shifted towards noise."""
-    order = torch.rand(frames, size, generator=generator).argsort(1).T
-    u = (order + torch.rand(size, frames, generator=generator)) / size
+    order = torch.rand(frames, size, generator=generator, device=generator.device).argsort(1).T
+    u = (order + torch.rand(size, frames, generator=generator, device=generator.device)) / size
     return shift(u)
 
 
@@ -98,7 +106,7 @@ def shift(u: Tensor) -> Tensor:
 
 def noised(z: Tensor, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Latents at times t [b, f], and the velocity towards noise there."""
-    noise = torch.randn(z.shape, generator=generator)
+    noise = torch.randn(z.shape, generator=generator, device=z.device)
     level = t[..., None, None, None]
     return (1 - level) * z + level * noise, noise - z
 
@@ -123,12 +131,13 @@ def prepare(out: Path, films: int, stills: int) -> tuple[Any, Encoded, Encoded]:
     own, shipped = out / "video_vae" / "model", files("gensearch") / "shapes" / "weights" / "video" / "vae"
     folder = own if own.is_dir() else str(shipped)
     vae = AutoencoderKLWan.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True).eval()
+    vae.to(accelerator())
     return vae, encode(vae, films, clips.FRAMES, out / "video"), encode(vae, stills, 1, out / "video")
 
 
 def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float) -> None:
     """Fit the flow, `size` clips or eight times as many first frames a step, on out/video_vae/model if it is there."""
-    networks = build()
+    networks = build().to(accelerator())
     vae, moving, still = prepare(out, films, stills)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -173,7 +182,7 @@ def export(networks: TextToClip, vae: Any, folder: Path) -> None:
         part.register_to_config(_name_or_path="")  # not where it lay on this machine
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
     settings = {
-        "steps": 4,
+        "steps": 3,
         "guidance_scale": 1.0,
         "height": 64,
         "width": 64,

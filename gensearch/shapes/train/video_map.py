@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.loop import accelerator, fit
 from gensearch.shapes.train.video import (
     FIRSTS,
     Encoded,
@@ -33,8 +33,10 @@ SUBSTEPS = 3  # of the teacher, within one jump
 
 def jumps(size: int, frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Start and end times [size, frames] of steps of one of the schedules each."""
-    schedule = torch.tensor(SCHEDULES)[torch.randint(len(SCHEDULES), (size, frames), generator=generator)]
-    step = (torch.rand(size, frames, generator=generator) * schedule).floor()
+    device = generator.device
+    kinds = torch.randint(len(SCHEDULES), (size, frames), generator=generator, device=device)
+    schedule = torch.tensor(SCHEDULES, device=device)[kinds]
+    step = (torch.rand(size, frames, generator=generator, device=device) * schedule).floor()
     return shift(1 - step / schedule), shift(1 - (step + 1) / schedule)
 
 
@@ -69,7 +71,7 @@ def map_loss(
     x, _ = noised(z, t, generator)
     clean = z if z.shape[1] > 1 else None
     with torch.no_grad():
-        words, empty = teacher.read(ids), teacher.read(token_ids([""]).expand_as(ids))
+        words, empty = teacher.read(ids), teacher.read(token_ids([""]).to(ids.device).expand_as(ids))
     target = path(teacher, x, t, r, words, empty, clean, guidance)
     return (networks(x, t, r, networks.read(ids), clean) - target).square().mean()
 
@@ -77,7 +79,8 @@ def map_loss(
 def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float, guidance: float) -> None:
     """Distil out/video/model, on the clips that it was trained on; writes out/video_map/model."""
     vae, moving, still = prepare(out, films, stills)
-    networks, teacher = restore(out / "video" / "model"), restore(out / "video" / "model").requires_grad_(False)
+    networks, teacher = (restore(out / "video" / "model").to(accelerator()) for _ in range(2))
+    teacher.requires_grad_(False)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         if step % 2:

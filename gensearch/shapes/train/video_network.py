@@ -80,7 +80,7 @@ def causal_mask(transformer: Any, frames: int, context: bool) -> Tensor:
 
 
 @cache
-def sampling_mask(transformer: Any, frames: int, context: bool) -> Tensor:
+def sampling_mask(transformer: Any, frames: int, context: bool, device: torch.device) -> Tensor:
     """That mask as the sampler's steps have it: added to scores, float [1, 1, n, n + 1].
 
     A step pads its keys with zeros to a multiple of 128 and attends to them, while the passes that fill its cache do
@@ -89,7 +89,7 @@ def sampling_mask(transformer: Any, frames: int, context: bool) -> Tensor:
     seen = causal_mask(transformer, frames, context)
     sink = torch.full((*seen.shape[:3], 1), -torch.inf)
     sink[:, :, : frames * TOKENS] = math.log(-TOKENS % 128)
-    return torch.cat([torch.zeros(seen.shape).masked_fill(~seen, -torch.inf), sink], -1)
+    return torch.cat([torch.zeros(seen.shape).masked_fill(~seen, -torch.inf), sink], -1).to(device)
 
 
 class TextToClip(nn.Module):
@@ -120,12 +120,13 @@ class TextToClip(nn.Module):
             r_timestep=1000 * r,
             encoder_hidden_states=words,
             chunk_partition=[1] * frames,
-            attention_mask=sampling_mask(self.transformer, frames, clean is not None),
+            attention_mask=sampling_mask(self.transformer, frames, clean is not None, x.device),
             return_dict=False,
             **context,
         )[0].float()
 
 
+@cache
 def words() -> Any:
     """The tokenizer of the moving Shapes world."""
     return tokenizer(clips.words(), WORDS)

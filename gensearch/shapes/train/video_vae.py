@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gensearch.shapes import clips
-from gensearch.shapes.train.loop import fit, learn_only
+from gensearch.shapes.train.loop import Batches, accelerator, fit, learn_only
 
 CHANNELS = 16
 CONFIG = dict(
@@ -37,13 +38,13 @@ ALONE = ("motion", "bounce", "change")  # tags of one object
 STILLS = 4  # single frames for each clip of a batch
 
 
-def movies(drawn: list[np.ndarray]) -> Tensor:
-    """Clips uint8 [frames, 64, 64, 3] as [b, 3, frames, 64, 64] in [-1, 1]."""
-    return torch.from_numpy(np.stack(drawn)).permute(0, 4, 1, 2, 3).float().div(127.5).sub(1)
+def movies(drawn: Tensor) -> Tensor:
+    """Clips uint8 [b, frames, 64, 64, 3] as [b, 3, frames, 64, 64] in [-1, 1]."""
+    return drawn.permute(0, 4, 1, 2, 3).float().div(127.5).sub(1)
 
 
 def batch(size: int, frames: int, seed: int, step: int, crowd: int = 2) -> Tensor:
-    """The training clips of one step: `frames` in a row of as many clips, from any of their frames on.
+    """The training clips uint8 [b, frames, 64, 64, 3] of one step: frames in a row, from any of a clip's on.
 
     Up to `crowd` clips of one object lie over each other: a full picture has more to learn from and costs the same.
     """
@@ -55,7 +56,7 @@ def batch(size: int, frames: int, seed: int, step: int, crowd: int = 2) -> Tenso
         start = int(rng.integers(clips.FRAMES - frames + 1))
         merged = clips.Clip(tuple(things), tuple(paths))
         drawn.append(clips.draw(merged, range(start, start + frames)))
-    return movies(drawn)
+    return torch.from_numpy(np.stack(drawn))
 
 
 def moving(size: int, seed: int, step: int) -> Tensor:
@@ -76,19 +77,21 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
     from diffusers import AutoencoderKLWan
 
     torch.manual_seed(0)
-    vae = AutoencoderKLWan(**CONFIG)
+    vae = AutoencoderKLWan(**CONFIG).to(accelerator())
     with torch.no_grad():  # at first the noise of the posterior would drown the latents for hundreds of steps
         vae.quant_conv.bias[CHANNELS:] = LOGVAR
 
+    batches = Batches(partial(moving, size, 1), steps)
+
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        x = moving(size, 1, step)
+        x = movies(batches(step).to(vae.device))
         posterior = vae.encode(x).latent_dist
         y = vae.decode(posterior.sample(generator)).sample.float()
         return distance(x, y) + beta * posterior.kl().float().mean() / x[0].numel()
 
     fit(vae, loss, folder=out / name, steps=steps, lr=lr, warmup=50, save_every=50)
     with torch.no_grad():
-        x = batch(16, clips.FRAMES, 2, 0)
+        x = movies(batch(16, clips.FRAMES, 2, 0).to(vae.device))
         posterior = vae.encode(x).latent_dist
         standardise(vae, posterior.mean)
         y = vae.decode(posterior.mode()).sample
@@ -103,11 +106,14 @@ def train_decoder(out: Path, *, name: str, steps: int, size: int, lr: float) -> 
 
     torch.manual_seed(0)
     folder = out / "video_vae" / "model"
-    vae = AutoencoderKLWan.from_pretrained(folder, use_safetensors=True)
+    vae = AutoencoderKLWan.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
+    vae.to(accelerator())
     learn_only(vae, "decoder", "post_quant_conv")
 
+    batches = Batches(partial(moving, size, 3), steps)
+
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        x = moving(size, 3, step)
+        x = movies(batches(step).to(vae.device))
         with torch.no_grad():
             z = vae.encode(x).latent_dist.sample(generator)
         y = vae.decode(z).sample.float()

@@ -35,7 +35,7 @@ def vae():
         torch.manual_seed(1)
         model = AutoencoderKLWan(**video_vae.CONFIG).eval()
     with torch.no_grad():
-        video_vae.standardise(model, model.encode(video_vae.batch(2, 13, 1, 0)).latent_dist.mean)
+        video_vae.standardise(model, model.encode(video_vae.movies(video_vae.batch(2, 13, 1, 0))).latent_dist.mean)
     return model
 
 
@@ -160,15 +160,16 @@ def test_prompts_are_read_as_in_training(pipe):
 
 def test_encoded_clips_are_those_of_the_pipeline(pipe):
     loaded, _ = pipe
-    part = video.encode_part(loaded.vae, clips.FRAMES, 3, 5)
+    films, ids = video.shown(clips.FRAMES, 3, 5)
+    part = video.encoded(loaded.vae, films)
     line, clip = clips.sample(np.random.default_rng((11, clips.FRAMES, 3)))
     drawn = torch.from_numpy(clips.draw(clip)).permute(0, 3, 1, 2)[None] / 255
     with torch.no_grad():
         theirs = loaded.encode_video(drawn, 64, 64)
     torch.testing.assert_close(part["mean"][:1].float(), theirs, rtol=0, atol=5e-3)
-    assert torch.equal(part["ids"][:1], video.token_ids([line["prompt"]]))
+    assert torch.equal(ids[:1], video.token_ids([line["prompt"]]))
     assert part["std"].shape == part["mean"].shape == (2, 4, CHANNELS, SIDE, SIDE)
-    first = video.encode_part(loaded.vae, 1, 7, 8)["mean"]
+    first = video.encoded(loaded.vae, video.shown(1, 7, 8)[0])["mean"]
     assert first.shape == (1, 1, CHANNELS, SIDE, SIDE)
 
 
@@ -247,7 +248,7 @@ def test_the_target_is_the_mean_guided_velocity_of_the_path(guidance):
 def test_pixels_of_objects_count_more():
     clip = clips.clip_for(clips.parse("a yellow star standing still"), np.random.default_rng(0))
     drawn, middle = clips.draw(clip, [0]), clip.paths[0][0]
-    x = video_vae.movies([drawn])
+    x = video_vae.movies(torch.from_numpy(drawn)[None])
     figure, background = torch.zeros_like(x), torch.zeros_like(x)
     figure[..., int(middle[1]), int(middle[0])] = background[..., 1, 1] = 0.1
     assert video_vae.distance(x, x) == 0
