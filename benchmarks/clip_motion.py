@@ -49,8 +49,10 @@ def retrieval(judge: Grid, length: int, shown: Shown) -> dict[str, float]:
     rng, wins = np.random.default_rng(32), []
     for _ in range(4):
         others = [clip_motion.near_miss(rng, line) for line in lines]
-        false = ~clip_motion.shows(films, [length] * len(films), others).bool().diagonal()
-        wins.append((table.diagonal() > (images * text(others)).sum(1))[false])
+        false = [
+            clip_motion.shows([film], [length], [other]).item() == 0 for film, other in zip(films, others, strict=True)
+        ]
+        wins.append((table.diagonal() > (images * text(others)).sum(1))[torch.tensor(false)])
     found = true[torch.arange(len(table)), table.argmax(1)]
     return {"top1": float(found.float().mean()), "near_miss": float(torch.cat(wins).float().mean())}
 
@@ -60,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="what the recipe clip_motion makes")
     parser.add_argument("--model", default="shapes/video")
+    parser.add_argument("--clips", type=int, default=16, help="of the model, for each prompt")
     parser.add_argument("--clean", action="store_true", help="leave out the clips of the model")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -69,7 +72,10 @@ def main() -> None:
         shown = clean()
         found |= {f"{length} frames": retrieval(judge, length, shown) for length in clips.CHUNKS}
         if not args.clean:
-            found |= {"model": args.model, **agreement(judge, load(args.model), clips.benchmark(), ShapesTracker())}
+            found |= {
+                "model": args.model,
+                **agreement(judge, load(args.model), clips.benchmark(), ShapesTracker(), args.clips),
+            }
     print(json.dumps(found, indent=1))
     if args.json:
         args.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -35,7 +35,7 @@ from verifiers.types import Media, Scores
 from verifiers.vqa import VQAScore
 
 STEPS = (4, 10, 20)
-SIDE_BY_SIDE = 16
+SIDE_BY_SIDE = 40
 REWARDS = ("clip", "self", "exact")
 PAPER = {"credit": "argmax", "baseline": "none", "shift": -1.0}
 RESAMPLED = {"lr": 0.0}

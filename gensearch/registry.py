@@ -89,6 +89,9 @@ VERIFIERS: dict[str, Entry] = {
     "shapes/clip-frames": Entry(
         shapes.clip_frames, "that CLIP on every frame of a clip, asked for what the prompt says of looks", True
     ),
+    "shapes/clip-motion": Entry(
+        shapes.clip_motion, "a CLIP of the moving Shapes, embedded, on four frames in one picture", True
+    ),
     "shapes/judge": Entry(shapes.judge, "exact: 1 if the picture shows what its prompt asks for"),
     "shapes/partial": Entry(shapes.share, "exact: the share of the prompt's clauses fulfilled"),
     "shapes/tracker": Entry(shapes.tracker, "exact, for clips: 1 if the frames so far show what the prompt asks for"),

@@ -61,7 +61,7 @@ class Language(Decoding):
         live = self._cache()
         for layer in range(stacked.shape[1]):
             keys, values = stacked[:, layer, :, :, :filled].unbind(1)
-            live.update(keys.contiguous(), values.contiguous(), layer)
+            live.update(keys, values, layer)
         place = torch.arange(filled) >= self.padded - context[:, None]
         return Live(live, place.long().repeat(rows, 1).to(cache.device), rows)
 
@@ -76,9 +76,9 @@ class Language(Decoding):
         return torch.nn.functional.pad(stacked, (0, 0, 0, self.padded + self.longest - stacked.shape[-2]))
 
     def _cache(self) -> Any:
-        from transformers import DynamicCache
+        from gensearch.models.kv_cache import reserved
 
-        return DynamicCache(config=self.language.config)
+        return reserved(self.language.config, self.padded + self.longest)
 
     def _pass(self, embedded: Tensor, live: Live, mask: Tensor) -> tuple[Tensor, Live]:
         """One pass of the transformer: states in fp32 [rows * b, k, width]."""

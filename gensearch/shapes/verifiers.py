@@ -26,6 +26,14 @@ def clip_frames(device: Any = "cpu") -> Verifier:
     return PerFrame(Rephrased(clip("clip", device), still))
 
 
+def clip_motion(device: Any = "cpu") -> Verifier:
+    """The embedded CLIP of the moving Shapes, which sees four frames of a clip, or of its beginning, in one picture."""
+    from gensearch.shapes.clips import FRAMES
+    from verifiers.clips import Grid
+
+    return Grid(clip("clip-motion", device), FRAMES)
+
+
 def judge() -> Verifier:
     """The exact judge of the Shapes world."""
     from gensearch.shapes.judge import ShapesJudge

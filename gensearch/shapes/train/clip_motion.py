@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def shows(films: Sequence[Film], lengths: Sequence[int], lines: Sequence[clips.S
 
 
 def near_miss(rng: np.random.Generator, line: clips.Spec) -> clips.Spec:
-    """A prompt that differs in one motion, mostly, or in one shape or colour; none names a held-out pair."""
+    """A prompt that differs in one motion, mostly, or in one shape or colour."""
     while True:
         objects = [[c["class"], c["color"], c["motion"]] for c in line["include"]]
         one = objects[int(rng.integers(len(objects)))]
@@ -110,8 +111,21 @@ def near_miss(rng: np.random.Generator, line: clips.Spec) -> clips.Spec:
                 one[2] = str(rng.choice(clips.phrases(line["tag"])))
         apart = len({shape for shape, _, _ in objects}) == len(objects)
         other = clips.spec(line["tag"], [(s, c, m) for s, c, m in objects])
-        if apart and other != line and not world.is_held_out(tuple((s, c) for s, c, _ in objects)):
+        if apart and other != line:
             return other
+
+
+def near_misses(rng: np.random.Generator, line: clips.Spec, count: int) -> list[clips.Spec]:
+    """Some of which none names a held-out pair; raises ValueError if the prompt itself does."""
+    if names_held_out(line):
+        raise ValueError(f"{line['prompt']!r} names a held-out pair; train on others")
+    drawn = iter(lambda: near_miss(rng, line), None)
+    return list(islice((other for other in drawn if not names_held_out(other)), count))
+
+
+def names_held_out(line: clips.Spec) -> bool:
+    """A pair of shape and colour in the prompt is held out."""
+    return world.is_held_out(tuple((clause["class"], clause["color"]) for clause in line["include"]))
 
 
 def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -121,7 +135,7 @@ def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, Tensor,
     films = [[one.scene(frame) for frame in range(clips.FRAMES)] for one in drawn]
     films = [spoil(film, rng) if rng.random() < SPOILT else film for film in films]
     lengths = rng.choice(LENGTHS, size, p=SHARES).tolist()
-    asked = [*lines, *(near_miss(rng, line) for line in lines for _ in range(misses))]
+    asked = [*lines, *(other for line in lines for other in near_misses(rng, line, misses))]
     labels = shows(films, lengths, asked)
     frames = np.stack([np.asarray(render(film[frame])) for film in films for frame in SHOWN])
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255

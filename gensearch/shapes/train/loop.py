@@ -34,9 +34,14 @@ def autocast(device: str = "cpu") -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def spare() -> int:
+    """How many cores are idle while a GPU trains."""
+    return len(os.sched_getaffinity(0)) - 1 if torch.cuda.is_available() else 0
+
+
 def ahead(make: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
     """`make(number)` for each number in order; beside a GPU other processes make them ahead of time."""
-    workers = len(os.sched_getaffinity(0)) - 1 if torch.cuda.is_available() else 0
+    workers = spare()
     context = "fork" if workers else None
     return iter(DataLoader(numbers, None, collate_fn=make, num_workers=workers, multiprocessing_context=context))
 

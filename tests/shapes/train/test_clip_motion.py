@@ -50,10 +50,14 @@ def test_whole_clips_show_their_prompt_and_nearly_none_once_spoilt():
 def test_near_misses_differ_and_never_name_what_is_held_out():
     rng = np.random.default_rng(7)
     for line, _ in films(spoilt=False):
-        other = clip_motion.near_miss(rng, line)
+        (other,) = clip_motion.near_misses(rng, line, 1)
         assert other["prompt"] != line["prompt"]
         assert clips.parse(other["prompt"])["include"] == other["include"]
         assert not world.is_held_out(tuple((c["class"], c["color"]) for c in other["include"]))
+    held_out = clips.benchmark()[0]
+    assert clip_motion.near_miss(rng, held_out)["prompt"] != held_out["prompt"], "what is held out has near misses too"
+    with pytest.raises(ValueError, match="held-out pair"):
+        clip_motion.near_misses(rng, held_out, 1)
 
 
 def test_a_batch_is_a_function_of_its_step_and_hides_what_is_not_there_yet():

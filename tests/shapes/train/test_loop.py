@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
-from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train import loop
+from gensearch.shapes.train.loop import Batches, ahead, fit
 
 
 def task(model: torch.nn.Module, stop_at: int | None = None):
@@ -55,3 +58,18 @@ def test_some_parameters_can_learn_more_slowly(tmp_path):
     fit(layer, task(layer), folder=tmp_path, slow={"bias": 0.1}, **options)
     assert layer.weight.abs().tolist()[0] == pytest.approx([0.05] * 3, rel=1e-3)
     assert layer.bias.abs().item() == pytest.approx(0.005, rel=1e-3)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_batches_come_in_order_wherever_they_are_made(monkeypatch, gpu):
+    """Beside a GPU other processes make them; a run that resumes begins in the middle."""
+    monkeypatch.setattr(loop.torch.cuda, "is_available", lambda: gpu)
+
+    def make(step: int) -> tuple[torch.Tensor, list[int]]:
+        return torch.full((2,), step), [os.getpid()]
+
+    made = list(ahead(make, range(3, 9)))
+    assert [int(x[0]) for x, _ in made] == [3, 4, 5, 6, 7, 8]
+    assert all((pid != os.getpid()) == (gpu and loop.spare() > 0) for _, (pid,) in made)
+    batches = Batches(make, 9)
+    assert [int(batches(step)[0][0]) for step in (5, 6, 7)] == [5, 6, 7]

@@ -1,0 +1,36 @@
+"""A cache of keys and values that is written in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+
+class Reserved(DynamicLayer):
+    """A cache layer in memory set aside for `longest` tokens; DynamicLayer copies all that it holds at every token."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__()
+        self.longest = longest
+        self.room: tuple[Tensor, ...] = ()
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """All keys and values so far [b, heads, length, width], these [b, heads, k, width] at the end."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.room = tuple(x.new_empty(*x.shape[:2], self.longest, x.shape[3]) for x in (key_states, value_states))
+        begin = self.get_seq_length()
+        end = begin + key_states.shape[2]
+        for room, new in zip(self.room, (key_states, value_states), strict=True):
+            room[:, :, begin:end] = new
+        self.keys, self.values = (room[:, :, :end] for room in self.room)
+        return self.keys, self.values
+
+
+def reserved(config: Any, longest: int) -> DynamicCache:
+    """A model's cache whose layers of full attention have room for `longest` tokens."""
+    cache = DynamicCache(config=config)
+    cache.layers = [Reserved(longest) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
