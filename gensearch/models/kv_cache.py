@@ -17,12 +17,17 @@ class Reserved(DynamicLayer):
         self.room: tuple[Tensor, ...] = ()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """All keys and values so far [b, heads, length, width], these [b, heads, k, width] at the end."""
+        """All keys and values so far [b, heads, length, width], with these [b, heads, k, width] at the end.
+
+        Raises IndexError where they do not fit.
+        """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.room = tuple(x.new_empty(*x.shape[:2], self.longest, x.shape[3]) for x in (key_states, value_states))
         begin = self.get_seq_length()
         end = begin + key_states.shape[2]
+        if end > self.longest:
+            raise IndexError(f"{end} tokens are too many for a cache of {self.longest}")
         for room, new in zip(self.room, (key_states, value_states), strict=True):
             room[:, :, begin:end] = new
         self.keys, self.values = (room[:, :, :end] for room in self.room)

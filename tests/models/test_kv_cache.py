@@ -50,5 +50,5 @@ def test_nothing_moves_while_there_is_room_and_beyond_it_is_an_error():
         assert keys[0, 0, :, 0].tolist() == list(range(step + 1))
         assert torch.equal(keys, -values)
     assert len(places) == 1
-    with pytest.raises(RuntimeError):
+    with pytest.raises(IndexError, match="4 tokens are too many"):
         layer.update(new, new)
