@@ -17,6 +17,7 @@ from gensearch.search.best_of_n import best_of_n
 from gensearch.shapes import clips, world
 from gensearch.shapes.judge import ShapesJudge
 from gensearch.shapes.tracker import ShapesTracker
+from gensearch.shapes.train import clip_motion
 
 WEIGHTS = Path(world.__file__).parent / "weights"
 STARS = "a photo of two red stars"
@@ -73,6 +74,24 @@ def test_the_clips_prefer_true_prompts_to_near_ones(name):
     assert (own > other).float().mean() > 0.85
 
 
+def test_the_judge_of_motion_prefers_true_prompts_to_near_ones():
+    """93 % of near misses score below the prompt; of some forty, of whole clips and beginnings, at least four fifths."""
+    judge, rng = registry.verifier("shapes/clip-motion"), np.random.default_rng(4)
+    lines = clips.benchmark()[::6]
+    drawn = [clips.clip_for(line, rng) for line in lines]
+    others = [clip_motion.near_miss(rng, line) for line in lines]
+    media = torch.from_numpy(np.stack([clips.draw(one) for one in drawn])).permute(0, 1, 4, 2, 3) / 255
+    exact, right, asked = ShapesTracker(), 0, 0
+    for length in (5, 13):
+        own, other = ([line["prompt"] for line in said] for said in (lines, others))
+        with torch.no_grad():
+            better = judge(media[:, :length], own).total > judge(media[:, :length], other).total
+        false = exact(media[:, :length], other, progress=length / 13).total == 0
+        right, asked = right + int((better & false).sum()), asked + int(false.sum())
+    assert asked > 30
+    assert right / asked > 0.8
+
+
 def test_the_token_model_plans_what_was_asked_and_draws_it():
     """By lot a single shape in one of eight colours is right in one of 64 pictures; 12 of 24 are far beyond that."""
     model = load("shapes/janus", batch_size=8)
@@ -89,7 +108,7 @@ def test_the_token_model_plans_what_was_asked_and_draws_it():
 
 
 def test_the_video_autoencoder_keeps_most_clips_right():
-    """0.89 of 192 clips; of 24 at least two thirds, which is three standard errors less."""
+    """0.93 of 128 clips; of 24 at least three quarters, which is three standard errors less."""
     vae = AutoencoderKLWan.from_pretrained(WEIGHTS / "video" / "vae", torch_dtype=torch.float32, use_safetensors=True)
     lines, rng = clips.benchmark(6), np.random.default_rng(4)
     frames = np.stack([clips.draw(clips.clip_for(line, rng)) for line in lines])
@@ -100,7 +119,7 @@ def test_the_video_autoencoder_keeps_most_clips_right():
     prompts = [line["prompt"] for line in lines]
     judge = ShapesTracker()
     assert judge(seen[:, :1], prompts, progress=0.25).total.mean() > 0.9
-    assert judge(seen, prompts).total.mean() >= 2 / 3
+    assert judge(seen, prompts).total.mean() >= 3 / 4
 
 
 def test_a_clip_is_the_video_pipelines_own_bit_for_bit():
@@ -133,7 +152,9 @@ def test_the_video_model_shows_what_was_asked_and_other_prompts_do_not():
     with torch.no_grad():
         media = generate(model, prompts, noise, [(("gaussian", seed),) for seed in range(24)])
     judge = ShapesTracker()
-    assert judge(media, prompts).total.mean() >= 0.25
+    assert judge(media, prompts).total.mean() >= 0.5, (
+        "0.78 of clips of one object that moves, less three standard errors"
+    )
     assert judge(media, prompts[1:] + prompts[:1]).total.mean() <= 0.05
 
 
