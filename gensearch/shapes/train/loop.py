@@ -42,8 +42,10 @@ def spare() -> int:
 def ahead(make: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
     """`make(number)` for each number in order; beside a GPU other processes make them ahead of time."""
     workers = spare()
-    context = "fork" if workers else None
-    return iter(DataLoader(numbers, None, collate_fn=make, num_workers=workers, multiprocessing_context=context))
+    settings: dict[str, Any] = {"collate_fn": make, "num_workers": workers}
+    if workers:
+        settings["multiprocessing_context"] = "fork"  # `make` may be a closure
+    return iter(DataLoader(list(numbers), None, **settings))  # type: ignore[arg-type]
 
 
 class Batches(Generic[T]):
