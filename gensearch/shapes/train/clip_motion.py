@@ -30,7 +30,7 @@ from verifiers.clips import grid
 SIDE = 2  # frames along one side of the picture
 SHOWN = (0, 4, 8, 12)  # the frames in it, one for each latent frame
 LENGTHS, SHARES = clips.CHUNKS, (0.1, 0.15, 0.2, 0.55)  # frames that there are already, and how often
-SPOILT = 0.3  # share of clips in which an object changes or goes from some frame on
+SPOILT = 0.4  # share of clips in which an object changes, goes or is one too many
 VISION = {**clip.VISION["clip-holdout"], "image_size": SIDE * clips.SIZE}
 TEXT = {**clip.TEXT, "width": 96, "context_length": WORDS, "vocab_size": len(clips.words())}
 CONFIG = {**clip.config("clip-holdout"), "vision_cfg": VISION, "text_cfg": TEXT}
@@ -60,6 +60,34 @@ def build() -> Any:
 
 
 def spoil(film: Film, rng: np.random.Generator) -> list[Scene]:
+    """The clip with one object too many or, from some frame on, of another shape or colour, or gone."""
+    return crowd(film, rng) if rng.random() < 0.4 else change(film, rng)
+
+
+def crowd(film: Film, rng: np.random.Generator) -> list[Scene]:
+    """The clip with one more object, mostly another of its own, that goes beside one; itself where there is no room."""
+    victim, twin = int(rng.integers(2)), rng.random() < 0.7
+    look = {} if twin else {"shape": str(rng.choice(SHAPES)), "color": str(rng.choice(list(COLORS)))}
+    for dx, dy in rng.integers(-4, 5, (clips.TRIES, 2)) * clips.GRID:
+        crowded = []
+        for scene in film:
+            own = scene.things[victim % len(scene.things)] if scene.things else None
+            added = [replace(own, x=own.x + dx, y=own.y + dy, **look)] if own else []
+            crowded.append(replace(scene, things=(*scene.things, *added)))
+        if all(roomy(scene) for scene in crowded):
+            return crowded
+    return list(film)
+
+
+def roomy(scene: Scene) -> bool:
+    """All objects are whole and apart."""
+    at = np.array([(thing.x, thing.y) for thing in scene.things]).reshape(-1, 2)
+    apart = np.abs(at[:, None] - at).max(-1)[~np.eye(len(at), dtype=bool)]
+    inside = np.abs(at - clips.SIZE / 2) <= clips.SIZE / 2 - clips.RADIUS
+    return bool(inside.all() and (apart >= 2 * clips.RADIUS + clips.GAP).all())
+
+
+def change(film: Film, rng: np.random.Generator) -> list[Scene]:
     """The clip with one object, from some frame on, of another shape or colour, or gone."""
     start, victim, way = int(rng.integers(1, clips.FRAMES)), int(rng.integers(2)), int(rng.integers(3))
     shape, color = str(rng.choice(SHAPES)), str(rng.choice(list(COLORS)))
