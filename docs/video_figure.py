@@ -22,7 +22,7 @@ from gensearch.evaluate.runner import records
 from gensearch.images import decode
 
 FRAMES = (0, 2, 5, 7, 10, 12)
-SHOWN = "tree8"
+SHOWN = "tree4"
 
 
 def strip(path: Path) -> np.ndarray:
@@ -69,7 +69,7 @@ def main() -> None:
         axes.set_title(fill(prompt, 50), fontsize=8, pad=3)
     left.subplots_adjust(0.01, 0.02, 0.99, 0.88, wspace=0.06, hspace=0.2)
     left.suptitle(
-        "above: the seed's plain clip; below: Tree-of-Frames at the price of eight, learned judge", fontsize=9
+        "above: the seed's plain clip; below: Tree-of-Frames at the price of four, learned judge", fontsize=9
     )
     axes = right.add_subplot()
     right.subplots_adjust(0.15, 0.13, 0.97, 0.95)
@@ -81,7 +81,7 @@ def main() -> None:
     ):
         axes.plot(*curve(summary["methods"], prefix, summary["judge"], summary["pairs"]), style, label=label, ms=4)
     axes.set_xscale("log")
-    ticks = [19, 38, 76, 152]
+    ticks = [15, 30, 60, 120]
     axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes.set_xticks([], minor=True)
     axes.set_xlabel("network passes per prompt")
