@@ -43,13 +43,10 @@ def build(batch_size: int, **options: Any) -> Janus:
 
 
 @torch.no_grad()
-def theirs(model: Janus, count: int, padding: bool | str) -> None:
+def theirs(model: Janus, count: int, **padding: Any) -> None:
     """Pictures by `generate`, decoded."""
     text = [plans.DRAW_BARE.replace("{prompt}", PROMPT)] * count
-    length = {"max_length": janus.CONTEXT} if padding == "max_length" else {}
-    inputs = model.pipeline.processor(
-        text=text, generation_mode="image", padding=padding, return_tensors="pt", **length
-    )
+    inputs = model.pipeline.processor(text=text, generation_mode="image", return_tensors="pt", **padding)
     tokens = model.network.generate(
         inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
@@ -96,8 +93,8 @@ def main() -> None:
 
     seconds = timed(
         {
-            "generate": lambda: theirs(bare, args.batch, True),
-            "padded": lambda: theirs(bare, args.batch, "max_length"),
+            "generate": lambda: theirs(bare, args.batch, padding=True),
+            "padded": lambda: theirs(bare, args.batch, padding="max_length", max_length=janus.CONTEXT),
             "ours": lambda: ours(bare, args.batch),
             "pictures": pictures,
             "milr": lambda: run(milr, planned, Redness(), PROMPT, iterations=k),

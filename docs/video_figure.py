@@ -68,9 +68,7 @@ def main() -> None:
         axes.set_axis_off()
         axes.set_title(fill(prompt, 50), fontsize=8, pad=3)
     left.subplots_adjust(0.01, 0.02, 0.99, 0.88, wspace=0.06, hspace=0.2)
-    left.suptitle(
-        "above: the seed's plain clip; below: Tree-of-Frames at the price of four, learned judge", fontsize=9
-    )
+    left.suptitle("above: the seed's plain clip; below: Tree-of-Frames at the price of four, learned judge", fontsize=9)
     axes = right.add_subplot()
     right.subplots_adjust(0.15, 0.13, 0.97, 0.95)
     for prefix, label, style in (
@@ -82,7 +80,7 @@ def main() -> None:
         axes.plot(*curve(summary["methods"], prefix, summary["judge"], summary["pairs"]), style, label=label, ms=4)
     axes.set_xscale("log")
     ticks = [15, 30, 60, 120]
-    axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("network passes per prompt")
     axes.set_ylabel("right by the exact judge")

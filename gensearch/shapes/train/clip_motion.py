@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from gensearch.shapes import clips, tracker, world
 from gensearch.shapes.drawing import COLORS, SHAPES, Scene, Thing, render
 from gensearch.shapes.train import clip
 from gensearch.shapes.train.loop import Batches, accelerator, fit
+from gensearch.shapes.train.matches import taught
 from gensearch.shapes.train.video import token_ids
 from gensearch.shapes.train.video_network import WORDS, words
 from verifiers.clips import grid
@@ -67,7 +67,7 @@ def spoil(film: Film, rng: np.random.Generator) -> list[Scene]:
 def crowd(film: Film, rng: np.random.Generator) -> list[Scene]:
     """The clip with one more object, mostly another of its own, that goes beside one; itself where there is no room."""
     victim, twin = int(rng.integers(2)), rng.random() < 0.7
-    look = {} if twin else {"shape": str(rng.choice(SHAPES)), "color": str(rng.choice(list(COLORS)))}
+    look: dict[str, Any] = {} if twin else {"shape": str(rng.choice(SHAPES)), "color": str(rng.choice(list(COLORS)))}
     for dx, dy in rng.integers(-4, 5, (clips.TRIES, 2)) * clips.GRID:
         crowded = []
         for scene in film:
@@ -145,15 +145,9 @@ def near_miss(rng: np.random.Generator, line: clips.Spec) -> clips.Spec:
 
 def near_misses(rng: np.random.Generator, line: clips.Spec, count: int) -> list[clips.Spec]:
     """Some of which none names a held-out pair; raises ValueError if the prompt itself does."""
-    if names_held_out(line):
+    if world.asks_held_out(line):
         raise ValueError(f"{line['prompt']!r} names a held-out pair; train on others")
-    drawn = iter(lambda: near_miss(rng, line), None)
-    return list(islice((other for other in drawn if not names_held_out(other)), count))
-
-
-def names_held_out(line: clips.Spec) -> bool:
-    """A pair of shape and colour in the prompt is held out."""
-    return world.is_held_out(tuple((clause["class"], clause["color"]) for clause in line["include"]))
+    return taught(partial(near_miss, rng, line), count)
 
 
 def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -176,7 +170,8 @@ def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, Tensor,
 def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float, seed: int) -> None:
     """Fit the pair-wise sigmoid loss with labels read off the places of objects."""
     torch.manual_seed(seed)
-    model, device = build().to(accelerator()), accelerator()
+    device = accelerator()
+    model = build().to(device)
     batches = Batches(partial(batch, size, misses, 300 + seed), steps)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:

@@ -17,6 +17,7 @@ from gensearch.shapes.train.loop import autocast
 from gensearch.shapes.train.vae import pictures
 
 PROMPT_LENGTH = 16
+PART = 250  # scenes drawn from one seed
 
 
 class Latents(NamedTuple):
@@ -60,20 +61,26 @@ def token_ids(prompts: list[str]) -> Tensor:
     return tokenizer()(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
+def scenes(start: int) -> tuple[list[tuple[world.Spec, world.Scene]], Tensor]:
+    """`PART` training prompts and scenes, from number `start` on, and pictures [PART, 3, 64, 64] of them."""
+    rng = np.random.default_rng((11, start))
+    drawn = [world.sample(rng) for _ in range(PART)]
+    return drawn, pictures([scene for _, scene in drawn])
+
+
 @torch.no_grad()
-def encode(vae: Any, count: int, path: Path, seed: int = 11, size: int = 250) -> Latents:
+def encode(vae: Any, count: int, path: Path) -> Latents:
     """Render and encode `count` training scenes, or load them if `path` is there already."""
     if not path.exists():
         scale = vae.config.scaling_factor
         means, stds, prompts = [], [], []
-        for start in range(0, count, size):
-            rng = np.random.default_rng((seed, start))
-            lines, scenes = zip(*(world.sample(rng) for _ in range(size)), strict=True)
+        for start in range(0, count, PART):
+            drawn, x = scenes(start)
             with autocast():
-                posterior = vae.encode(pictures(list(scenes)).to(memory_format=torch.channels_last)).latent_dist
+                posterior = vae.encode(x.to(memory_format=torch.channels_last)).latent_dist
             means.append((posterior.mean * scale).half())
             stds.append((posterior.std * scale).half())
-            prompts += [line["prompt"] for line in lines]
+            prompts += [line["prompt"] for line, _ in drawn]
         tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "ids": token_ids(prompts)}
         partial = path.with_suffix(".partial")
         save_file({k: v.contiguous() for k, v in tensors.items()}, partial)

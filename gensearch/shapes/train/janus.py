@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from gensearch.shapes import plans, world
 from gensearch.shapes.train import clip, data, vq
 from gensearch.shapes.train.loop import Batches, accelerator, ahead, fit, learn_only
 from gensearch.shapes.train.matches import facts, matches, near_misses
-from gensearch.shapes.train.vae import pictures
+from gensearch.shapes.train.muon import matrices
 
 WIDTH = 128
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>", "<image>", "<boi>", "<eoi>")
@@ -26,7 +26,6 @@ CHAT = (  # a picture, then what is asked about it
     "{{ '<image>' if part['type'] == 'image' else part['text'] }} {% endfor %}{% endfor %}"
 )
 ASKED = 6  # questions about one picture
-PART = 250  # scenes drawn from one seed
 BARE, BLIND, NONE = 0.15, 0.1, -100  # shares of samples without a plan and without any words; not to be predicted
 
 
@@ -192,18 +191,11 @@ def looking_loss(model: Any, words: Any, pixels: Tensor, ids: Tensor, labels: Te
 # --- training
 
 
-def sample(start: int) -> tuple[list[tuple[world.Spec, world.Scene]], Tensor]:
-    """`PART` training scenes, and pictures of them."""
-    rng = np.random.default_rng((11, start))
-    drawn = [world.sample(rng) for _ in range(PART)]
-    return drawn, pictures([scene for _, scene in drawn])
-
-
 @torch.no_grad()
 def encode(codes: Any, count: int) -> tuple[list[tuple[world.Spec, world.Scene]], Tensor]:
-    """Training scenes, a multiple of `PART`, and their picture tokens [count, 64]."""
+    """Training scenes and their picture tokens [count, 64]."""
     known, tokens = [], []
-    for drawn, x in ahead(sample, range(0, count, PART)):
+    for drawn, x in ahead(data.scenes, range(0, count, data.PART)):
         known += drawn
         tokens.append(vq.nearest(codes, vq.directions(codes, x.to(codes.device))))
     return known[:count], torch.cat(tokens)[:count]
@@ -237,8 +229,7 @@ def train(out: Path, *, name: str, scenes: int, steps: int, size: int, looks: in
 
 def hidden(model: Any) -> list[Tensor]:
     """The matrices inside the blocks of the language model and of the vision tower."""
-    blocks = (model.model.language_model.layers, model.model.vision_model.encoder.layers)
-    return [m.weight for part in blocks for m in part.modules() if isinstance(m, nn.Linear)]
+    return matrices(model.model.language_model.layers, model.model.vision_model.encoder.layers)
 
 
 def restore(out: Path) -> Any:

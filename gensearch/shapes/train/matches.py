@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -69,9 +70,14 @@ def near_misses(rng: np.random.Generator, line: world.Spec, count: int) -> list[
 
     None names a held-out pair: words that are only ever seen as wrong would be learnt as wrong.
     """
+    return taught(partial(near_miss, rng, line), count)
+
+
+def taught(draw: Callable[[], world.Spec], count: int) -> list[world.Spec]:
+    """Prompts that may be trained on: the first of those drawn that name no held-out pair."""
     found: list[world.Spec] = []
     while len(found) < count:
-        other = near_miss(rng, line)
+        other = draw()
         if not world.asks_held_out(other):
             found.append(other)
     return found

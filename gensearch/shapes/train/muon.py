@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 MOMENTUM = 0.95
 STEPS = 5  # of Newton and Schulz, with the coefficients of the reference implementation
@@ -29,6 +29,11 @@ def orthogonal(x: Tensor) -> Tensor:
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x
+
+
+def matrices(*blocks: nn.Module) -> list[Tensor]:
+    """Those of the linear layers inside some blocks."""
+    return [m.weight for part in blocks for m in part.modules() if isinstance(m, nn.Linear)]
 
 
 class Muon(torch.optim.AdamW):

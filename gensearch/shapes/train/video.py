@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from gensearch.shapes import clips
 from gensearch.shapes.train.loop import accelerator, ahead, fit
+from gensearch.shapes.train.muon import matrices
 from gensearch.shapes.train.video_network import WORDS, TextToClip, build, words
 from gensearch.shapes.train.video_vae import movies
 
@@ -151,8 +152,7 @@ def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: in
 
 def hidden(networks: TextToClip) -> list[Tensor]:
     """The matrices inside the blocks of both networks."""
-    blocks = (networks.transformer.blocks, networks.text_encoder.encoder.block)
-    return [m.weight for part in blocks for m in part.modules() if isinstance(m, nn.Linear)]
+    return matrices(networks.transformer.blocks, networks.text_encoder.encoder.block)
 
 
 def restore(folder: Path) -> TextToClip:
