@@ -33,15 +33,17 @@ def pick(logits: Tensor, noise: Noise, position: int) -> Tensor:
 
     The Gumbel noise depends on the row's number and the position only, so a change of logits changes few tokens.
     """
-    chance = torch.stack([gumbel(number, position, logits.shape[-1]) for number in noise.tolist()])
+    chance = gumbel(noise, position, logits.shape[-1])
     drawn = (logits.double() + chance.to(logits.device)).argmax(-1)
     said = told(noise).to(logits.device)
     return torch.where(said >= 0, said, drawn)
 
 
-def gumbel(number: float, position: int, size: int) -> Tensor:
-    """Standard Gumbel noise [size], float64 on the CPU, from the bits of one number and a position."""
-    (bits,) = struct.unpack("<I", struct.pack("<f", number))
-    generator = torch.Generator().manual_seed(derive("gumbel", bits, position))
-    uniform = torch.rand(size, generator=generator, dtype=torch.float64)
-    return -(-uniform.log()).log()
+def gumbel(noise: Noise, position: int, size: int) -> Tensor:
+    """Standard Gumbel noise [b, size], float64 on the CPU, each row from the bits of its number [b] and a position."""
+    uniform = torch.empty(len(noise), size, dtype=torch.float64)
+    generator = torch.Generator()
+    for row, number in zip(uniform, noise.tolist(), strict=True):
+        (bits,) = struct.unpack("<I", struct.pack("<f", number))
+        torch.rand(size, generator=generator.manual_seed(derive("gumbel", bits, position)), out=row)
+    return uniform.log_().neg_().log_().neg_()

@@ -46,6 +46,8 @@ class State:
         """Gather rows by index, where indices may repeat (branching) or be fewer (pruning), or by a boolean mask."""
         rows = torch.as_tensor(keep).cpu()
         rows = rows.nonzero().flatten() if rows.dtype == torch.bool else rows.long()
+        if torch.equal(rows, torch.arange(len(self))):
+            return self
         return replace(
             self,
             prompts=tuple(self.prompts[i] for i in rows.tolist()),

@@ -108,13 +108,13 @@ class Decoding(ABC):
         hidden, cache, context = self._read_all([self._context(prompt, None) for prompt in prompts])
         said = told(noise) == self.end
         kept = torch.minimum(prefix(noise), torch.where(said.any(1), said.long().argmax(1) + 1, self.text_length))
-        found: dict[int, tuple[Tensor, ...]] = {}
+        parts = []
         for keep, rows in self._batches(kept.tolist()):
             live = self._open(cache[rows.to(cache.device)], context[rows], 0)
             run = Run(hidden[rows.to(hidden.device)], live, noise[rows], 0, int(kept[keep[0]]), len(keep), final=True)
             tokens, states, *_ = self._run("text", run)
-            found.update(zip(keep, zip(tokens, states, strict=True), strict=False))
-        tokens, states = (torch.stack([found[row][part] for row in range(size)]) for part in range(2))
+            parts.append((keep, (tokens, states)))
+        tokens, states = rejoined(parts)
         ended = (tokens == self.end).long().cumsum(1)
         lengths = (ended - (tokens == self.end).long() == 0).sum(1)
         words = [self.write(row[:length]) for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
@@ -174,3 +174,13 @@ class Decoding(ABC):
             for first in range(0, len(alike), self.batch_size):
                 keep = alike[first : first + self.batch_size]
                 yield keep, torch.tensor([keep[i % len(keep)] for i in range(self.batch_size)])
+
+
+def rejoined(parts: Sequence[tuple[list[int], tuple[Tensor, ...]]]) -> list[Tensor]:
+    """What batches found for some rows each, [rows and what fills up, *], as whole columns in the order of all rows."""
+    order = [row for keep, _ in parts for row in keep]
+    if len(parts) == 1 and order == sorted(order):
+        return [column[: len(order)] for column in parts[0][1]]
+    place = torch.tensor(order).argsort()
+    columns = zip(*([column[: len(keep)] for column in found] for keep, found in parts), strict=True)
+    return [torch.cat(column)[place.to(column[0].device)] for column in columns]

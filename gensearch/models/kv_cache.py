@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 
 class Reserved(DynamicLayer):
@@ -35,7 +35,21 @@ class Reserved(DynamicLayer):
 
 
 def reserved(config: Any, longest: int) -> DynamicCache:
-    """A model's cache whose layers of full attention have room for `longest` tokens."""
+    """A model's cache with room for `longest` tokens; windows of attention are left to the mask, so that rows can fork.
+
+    Raises ValueError for layers that keep anything but keys and values.
+    """
     cache = DynamicCache(config=config)
-    cache.layers = [Reserved(longest) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    for layer in cache.layers:
+        if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer):
+            raise ValueError(
+                f"a {type(layer).__name__} does not keep keys and values alone; "
+                "load a language model with full or sliding attention in all layers"
+            )
+    cache.layers = [Reserved(longest) for _ in cache.layers]
     return cache
+
+
+def windowed(config: Any) -> bool:
+    """Whether some layer of a model attends to a window."""
+    return any(isinstance(layer, DynamicSlidingWindowLayer) for layer in DynamicCache(config=config).layers)

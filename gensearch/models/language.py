@@ -18,7 +18,7 @@ class Live(NamedTuple):
     """What a batch goes on from: transformers' cache, and which of its positions are read."""
 
     cache: Any
-    mask: Tensor  # [rows * b, length]
+    mask: Tensor  # [b * rows, length]
     rows: int
 
 
@@ -57,23 +57,25 @@ class Language(Decoding):
 
     def _open(self, cache: Tensor, context: Tensor, length: int) -> Live:
         rows, filled = cache.shape[1], self.padded + length
-        stacked = cache.transpose(0, 1).flatten(0, 1)  # [rows * b, layers, 2, heads, length, width]
         live = self._cache()
-        for layer in range(stacked.shape[1]):
-            keys, values = stacked[:, layer, :, :, :filled].unbind(1)
-            live.update(keys, values, layer)
+        for number, layer in enumerate(cache.flatten(0, 1).unbind(1)):  # [b * rows, 2, heads, length, width]
+            keys, values = layer[..., :filled, :].unbind(1)
+            live.update(keys, values, number)
         place = torch.arange(filled) >= self.padded - context[:, None]
-        return Live(live, place.long().repeat(rows, 1).to(cache.device), rows)
+        return Live(live, place.long().repeat_interleave(rows, 0).to(cache.device), rows)
 
     def _feed(self, side: Side, tokens: Tensor, live: Live) -> tuple[Tensor, Live]:
-        tokens = tokens.to(self.language.device).repeat(live.rows, 1)
+        tokens = tokens.to(self.language.device).repeat_interleave(live.rows, 0)
         hidden, live = self._pass(self._embed(side, tokens), live, torch.ones_like(tokens))
-        return hidden.unflatten(0, (live.rows, -1)).permute(1, 2, 0, 3), live
+        return hidden.unflatten(0, (-1, live.rows)).transpose(1, 2), live
 
     def _close(self, live: Live) -> Tensor:
-        layers = [torch.stack([layer.keys, layer.values], 1) for layer in live.cache.layers]
-        stacked = torch.stack(layers, 1).unflatten(0, (live.rows, -1)).transpose(0, 1)
-        return torch.nn.functional.pad(stacked, (0, 0, 0, self.padded + self.longest - stacked.shape[-2]))
+        layers = live.cache.layers
+        b, heads, length, width = layers[0].keys.shape
+        cache = layers[0].keys.new_zeros(b, len(layers), 2, heads, self.padded + self.longest, width)
+        for number, layer in enumerate(layers):
+            cache[:, number, 0, :, :length], cache[:, number, 1, :, :length] = layer.keys, layer.values
+        return cache.unflatten(0, (-1, live.rows))
 
     def _cache(self) -> Any:
         from gensearch.models.kv_cache import reserved
@@ -81,12 +83,21 @@ class Language(Decoding):
         return reserved(self.language.config, self.padded + self.longest)
 
     def _pass(self, embedded: Tensor, live: Live, mask: Tensor) -> tuple[Tensor, Live]:
-        """One pass of the transformer: states in fp32 [rows * b, k, width]."""
+        """One pass of the transformer: states in fp32 [b * rows, k, width]."""
         mask = torch.cat([live.mask, mask], 1)
         place = (mask.cumsum(1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
         keep = {self._cache_name: live.cache}
-        out = self.language(inputs_embeds=embedded, attention_mask=mask, position_ids=place, use_cache=True, **keep)
+        seen = mask.bool()[:, None, None] if embedded.shape[1] == 1 and self._sees_all else mask
+        out = self.language(inputs_embeds=embedded, attention_mask=seen, position_ids=place, use_cache=True, **keep)
         return out.last_hidden_state.float(), Live(live.cache, mask, live.rows)
+
+    @cached_property
+    def _sees_all(self) -> bool:
+        """Whether each token attends to all before it, by a mask of booleans that transformers need not work out."""
+        from gensearch.models.kv_cache import windowed
+
+        config = self.language.config
+        return config._attn_implementation == "sdpa" and not windowed(config)
 
     @cached_property
     def _cache_name(self) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 from gensearch.gumbel import given, prefix
 from gensearch.ledger import Cost
 from gensearch.models.batching import check_noise, refuse_finished
-from gensearch.models.decoding import Decoding, Run
+from gensearch.models.decoding import Decoding, Run, rejoined
 from gensearch.types import Noise, State, Trace
 from verifiers.types import Media
 
@@ -132,7 +132,7 @@ class Tokens(Decoding):
         ends = torch.tensor([0, *map(self.stop, range(self.num_steps))])
         begin, end = ends[state.step], ends[state.step + 1]
         kept = torch.minimum(prefix(noise), end).sub(begin).clamp(min=0)
-        found: dict[int, tuple[Tensor, ...]] = {}
+        parts = []
         for keep, rows in self._batches(list(zip(begin.tolist(), end.tolist(), kept.tolist(), strict=True))):
             first, stop, known = int(begin[keep[0]]), int(end[keep[0]]), int(kept[keep[0]])
             part = state[rows]
@@ -143,10 +143,7 @@ class Tokens(Decoding):
             clean, image = part.clean.clone(), part.extra["image"].clone()
             clean[:, self.text_length + first : self.text_length + stop] = tokens
             image[:, first:stop] = states
-            done = (clean, image, hidden, part.extra["cache"] if final else self._close(live))
-            found.update(zip(keep, zip(*done, strict=True), strict=False))
-        clean, image, hidden, cache = (
-            torch.stack([found[row][part] for row in range(len(begin))]) for part in range(4)
-        )
+            parts.append((keep, (clean, image, hidden, part.extra["cache"] if final else self._close(live))))
+        clean, image, hidden, cache = rejoined(parts)
         extra = {**state.extra, "image": image, "next": hidden, "cache": cache}
         return State(state.prompts, state.step + 1, self.num_steps, state.x, clean, extra)

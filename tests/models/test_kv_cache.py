@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import DynamicCache, LlamaConfig, LlamaModel
+from transformers import DynamicCache, LlamaConfig, LlamaModel, Qwen3NextConfig
 
 from gensearch.models.kv_cache import Reserved, reserved
 
@@ -52,3 +52,9 @@ def test_nothing_moves_while_there_is_room_and_beyond_it_is_an_error():
     assert len(places) == 1
     with pytest.raises(IndexError, match="4 tokens are too many"):
         layer.update(new, new)
+
+
+def test_layers_that_keep_more_than_keys_and_values_are_refused():
+    config = Qwen3NextConfig(num_hidden_layers=2, layer_types=["linear_attention", "full_attention"])
+    with pytest.raises(ValueError, match="a LinearAttentionLayer does not keep keys and values alone; load"):
+        reserved(config, 9)

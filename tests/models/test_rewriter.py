@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from gensearch.gumbel import given
 from gensearch.ledger import Ledger
@@ -22,22 +22,26 @@ from tests.tiny_janus import tokenizer
 PROMPT = "a photo of two red star"
 
 
-def build(**options):
+def build(attention="sdpa", window=None, **options):
+    kind, make = (MistralConfig, MistralForCausalLM) if window else (LlamaConfig, LlamaForCausalLM)
     words = tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        config = LlamaConfig(
+        config = kind(
             hidden_size=24,
             intermediate_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,
+            num_key_value_heads=2,
+            attn_implementation=attention,
             vocab_size=len(words),
             pad_token_id=0,
             bos_token_id=1,
             eos_token_id=2,
             tie_word_embeddings=False,
+            **({"sliding_window": window} if window else {}),
         )
-        language = LlamaForCausalLM(config).eval()
+        language = make(config).eval()
         for parameter in language.parameters():
             if parameter.ndim == 2:
                 parameter.data.mul_(3)
@@ -63,8 +67,10 @@ class TestLawsWithSampledWordsAndStochasticSteps(ModelLaws):
         return build(greedy=False, flow={"churn": 0.5, "guidance": 1.5})
 
 
-def test_the_rewriting_is_that_of_generate():
-    model = build()
+@pytest.mark.parametrize(("attention", "window"), [("sdpa", None), ("eager", None), ("sdpa", 4), ("eager", 4)])
+def test_the_rewriting_is_that_of_generate(attention, window):
+    model = build(attention, window)
+    assert model.language.config._attn_implementation == attention
     with torch.no_grad():
         state = model.start([PROMPT], randn([1], model.noise_shape))
         ids = model.tokenizer("user : " + PROMPT + " plan :", return_tensors="pt")

@@ -189,9 +189,12 @@ def test_gumbel_max_samples_the_softmax_and_rarely_changes_its_mind():
 
 
 def test_gumbel_noise_depends_on_number_and_position():
-    assert torch.equal(gumbel(0.25, 3, 9), gumbel(0.25, 3, 9))
-    assert not torch.equal(gumbel(0.25, 3, 9), gumbel(0.25, 4, 9))
-    assert not torch.equal(gumbel(0.25, 3, 9), gumbel(0.2500001, 3, 9))
+    noise = torch.tensor([0.25, 0.2500001, 0.25])
+    first, near, again = gumbel(noise, 3, 9)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, near)
+    assert not torch.equal(first, gumbel(noise, 4, 9)[0])
+    assert torch.equal(gumbel(noise[1:2], 3, 9)[0], near)
 
 
 def test_given_tokens_come_back():
