@@ -32,6 +32,9 @@ class Recurrent(nn.Module):
         """The states [b, k, width] after each of the tokens [b, k], from [b, width] before them; -1 changes nothing."""
         after = []
         for token in tokens.unbind(1):
+            if bool((token < 0).all()):
+                after.append(state)
+                continue
             moved = torch.tanh((self.turn * state[:, None]).sum(-1) + self.words[token.clamp(min=0)])
             state = torch.where(token[:, None] < 0, state, moved)
             after.append(state)

@@ -142,6 +142,7 @@ def test_a_finished_run_does_nothing_again(whole):
     assert (folder / JOURNAL).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_kill_two_workers_and_go_on_with_one(whole, tmp_path):
     """The killed process leaves no workers behind: they would hold its pipe open and `run` would time out."""
     command = [sys.executable, "-m", "tests.evaluate.dice", str(tmp_path), "17", "2"]
@@ -189,6 +190,7 @@ def test_a_holdout_that_holds_the_guide_in_a_sum_is_refused(tmp_path):
     evaluate(tmp_path, prompts=1, holdout=["sum"], methods=[method("a", verifier="judge", compute=1)])
 
 
+@pytest.mark.slow
 def test_errors_in_worker_processes_come_through(tmp_path):
     with pytest.raises(ValueError, match="nothing could score none"):
         evaluate(tmp_path, workers=2, methods=[method("blind", verifier="nothing", compute=2)])
@@ -269,7 +271,7 @@ def test_results_of_two_models_under_one_name_are_not_mixed(tmp_path):
         records(tmp_path)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_does_not_go_on_with_another_model(tmp_path, workers):
     """Also where the changed method itself is finished: its numbers would be compared with those of the new one."""
     lines = [r | {"identity": "another"} if r["method"] == "base" else r for r in evaluate(tmp_path)]

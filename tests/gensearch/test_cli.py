@@ -358,6 +358,7 @@ def test_weights_that_are_cut_off_are_one_line(capsys):
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_weights_that_are_missing_are_one_line_whatever_libraries_log():
     shutil.copytree(ROOT / "gensearch/shapes/weights/turbo", "lacking")
     path = Path("lacking/text_encoder/model.safetensors")

@@ -78,6 +78,7 @@ def test_gain_scales_what_is_added_and_company_changes_no_bit(form):
     assert torch.allclose(learned(model, PROMPTS, SEEDS) - plain, (whole - plain) / 2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fresh_process_reads_the_same_bits_from_disk(tmp_path):
     """Every form in one process, each from its own folder and for a generator of its own."""
     here = {}

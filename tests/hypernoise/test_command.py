@@ -69,6 +69,7 @@ def test_from_a_recipe_to_a_search(tmp_path, capsys):
                 "--out", str(tmp_path / "warm")) == 0  # fmt: skip
 
 
+@pytest.mark.slow
 def test_memory_becomes_a_network(tmp_path, capsys):
     found, memory = str(tmp_path / "found"), str(tmp_path / "memory")
     assert call("generate", "a photo of two red stars", "--search", "reno", "--compute", "10", "--out", found) == 0
@@ -83,6 +84,7 @@ def test_memory_becomes_a_network(tmp_path, capsys):
     assert line["nats"] > 0
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_end(tmp_path):
     config = recipe(tmp_path, steps=6)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -161,7 +163,7 @@ def test_every_process_has_its_model_on_its_own_device():
     assert placed({"device": "cuda:3"}, one_of(1, "cuda:0")) == {"device": "cuda:3"}
 
 
-@pytest.mark.parametrize(("save_every", "step", "known"), [(4, 5, 4), (5, 5, 4)])
+@pytest.mark.parametrize(("save_every", "step", "known"), [(4, 5, 4), pytest.param(5, 5, 4, marks=pytest.mark.slow)])
 def test_a_run_that_goes_on_has_every_look_once(tmp_path, monkeypatch, save_every, step, known):
     """Stopped during a look, after the checkpoint or just before it."""
     config, out = recipe(tmp_path, save_every=save_every, watch_every=1, steps=6), tmp_path / "run"

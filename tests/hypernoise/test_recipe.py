@@ -87,6 +87,7 @@ def test_a_generator_in_bf16_trains_weights_in_fp32(tmp_path):
     assert half.skipped == 0
 
 
+@pytest.mark.slow
 def test_pictures_turn_red_on_prompts_that_nothing_was_trained_on(tmp_path):
     settings = {"form": LOW_RANK, "steps": 15, "batch": 4, "lr": 1e-2, "temperature": 1e-3, "ema": 0.5}
     run = trainer(tmp_path, turbo(), Redness(), **settings)

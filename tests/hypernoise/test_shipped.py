@@ -25,6 +25,7 @@ def watch() -> Watch:
     return Watch(model, registry.verifier("shapes/clip"), prompts, seeds=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shapes/hypernoise", "shapes/hypernoise-subspace"])
 def test_it_gains_on_held_out_prompts_and_loses_much_of_it_with_another_prompt(watch, name):
     seen = watch.look(HyperNoise.from_pretrained(name, watch.model))

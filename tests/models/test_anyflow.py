@@ -180,6 +180,7 @@ save_file({"media": model.render(state)}, folder / "media.safetensors")
 """
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_bit_for_bit(tmp_path):
     from safetensors.torch import load_file
 

@@ -94,7 +94,7 @@ class Table:
         return Scores(torch.stack([self.values[tuple(row)] for row in levels(media, self.vocabulary).tolist()]), {})
 
 
-@pytest.mark.parametrize("beta", [0.3, 1.0])
+@pytest.mark.parametrize("beta", [0.3, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_the_chain_has_the_law_of_the_model_tilted_by_the_reward(beta):
     model = ToyTokens(image_length=2, vocabulary=3, batch_size=64)
     table = Table(model, seed=2)

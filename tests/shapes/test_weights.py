@@ -92,6 +92,7 @@ def test_the_judge_of_motion_prefers_true_prompts_to_near_ones():
     assert right / asked > 0.8
 
 
+@pytest.mark.slow
 def test_the_token_model_plans_what_was_asked_and_draws_it():
     """By lot a single shape in one of eight colours is right in one of 64 pictures; 12 of 24 are far beyond that."""
     model = load("shapes/janus", batch_size=8)
@@ -107,6 +108,7 @@ def test_the_token_model_plans_what_was_asked_and_draws_it():
     assert ShapesJudge()(media, prompts).total.mean() >= 0.5
 
 
+@pytest.mark.slow
 def test_the_video_autoencoder_keeps_most_clips_right():
     """0.93 of 128 clips; of 24 at least three quarters, which is three standard errors less."""
     vae = AutoencoderKLWan.from_pretrained(WEIGHTS / "video" / "vae", torch_dtype=torch.float32, use_safetensors=True)
@@ -144,6 +146,7 @@ def test_a_clip_is_the_video_pipelines_own_bit_for_bit():
     assert torch.equal(model.render(state), theirs)
 
 
+@pytest.mark.slow
 def test_the_video_model_shows_what_was_asked_and_other_prompts_do_not():
     model = load("shapes/video")
     lines = [clips.sample(np.random.default_rng((3, number)), "motion")[0] for number in range(24)]

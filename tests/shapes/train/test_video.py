@@ -268,6 +268,7 @@ def test_the_decoder_learns_alone(tmp_path):
     assert after.config.latents_mean != [0.0] * CHANNELS
 
 
+@pytest.mark.slow
 def test_the_recipes_make_a_pipeline_that_loads(tmp_path):
     with torch.random.fork_rng():
         video_vae.train(tmp_path, name="video_vae", steps=2, size=1, lr=1e-3, beta=1e-4)
