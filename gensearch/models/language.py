@@ -87,17 +87,18 @@ class Language(Decoding):
         mask = torch.cat([live.mask, mask], 1)
         place = (mask.cumsum(1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
         keep = {self._cache_name: live.cache}
-        seen = mask.bool()[:, None, None] if embedded.shape[1] == 1 and self._sees_all else mask
+        if embedded.shape[1] == 1 and not self._windowed and self.language.config._attn_implementation == "sdpa":
+            seen = mask.bool()[:, None, None]  # what transformers would work out, at length, for each token
+        else:
+            seen = mask
         out = self.language(inputs_embeds=embedded, attention_mask=seen, position_ids=place, use_cache=True, **keep)
         return out.last_hidden_state.float(), Live(live.cache, mask, live.rows)
 
     @cached_property
-    def _sees_all(self) -> bool:
-        """Whether each token attends to all before it, by a mask of booleans that transformers need not work out."""
+    def _windowed(self) -> bool:
         from gensearch.models.kv_cache import windowed
 
-        config = self.language.config
-        return config._attn_implementation == "sdpa" and not windowed(config)
+        return windowed(self.language.config)
 
     @cached_property
     def _cache_name(self) -> str:
