@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gensearch.files import write_atomic
 from gensearch.ledger import Cost, Ledger
+from gensearch.models.fingerprint import judge_hashes
 from gensearch.types import Model, Noise, Trace
 from verifiers.types import Media, Scores, Verifier
 
@@ -59,7 +60,9 @@ def open_journal(folder: str, ledger: Ledger, model: Model, verifier: Verifier, 
     """The journal of a search, if a folder is named."""
     if not folder:
         return None
-    return Journal(Path(folder), ledger, json.dumps([prompt, verifier.name, model.fingerprint()]))
+    return Journal(
+        Path(folder), ledger, json.dumps([prompt, verifier.name, judge_hashes(verifier), model.fingerprint()])
+    )
 
 
 def write(path: Path, drawing: Drawing, spent: Cost, padding: Cost) -> None:

@@ -21,7 +21,7 @@ Baseline = Literal["none", "ema", "loo"]
 
 @dataclass
 class Latents:
-    """One side of several chains: fp32 masters of states, where they began, and how many positions are in play."""
+    """One side of several chains: fp32 masters of states on the CPU, where they began, and how many are in play."""
 
     side: Side
     start: Tensor  # [chains, n, rows, width]
@@ -32,8 +32,8 @@ class Latents:
     def take(cls, side: Side, trace: Trace, share: float) -> Latents:
         """The states behind the first int(share * length) tokens of every sample of a trace."""
         _, states, lengths = trace.of(side)
-        counts = (lengths * share + 1e-9).long()  # 0.29 * 100 is 29 also in floating point
-        start = states[:, : int(counts.max())].detach().float().clone()
+        counts = (lengths.double() * share + 1e-9).long()  # 0.29 * 100 is 29 also in floating point
+        start = states[:, : int(counts.max())].detach().float().cpu().clone()
         return cls(side, start, start.clone(), counts)
 
     @property

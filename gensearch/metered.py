@@ -126,11 +126,19 @@ class Booked:
         done = []
         for first in range(0, rows, size):
             part = slice(first, min(first + size, rows))
-            done.append(self._judge(media[part], prompts[part], progress=progress))
+            done.append(self._checked(self._judge(media[part], prompts[part], progress=progress)))
             count = part.stop - first
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
         parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
         return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
+
+    def _checked(self, said: Any) -> Scores:
+        if not isinstance(getattr(said, "total", None), torch.Tensor):
+            raise TypeError(
+                f"the verifier {self.name} returned {said!r:.80}; return Scores with a tensor of one number for each "
+                "sample, NaN for those without a score"
+            )
+        return said
 
 
 class NothingScored(ValueError):

@@ -66,11 +66,16 @@ def roll(model: Model, verifier: Verifier, prompt: str, noise: Noise) -> tuple[S
     return state, media, verifier(media, prompts)
 
 
-def require_tokens(model: Model, search: str) -> None:
-    """Raise ValueError for a model that does not draw tokens."""
+def require_tokens(model: Model, search: str, words: bool = False) -> None:
+    """Raise ValueError for a model without tokens, and for one without those of a picture unless `words` are enough."""
     if "tokens" not in model.verbs:
         raise ValueError(
             f"{search} moves the tokens of a picture, and {model.name} has none; take a Janus, or best_of_n"
+        )
+    if not words and not model.image_length:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"{search} moves the tokens of a picture, and {model.name} has words only; "
+            "take milr with strategy=text, or best_of_n"
         )
 
 

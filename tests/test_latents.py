@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -142,3 +143,11 @@ def test_a_share_of_each_plan_is_in_play(share, counts):
     image = Latents.take("image", trace, share)
     assert image.counts.tolist() == [math.floor(7 * share)] * 2
     assert image.z.shape == (2, math.floor(7 * share), 1, model.width)
+
+
+@pytest.mark.parametrize(("length", "share"), [(300, 0.21), (75, 0.84), (100, 0.29), (576, 0.02)])
+def test_shares_of_long_plans_are_not_rounded_down_by_floating_point(length, share):
+    model = ToyTokens(text_length=2, image_length=2)
+    trace = model.trace(model.start(["a"], randn([1], model.noise_shape)))
+    trace = trace._replace(lengths=torch.tensor([length]), text_states=torch.zeros(1, length, 1, model.width))
+    assert Latents.take("text", trace, share).counts.tolist() == [int(length * Fraction(str(share)))]

@@ -81,8 +81,8 @@ class VQAScore:
 
     def says_yes(self, pixels: Tensor, prompt: str) -> Tensor:
         """One physical batch of pictures with one prompt, [n]."""
-        asked = self.template.replace("{question}", self.question.replace("{prompt}", prompt))
-        text = asked.replace("{image}", image_mark(self.processor))
+        marked = self.template.replace("{image}", image_mark(self.processor))  # first: prompts may hold braces
+        text = marked.replace("{question}", self.question.replace("{prompt}", prompt))
         images = list((pixels * 255).round().to(torch.uint8))
         inputs = self.processor(text=[text] * len(images), images=images, return_tensors="pt")
         logits = self.model(**inputs.to(self.model.device, self.model.dtype)).logits[:, -1].float()

@@ -26,14 +26,14 @@ from gensearch.evaluate.folder import JOURNAL, Job, Record, claim, key, records,
 from gensearch.evaluate.plan import Plan
 from gensearch.files import append_line, owned, write_atomic
 from gensearch.images import encode, to_pixels
-from gensearch.models.fingerprint import module_hash
+from gensearch.models.fingerprint import judge_hashes, module_hash
 from gensearch.nats import spent_nats
 from gensearch.noise import derive
 from gensearch.pipeline import SearchPipeline
 from gensearch.record import number
 from gensearch.run import result
 from gensearch.types import Model, Result, Search
-from verifiers.ensemble import judges, leaf_names
+from verifiers.ensemble import leaf_names
 from verifiers.types import Verifier
 
 
@@ -176,9 +176,7 @@ def moved(model: Model, found: Result) -> float:
 def identity(pipeline: SearchPipeline) -> str:
     """A short name of everything that a method's bits depend on: its model, and the networks of all its judges."""
     panel = pipeline.panel
-    seen = [judge for chief in (panel.guide, panel.select, *panel.holdout.values()) for judge in judges(chief)]
-    networks = {judge.name: getattr(judge, "model", None) for judge in seen}
-    hashes = {name: module_hash(network) for name, network in networks.items() if isinstance(network, nn.Module)}
+    hashes = judge_hashes(panel.guide, panel.select, *panel.holdout.values())
     learned = getattr(pipeline.knobs.get("propose"), "network", None)
     hashes |= {"propose": module_hash(learned)} if isinstance(learned, nn.Module) else {}
     parts = [pipeline.model.fingerprint(), hashes]

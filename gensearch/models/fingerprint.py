@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from verifiers.ensemble import judges
+from verifiers.types import Verifier
+
 
 def component_hashes(pipeline: Any) -> dict[str, str]:
     """The SHA-256 of every network and tokenizer of a diffusers pipeline, by component name."""
@@ -29,6 +32,15 @@ def module_hash(module: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def judge_hashes(*chiefs: Verifier) -> dict[str, str]:
+    """What is known of judges, and of all inside sums, beside their names: their networks and what they ask."""
+    found = {}
+    for judge in (judge for chief in chiefs for judge in judges(chief)):
+        if isinstance(network := getattr(judge, "model", None), nn.Module):
+            found[judge.name] = module_hash(network) + str(getattr(judge, "question", ""))
+    return found
 
 
 def settings(module: nn.Module) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gensearch.models.decoding import Context
 from gensearch.models.fingerprint import backends, module_hash, versions
-from gensearch.models.language import Language
+from gensearch.models.language import Language, filled
 from gensearch.models.options import Batch, Count, Scale, checked
 from gensearch.models.tokens import Tokens
 from gensearch.types import Side
@@ -106,6 +106,11 @@ class Janus(Language, Tokens):
         if steps > self.image_length:
             raise ValueError(f"{steps} steps are more than the {self.image_length} image tokens of {self.name}")
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.network.device
+
     def _embed(self, side: Side, tokens: Tensor) -> Tensor:
         if side == "text":
             return self.network.get_input_embeddings()(tokens)
@@ -116,9 +121,8 @@ class Janus(Language, Tokens):
         core = self.network.model
         if side == "text":
             head = self.network.lm_head
-            return head(hidden[..., 0, :].to(head.weight.dtype)).float()
-        dtype = next(core.generation_head.parameters()).dtype
-        said = core.generation_head(hidden.to(dtype)).float()
+            return head(hidden[..., 0, :].to(head.weight)).float()
+        said = core.generation_head(hidden.to(next(core.generation_head.parameters()))).float()
         if self.rows == 1:
             return self._tilt(said[..., 0, :])
         return self._tilt(said[..., 1, :] + self.guidance * (said[..., 0, :] - said[..., 1, :]))
@@ -150,8 +154,8 @@ class Janus(Language, Tokens):
 
     def _context(self, prompt: str, plan: str | None) -> Context:
         if plan is None:
-            return (self._ids(self.templates["ask"].replace("{prompt}", prompt)),)
-        text = self.templates["draw" if plan else "draw_bare"].replace("{prompt}", prompt).replace("{plan}", plan)
+            return (self._ids(filled(self.templates["ask"], prompt=prompt)),)
+        text = filled(self.templates["draw" if plan else "draw_bare"], prompt=prompt, plan=plan)
         ids = (*self._ids(text), self.begin_image)
         bos, pad = self.tokenizer.bos_token_id, self.tokenizer.pad_token_id
         hidden = tuple(i if i in (bos, self.begin_image) else pad for i in ids)

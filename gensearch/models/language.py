@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -104,3 +105,8 @@ class Language(Decoding):
     def _cache_name(self) -> str:
         """What this version of transformers calls a cache."""
         return "cache" if "cache" in inspect.signature(self.language.forward).parameters else "past_key_values"
+
+
+def filled(template: str, **fields: str) -> str:
+    """A template with {name} replaced by each field, whatever braces the fields themselves hold."""
+    return re.sub(r"\{(\w+)\}", lambda found: fields.get(found[1], found[0]), template)

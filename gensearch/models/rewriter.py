@@ -14,7 +14,7 @@ from gensearch.ledger import Cost
 from gensearch.models.batching import check_noise
 from gensearch.models.decoding import Context
 from gensearch.models.fingerprint import module_hash
-from gensearch.models.language import Language
+from gensearch.models.language import Language, filled
 from gensearch.models.options import Count, checked
 from gensearch.sampling import step_costs
 from gensearch.types import Model, Noise, Side, State, Trace
@@ -73,7 +73,7 @@ class Rewriter(Language):
         check_noise(self.name, self.noise_shape, prompts, noise)
         tokens, states, lengths, plans = self._plans(prompts, noise[:, : self.text_length])
         said = [
-            self.draw.replace("{prompt}", prompt).replace("{plan}", plan) if plan else prompt
+            filled(self.draw, prompt=prompt, plan=plan) if plan else prompt
             for prompt, plan in zip(prompts, plans, strict=True)
         ]
         inner = self.model.start(said, self._own(noise))
@@ -99,7 +99,7 @@ class Rewriter(Language):
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
         """By the language head."""
         head = self.head.get_output_embeddings()
-        return head(hidden[..., 0, :].to(head.weight.dtype)).float()
+        return head(hidden[..., 0, :].to(head.weight)).float()
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on."""
@@ -108,7 +108,7 @@ class Rewriter(Language):
         return {**self.model.fingerprint(), **own, "name": self.name, "language": module_hash(self.head)}
 
     def _context(self, prompt: str, plan: str | None) -> Context:
-        return (self._ids(self.ask.replace("{prompt}", prompt)),)
+        return (self._ids(filled(self.ask, prompt=prompt)),)
 
     def _own(self, noise: Noise) -> Noise:
         return noise[:, self.text_length :].unflatten(1, self.model.noise_shape)

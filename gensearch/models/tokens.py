@@ -19,7 +19,7 @@ from torch import Tensor
 from gensearch.gumbel import given, prefix
 from gensearch.ledger import Cost
 from gensearch.models.batching import check_noise, refuse_finished
-from gensearch.models.decoding import Decoding, Run, rejoined
+from gensearch.models.decoding import Context, Decoding, Run, rejoined
 from gensearch.types import Noise, State, Trace
 from verifiers.types import Media
 
@@ -69,9 +69,9 @@ class Tokens(Decoding):
         return self.image_length * (step + 1) // self.num_steps
 
     def tilted(self, temperature: float, shift: Tensor) -> Self:
-        """The same model with image logits (logits + shift) / temperature, `shift` [vocabulary]."""
+        """The same model with image logits (logits + shift) / temperature, where its own are `logits` [vocabulary]."""
         other = copy.copy(self)
-        other.temperature, other.shift = temperature, shift
+        other.temperature, other.shift = self.temperature * temperature, self.shift + self.temperature * shift
         return other
 
     # --- the Model contract
@@ -80,7 +80,7 @@ class Tokens(Decoding):
         """Write the plans and draw the first block of image tokens."""
         check_noise(self.name, self.noise_shape, prompts, noise)
         words, states, lengths, plans = self._plans(prompts, noise[:, : self.text_length])
-        contexts = [self._context(prompt, plan) for prompt, plan in zip(prompts, plans, strict=True)]
+        contexts = [self._fitting(prompt, plan) for prompt, plan in zip(prompts, plans, strict=True)]
         hidden, cache, context = self._read_all(contexts)
         size = len(prompts)
         tokens = torch.cat([words, torch.full((size, self.image_length), -1)], 1)
@@ -120,6 +120,14 @@ class Tokens(Decoding):
         return replace(state, x=torch.where(drawn >= 0, given(drawn), noise))
 
     # --- inside
+
+    def _fitting(self, prompt: str, plan: str) -> Context:
+        """What is read before a picture; last words of a plan that has no room beside its prompt are left out."""
+        context = self._context(prompt, plan)
+        while plan and len(context[0]) > self.context_length:
+            plan = plan.rpartition(" ")[0]
+            context = self._context(prompt, plan)
+        return context
 
     def _tilt(self, logits: Tensor) -> Tensor:
         """Image logits as they are sampled from."""

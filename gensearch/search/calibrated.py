@@ -41,28 +41,28 @@ def calibrated(
     require_tokens(model, "calibrated")
     tokens: Any = model
     unit = price(model, verifier, propose=propose)
-    total = int(min(n or float("inf"), ledger.affords(unit)))
-    first = max(1, round(explore * total))
-    states, choices, rewards = [], [], []
+    states, choices, rewards = list[Tensor](), list[Tensor](), list[float]()
     drawn, current = 0, model
-    while drawn < total and ledger.affords(unit) >= 1:
-        size = min(round_size(model), (first if drawn < first else total) - drawn, int(ledger.affords(unit)))
+    while (left := min((n or float("inf")) - drawn, ledger.affords(unit))) >= 1:
+        first = max(1, round(explore * (drawn + int(left))))  # grows with what shorter plans leave over
+        if current is model and drawn >= first:
+            best = sorted(range(drawn), key=lambda row: -rewards[row])[: max(1, round(elite * drawn))]
+            current = tokens.tilted(*fit(tokens, torch.cat(states)[best], torch.cat(choices)[best], decay))
+        plain = current is model
+        size = int(min(round_size(model), first - drawn if plain else left))
         seeds = rng.seeds(size)
         noise = propose(model, [prompt] * size, seeds)
         recipes = described(propose, noise, seeds)
         state, media, scores = roll(current, verifier, prompt, noise)
-        if drawn >= first:
+        if not plain:
             recipes = exactly(recipes, given(state.clean.cpu())[:, None])
         yield Round(media, scores, recipes, tuple(range(drawn, drawn + size)), (None,) * size)
         drawn += size
-        if drawn <= first:
+        if plain:
             trace = tokens.trace(state)
             states.append(trace.image_states)
             choices.append(trace.image)
             rewards += scores.total.tolist()
-        if drawn == first < total:
-            best = sorted(range(first), key=lambda row: -rewards[row])[: max(1, round(elite * first))]
-            current = tokens.tilted(*fit(tokens, torch.cat(states)[best], torch.cat(choices)[best], decay))
 
 
 def fit(model: Any, states: Tensor, tokens: Tensor, decay: float) -> tuple[float, Tensor]:

@@ -59,7 +59,7 @@ def latent_value(
             for _ in range(1, blocks):
                 state = model.advance(state)
             depth = int((state.clean[0, tokens.text_length :] >= 0).sum())
-            worth = expects(tokens.trace(state).image_states[:, :depth]).unflatten(0, (size, branches))
+            worth = expects(tokens.trace(state).image_states[:, :depth].cpu()).unflatten(0, (size, branches))
             kept = [place * branches + best for place, best in enumerate(worth.argmax(1).tolist())]
             state = state[kept]
             for _ in range(blocks, model.num_steps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Annotated, Literal, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -55,10 +56,12 @@ def milr(
     both sides; alt text, then image, in turn; t2v text for the first half and image then; text or image one alone.
     Rewards are score + `shift` + `diversity` * distance to the pictures of other chains, less a `baseline`. `anchor` is
     the price of a nat away from the start, `radius` bounds each state's way. Stops once a score exceeds `until`. With
-    `keep` last all but the last pictures are previews, as published. Pictures are kept in the folder `journal` if it is
-    named, so that a search that was stopped goes on with them. Raises ValueError for models without tokens.
+    `keep` last all but the last pictures are previews, as published. A folder `journal` keeps pictures, and a search
+    that was stopped goes on with them. Raises ValueError for models without tokens, or of words alone unless `strategy`
+    is text, and for `samples` that do not fit `baseline` or `noise`.
     """
-    require_tokens(model, "milr")
+    require_tokens(model, "milr", words=strategy == "text")
+    check_samples(samples, baseline, noise)
     how, unit = How(credit, anchor, radius, freeze_unconditional), price(model, verifier)
     seeds = rng.seeds(int(min(chains, ledger.affords(unit.plus(fee(propose))))))
     start = propose(model, [prompt] * len(seeds), seeds)
@@ -66,19 +69,27 @@ def milr(
     walk = Chains(cast(TokenModel, model), verifier, prompt, recipes, kept)
     round = walk.begin(start, {"text": text_share, "image": image_share}, lr)
     start, again = start.repeat_interleave(samples, 0), unit.times(len(seeds) * samples)
-    planned = int(min(ledger.affords(again), 10**9 if iterations is None else iterations))
-    for k in range(1, planned + 2):
-        over = until is not None and bool((round.scores.total > until).any())
-        last = over or k > planned or ledger.affords(again) < 1
+    for k in count(1):
+        planned = int(min(k - 1 + ledger.affords(again), 10**9 if iterations is None else iterations))
+        last = k > planned or (until is not None and bool((round.scores.total > until).any()))
         yield round._replace(done=last or keep == "best")
         if last:
             return
-        moving = turn(strategy, k, planned)
-        walk.move(moving, walk.gains(round, baseline, shift, diversity), how)
+        walk.move(moving := turn(strategy, k, planned), walk.gains(round, baseline, shift, diversity), how)
         if noise == "fresh":
             start = randn(rng.seeds(len(start)), model.noise_shape)
         free = strategy == "text" or (strategy == "t2v" and "text" in moving)  # image tokens are left to chance
         round = walk.redraw(start, moving, free)
+
+
+def check_samples(samples: int, baseline: Baseline, noise: str) -> None:
+    """Raise ValueError for samples that cannot be compared."""
+    if samples == 1 and baseline == "loo":
+        raise ValueError(
+            "baseline=loo compares the samples of a round and samples is 1; take samples=2 or baseline=ema"
+        )
+    if samples > 1 and noise == "common":
+        raise ValueError(f"samples={samples} with noise=common are one picture {samples} times; take noise=fresh")
 
 
 def turn(strategy: Strategy, k: int, planned: int) -> tuple[Side, ...]:

@@ -82,6 +82,17 @@ def test_the_likeliest_picture_is_that_of_generate(guidance):
         torch.testing.assert_close(model.render(ours)[row], pixels.clamp(0, 1), rtol=0, atol=1e-5)
 
 
+def test_a_plan_without_room_beside_its_prompt_loses_its_last_words():
+    noise = randn([1, 2], (6 + 16,))
+    whole, cut = (build(plan="sampled", text_length=6, context=context) for context in (40, 14))
+    states = [model.start([PROMPT] * 2, noise) for model in (whole, cut)]
+    assert torch.equal(states[0].clean[:, :6], states[1].clean[:, :6]), "the plans are what they were"
+    assert int(states[0].extra["context"].max()) > 14
+    assert int(states[1].extra["context"].max()) == 14
+    with pytest.raises(ValueError, match="takes? 11 tokens and .* reads 10; shorten the prompt"):
+        build(plan="none", context=10).start([PROMPT], noise[:1, 6:])
+
+
 def test_padding_changes_nothing_but_rounding():
     noise = randn([4, 5], (16,))
     usual, wider = (build(plan="none", context=context) for context in (12, 40))

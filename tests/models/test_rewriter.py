@@ -9,10 +9,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 from gensearch.gumbel import given
 from gensearch.ledger import Ledger
 from gensearch.metered import MeteredModel
+from gensearch.models.language import filled
 from gensearch.models.rewriter import Rewriter
 from gensearch.models.toy import GaussianFlow
 from gensearch.noise import randn
-from gensearch.run import stream
+from gensearch.run import run, stream
+from gensearch.search import OF_TOKENS, SEARCHES
 from gensearch.search.milr import milr
 from gensearch.testing import ModelLaws
 from gensearch.testing.verifiers import LinearScore
@@ -102,6 +104,18 @@ def test_words_and_passes_are_booked():
     assert_booked(ledger, networks, seen)
     assert ledger.spent.nfe == 8
     assert ledger.spent.prefills == 2  # one for each physical batch
+
+
+@pytest.mark.parametrize("search", sorted(OF_TOKENS))
+def test_searches_that_move_a_pictures_tokens_are_refused(search):
+    with pytest.raises(ValueError, match="has words only; take milr with strategy=text, or best_of_n"):
+        run(SEARCHES[search], build(), LinearScore(torch.ones(1, 3, 3)), PROMPT, compute=4)
+
+
+def test_braces_in_a_prompt_are_letters():
+    assert (
+        filled("{prompt} . {plan} {other}", prompt="a {plan} b", plan="c {prompt}") == "a {plan} b . c {prompt} {other}"
+    )
 
 
 def test_text_latents_are_moved_and_the_picture_noise_is_kept():

@@ -128,6 +128,8 @@ def test_a_tilt_is_a_temperature_and_a_shift():
     usual = model.logits("image", states)
     torch.testing.assert_close(model.tilted(0.7, shift).logits("image", states), (usual + shift) / 0.7)
     assert torch.equal(model.logits("image", states), usual)
+    twice = model.tilted(0.7, shift).tilted(0.5, -2 * shift)
+    torch.testing.assert_close(twice.logits("image", states), ((usual + shift) / 0.7 - 2 * shift) / 0.5)
 
 
 @pytest.mark.parametrize("guidance", [None, 2.0])

@@ -8,10 +8,13 @@ from importlib import import_module
 import pytest
 import torch
 
-from gensearch.chains import apart
+from gensearch.chains import Chains, How, apart
 from gensearch.ledger import Cost
 from gensearch.models.toy_tokens import ToyTokens, levels
+from gensearch.noise import randn
 from gensearch.run import run, stream
+from gensearch.sampling import price
+from gensearch.search.best_of_n import best_of_n
 from gensearch.search.milr import milr, turn
 from gensearch.testing.verifiers import LinearScore
 from verifiers.types import Scores
@@ -186,6 +189,55 @@ def test_a_plan_that_is_not_moved_is_kept():
     model.write = spying
     pictures(model, iterations=5, strategy="image", lr=1.0, image_share=0.5)
     assert len(set(plans)) == 1
+
+
+def test_it_goes_on_while_the_ledger_pays_for_another_picture():
+    """Plans end early, so that a budget pays for more pictures than the longest plans would leave."""
+    model = toy(text_length=20, batch_size=1)
+    outcome = run(milr, model, BRIGHT, PROMPT, compute=9, seed=2)
+    plain = run(best_of_n, model, BRIGHT, PROMPT, compute=9, seed=2)
+    assert len(outcome.lineage) > 9
+    assert outcome.ledger.affords(price(model, BRIGHT)) < 1
+    assert outcome.ledger.spent.work > 0.9 * plain.ledger.spent.work
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"baseline": "loo"}, "compares the samples of a round and samples is 1; take samples=2"),
+        ({"samples": 3, "noise": "common"}, "samples=3 with noise=common are one picture 3 times"),
+    ],
+)
+def test_samples_that_cannot_be_compared_are_refused(knobs, message):
+    with pytest.raises(ValueError, match=message):
+        pictures(iterations=2, **knobs)
+
+
+def test_the_unconditional_row_stays_where_it_is_told_to():
+    for frozen in (True, False):
+        walk = Chains(toy(guidance=3.0, text_length=0), BRIGHT, PROMPT, ((("gaussian", 3),),))
+        round = walk.begin(randn([3], walk.model.noise_shape), {"image": 0.5}, lr=0.1)
+        walk.move(("image",), walk.gains(round, "none", 0.5, 0.0), How("sampled", 0.0, None, frozen))
+        part = walk.latents["image"]
+        assert not torch.equal(part.z[..., 0, :], part.start[..., 0, :])
+        assert torch.equal(part.z[..., 1, :], part.start[..., 1, :]) is frozen
+
+
+def test_each_optimiser_steps_when_its_side_moves(monkeypatch):
+    steps = []
+    whole = torch.optim.Adam.step
+
+    def step(optimiser, *args):
+        steps.append(optimiser.param_groups[0]["params"][0].shape[1])
+        return whole(optimiser, *args)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    model = toy(text_length=5, image_length=14)
+    turns = {"alt": "titi", "t2v": "ttii", "joint": "titititi", "image": "iiii", "text": "tttt"}
+    for strategy, sides in turns.items():
+        steps.clear()
+        pictures(model, Scripted(0.3, 0.4), iterations=4, strategy=strategy, text_share=1.0, image_share=0.5)
+        assert "".join("i" if size == 7 else "t" for size in steps) == sides, strategy
 
 
 def test_it_costs_what_its_parts_cost():

@@ -44,6 +44,11 @@ def test_the_picture_and_the_prompt_matter():
     assert not torch.equal(scores, judge(media, ["two blue ring"] * 3).total)
 
 
+def test_braces_in_a_prompt_are_letters():
+    media = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    assert bool(build()(media, ["a {image} and {question} star"]).total.isfinite().all())
+
+
 def test_words_count_if_they_are_one_token():
     tokens = janus().processor.tokenizer
     assert single_tokens(tokens, ("Yes", "yes")) == [tokens.convert_tokens_to_ids("yes")]
