@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Picture = Image.Image
 MAX_TEXT = 1_000_000  # characters of one PNG text chunk that are read
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = 256_000_000  # of all frames: 81 of 720p are 75 million
 FRAME_MS = 125  # per frame of a clip
 FRAMES = "frames"  # the text chunk that says how many frames a clip has
 

@@ -126,17 +126,20 @@ class Booked:
         done = []
         for first in range(0, rows, size):
             part = slice(first, min(first + size, rows))
-            done.append(self._checked(self._judge(media[part], prompts[part], progress=progress)))
+            scores = self._judge(media[part], prompts[part], progress=progress)
+            done.append(self._checked(scores, len(prompts[part])))
             count = part.stop - first
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
         parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
         return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
 
-    def _checked(self, said: Any) -> Scores:
-        if not isinstance(getattr(said, "total", None), torch.Tensor):
-            raise TypeError(
-                f"the verifier {self.name} returned {said!r:.80}; return Scores with a tensor of one number for each "
-                "sample, NaN for those without a score"
+    def _checked(self, said: Any, rows: int) -> Scores:
+        total = getattr(said, "total", None)
+        if not isinstance(total, torch.Tensor) or total.shape != (rows,):
+            found = list(total.shape) if isinstance(total, torch.Tensor) else type(said).__name__
+            raise ValueError(
+                f"the verifier {self.name} returned {found} for {rows} samples; return Scores whose total has one "
+                "number for each, NaN for those without a score"
             )
         return said
 

@@ -204,7 +204,9 @@ def grid(folder: Path, rounds: Sequence[dict[str, Any]], best: int) -> str:
     found.sort(key=lambda entry: (entry[0] is None, -(entry[0] or 0.0), entry[1]))
     cells = []
     for score, sample, recipe, parent in found[:SHOWN]:
-        origin = f"seed {recipe[0][1]}" if parent is None else f"seed {recipe[-1][1]}, from #{parent}"
+        kind, *numbers = recipe[0] if parent is None else recipe[-1]
+        origin = f"seed {numbers[1] if kind == 'chunk' else numbers[0]}"
+        origin += "" if parent is None else f", from #{parent}"
         mark = " class=best" if sample == best else ""
         picture = image(folder / "candidates" / f"{sample:05}.png")
         cells.append(

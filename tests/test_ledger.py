@@ -192,3 +192,22 @@ def test_infinite_scores_are_no_scores():
     assert metered.unscored == 2
     with pytest.raises(NothingScored, match="boundless could score none of 1 samples"):
         metered(torch.zeros(1, 1), ["a"])
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (Scores(torch.ones(1)), r"\[1\]"),
+        (Scores(torch.ones(3, 1)), r"\[3, 1\]"),
+        (None, "NoneType"),
+        (Scores(None), "Scores"),
+        (Scores(0.5), "Scores"),
+    ],
+)
+def test_scores_that_are_not_one_number_for_each_sample_are_refused(said, found):
+    def judge(media, prompts, *, progress=1.0):
+        return said
+
+    judge.name, judge.differentiable = "odd", False
+    with pytest.raises(ValueError, match=f"the verifier odd returned {found} for 3 samples; return Scores whose total"):
+        MeteredVerifier(judge, Ledger())(torch.zeros(3, 1), ["a"] * 3)

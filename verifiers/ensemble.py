@@ -85,10 +85,12 @@ def rank_vote(parts: Mapping[str, Tensor]) -> Tensor:
 
 
 def judges(verifier: Verifier) -> Iterator[Verifier]:
-    """A verifier and, if it is a sum, everything inside it."""
+    """A verifier and everything inside it: the terms of a sum, and judges that another one asks."""
     yield verifier
-    for term in getattr(verifier, "terms", ()):
-        yield from judges(term.verifier)
+    asked = (getattr(verifier, "judge", None), *getattr(verifier, "judges", ()))
+    for inner in (*(term.verifier for term in getattr(verifier, "terms", ())), *asked):
+        if inner is not None:
+            yield from judges(inner)
 
 
 def leaves(verifier: Verifier) -> list[Verifier]:
@@ -107,8 +109,9 @@ def with_leaves(verifier: Verifier, change: Callable[[Verifier], Verifier]) -> V
 
 
 def share(one: Verifier, other: Verifier) -> bool:
-    """Whether two judges have a single judge in common: one of the same name, or with the same network."""
-    return any(a.name == b.name or same_network(a, b) for a in leaves(one) for b in leaves(other))
+    """Whether two judges ask a judge in common: one of the same name, or with the same network."""
+    ours, theirs = ([judge for leaf in leaves(x) for judge in judges(leaf)] for x in (one, other))
+    return any(a.name == b.name or same_network(a, b) for a in ours for b in theirs)
 
 
 def same_network(one: Verifier, other: Verifier) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ def replay(
     out: Annotated[Path | None, typer.Option(help="Also write it: PNG, or of clips GIF, MP4 or WebM.")] = None,
 ) -> None:
     """Make a picture again from its own recipe and check it bit for bit; exits 1 if it differs.
+
+    What --out writes carries the recipe if it is exact.
 
     Example: gensearch replay runs/demo/best.png
     """
@@ -31,10 +34,11 @@ def replay(
         from gensearch.images import encode
         from gensearch.movies import SUFFIXES, write_clip
 
+        recipe = json.dumps(about.model_dump(mode="json")) if found.exact else None
         if out.suffix.lower() in SUFFIXES:
-            write_clip(out, found.pixels, None)
+            write_clip(out, found.pixels, recipe)
         else:
-            write_atomic(out, encode(found.pixels))
+            write_atomic(out, encode(found.pixels, {"gensearch": recipe} if recipe else None))
         typer.echo(f"picture: {out}")
     _, height, width, _ = found.pixels.shape
     typer.echo(f"sample {about.sample} of {about.config.search} on {model or about.config.model}, {width}x{height}")

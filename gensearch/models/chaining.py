@@ -70,12 +70,28 @@ class Chaining(Chunks):
         self.pipeline, self.batch_size, self.name = pipeline, 1, name or label(pipeline)
         self.image = Image.open(image).convert("RGB") if isinstance(image, str | Path) else image
         self.settings = settings | ({"num_inference_steps": steps} if steps else {})
-        length = self.settings.get("num_frames") or call["num_frames"].default
-        if overlap >= length:
-            raise ValueError(f"an overlap of {overlap} leaves nothing of clips of {length} frames; take less")
+        length = self.settings.get("num_frames") or getattr(call.get("num_frames"), "default", None)
+        if not isinstance(length, int):
+            raise ValueError(f"{type(pipeline).__name__} does not say how long its clips are; give num_frames=")
+        self._check(call, overlap, length)
         self.overlap, self.num_steps, self.longest = overlap, chunks, length
         self.frames = (length, *[length - overlap] * (chunks - 1))
         self._measure(prompt, call)
+
+    def _check(self, call: Any, overlap: int, length: int) -> None:
+        """Raise ValueError for an overlap that this pipeline cannot go on from."""
+        kind = type(self.pipeline).__name__
+        if overlap >= length:
+            raise ValueError(f"an overlap of {overlap} leaves nothing of clips of {length} frames; take less")
+        if self.begins == "image" and overlap > 1:
+            raise ValueError(f"{kind} goes on from one picture, not from {overlap}; leave out overlap")
+        if self.begins == "conditions" and not {"image", "video"} <= set(call):
+            raise ValueError(f"{kind} takes conditions of its own kind only; take LTXConditionPipeline")
+        if self.begins == "video" and "mask" in call:
+            raise ValueError(f"{kind} makes all frames anew that no mask keeps; take one that goes on from a video")
+        stride = getattr(self.pipeline, "vae_temporal_compression_ratio", 1)
+        if self.begins == "conditions" and (overlap - 1) % stride:
+            raise ValueError(f"{kind} reads 1 + k * {stride} frames, not {overlap}; take such an overlap")
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on; hashes the weights at the first call."""
@@ -126,7 +142,7 @@ class Chaining(Chunks):
         if "prompt" in call:
             given["prompt"] = prompt
         if ending and self.begins == "conditions":
-            given |= {"image": ending[0]} if len(ending) == 1 else {"video": ending, "frame_index": 0}
+            given |= {"image": ending[0]} if len(ending) == 1 else {"video": [ending], "frame_index": 0}
         elif ending:
             given[self.begins] = ending[-1] if self.begins == "image" else ending
         return pipe(output_type="pt", **given)[0]

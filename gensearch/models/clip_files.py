@@ -10,12 +10,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from gensearch.compare import MACHINE, compare
 from gensearch.files import write_atomic
 from gensearch.models.chunks import Chunk, Desk, Film
 from gensearch.types import Rows, State
 
 
-def save_clips(state: State, path: Path) -> None:
+def save_clips(state: State, path: Path, model: Any) -> None:
     """Write the chunks of every row, each once however many rows share it; what networks remember is read anew."""
     tensors = {"step": state.step, "x": state.x, "clean": state.clean}
     numbers: dict[int, int] = {}
@@ -27,6 +28,7 @@ def save_clips(state: State, path: Path) -> None:
                 tensors[f"chunk.{numbers[id(part)]}"] = part.sample
         rows.append([numbers[id(part)] for part in chunk.clip()])
     about = {"prompts": json.dumps(state.prompts), "rows": json.dumps(rows), "num_steps": str(state.num_steps)}
+    about |= {"model": json.dumps(model.fingerprint())}
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomic(path, save(kept, metadata=about))
 
@@ -38,7 +40,7 @@ def load_clips(path: Path, model: Any) -> State:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         prompts, rows = json.loads(about["prompts"]), json.loads(about["rows"])
-        num_steps = int(about["num_steps"])
+        num_steps, made_by = int(about["num_steps"]), json.loads(about["model"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"{path} holds no clips in progress ({error}); give a file of save_clips") from None
     if num_steps != model.num_steps or tensors["x"].shape[1:] != torch.Size(model.noise_shape):
@@ -46,15 +48,18 @@ def load_clips(path: Path, model: Any) -> State:
             f"{path} holds clips of {num_steps} chunks with noise {list(tensors['x'].shape[1:])}; {model.name} makes "
             f"{model.num_steps} with noise {list(model.noise_shape)}. Load the model that made them"
         )
-    known: dict[int, Chunk] = {}
-    tails, desks = [], []
+    now = json.loads(json.dumps(model.fingerprint()))
+    if changed := [name for name in compare(made_by, now) if name.partition(".")[0] not in MACHINE]:
+        raise ValueError(
+            f"{path} holds clips of another model: {', '.join(changed)} differ. Load the one that made them"
+        )
+    known: dict[int, tuple[Chunk, Desk]] = {}  # shared by rows, as they were
     for prompt, row in zip(prompts, rows, strict=True):
         chunk, film = None, None
         for number in row:
             if number not in known:
-                known[number] = Chunk(prompt, tensors[f"chunk.{number}"], chunk)
-            chunk, film = known[number], Film(film)
-        tails.append(chunk)
-        desks.append(Desk(film or Film()))
+                known[number] = Chunk(prompt, tensors[f"chunk.{number}"], chunk), Desk(Film(film))
+            chunk, film = known[number][0], known[number][1].film
+    tails, desks = zip(*(known[row[-1]] for row in rows), strict=True)
     extra = {"clip": Rows(tails), "desk": Rows(desks)}
     return State(tuple(prompts), tensors["step"], num_steps, tensors["x"], tensors["clean"], extra)

@@ -80,6 +80,7 @@ def beam_of_frames(
             yield round
             clips, made = clips._replace(homes=round.ids), made + count
             totals = round.scores.total.tolist()
+            del round  # it holds what is about to be pruned
         else:
             totals = [0.0] * count
         clips = clips.at(best_rows(totals, beams))

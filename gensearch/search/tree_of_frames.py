@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import exp, log
 from statistics import fmean, pstdev
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -64,6 +65,8 @@ def tree_of_frames(
     """
     require_chunks(model, "tree_of_frames")
     texts, last, made, roots = written(stages, prompt), model.num_steps, 0, 1
+    if resume and trees > 1:
+        raise ValueError(f"a recorded clip is the root of one tree and trees is {trees}; leave out trees")
     clips = kept_chunks(model, prompt, resume, chunk) if resume else None
     start, account = chunk if clips else 0, open_account(model, verifier, ledger)
     plan = planned(account, start, trees, keep, inner, fee(propose)) if branch is None else branch
@@ -83,8 +86,8 @@ def tree_of_frames(
             continue
         if seen := judged(model, verifier, clips, texts, made):
             round, clips, totals = seen
-            del seen  # it holds what is about to be pruned
             yield round
+            del seen, round  # they hold what is about to be pruned
             made += count
             spreads.append(pstdev([total for total in totals if total > float("-inf")]))
         rows = survivors(clips.paths, totals, tries, stay, roots)
@@ -95,13 +98,13 @@ def planned(
     account: Account, start: int, trees: int, keep: Schedule, inner: Schedule, proposal: Cost = Cost()
 ) -> list[int]:
     """Children by depth that the ledger pays for: as many everywhere, and one more at the earliest depths."""
-    plan = [1] * len(account.steps)
-    while max(plan) < MOST:
+    plan, before = [1] * len(account.steps), None
+    while plan != before and max(plan) < MOST:
+        before = plan
         for depth in range(start, len(plan)):
             more = [*plan[:depth], plan[depth] + 1, *plan[depth + 1 :]]
-            if not affords(account.ledger, tree_cost(account, start, trees, more, keep, inner, proposal)):
-                return plan
-            plan = more
+            if affords(account.ledger, tree_cost(account, start, trees, more, keep, inner, proposal)):
+                plan = more
     return plan
 
 
@@ -133,7 +136,9 @@ def bolder(children: int, spreads: Sequence[float], power: float) -> int:
     usual = fmean(spreads) if spreads else 0.0
     if not power or not usual:
         return children
-    return max(1, round(children * (spreads[-1] / usual) ** power))
+    if not spreads[-1]:
+        return 1
+    return max(1, round(children * exp(min(power * log(spreads[-1] / usual), log(MOST)))))
 
 
 def shares(count: int, parents: int, totals: Sequence[float]) -> list[int]:

@@ -188,7 +188,7 @@ def test_another_process_goes_on_bit_for_bit(tmp_path):
     state = model.advance(
         model.start([PROMPT], randn([1], model.noise_shape))[[0, 0]], randn([2, 3], model.noise_shape)
     )
-    save_clips(state, tmp_path / "clips.safetensors")
+    save_clips(state, tmp_path / "clips.safetensors", model)
     done = subprocess.run([sys.executable, "-c", GO_ON, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     expected = model.render(model.advance(state, randn([5, 6], model.noise_shape)))
@@ -199,16 +199,24 @@ def test_a_clip_goes_on_from_its_file(tmp_path):
     model = anyflow(steps=1)
     state = model.start([PROMPT], randn([1], model.noise_shape))
     for step, seed in enumerate((2, 3), 1):
-        save_clips(state, tmp_path / "clips.safetensors")
+        save_clips(state, tmp_path / "clips.safetensors", model)
         again = load_clips(tmp_path / "clips.safetensors", model)
         state = model.advance(state, randn([seed], model.noise_shape))
         other = model.advance(again, randn([seed], model.noise_shape))
         assert torch.equal(model.render(state), model.render(other))
         assert other.step.tolist() == [step + 1]
     shared = state[[0, 0, 0]]
-    save_clips(shared, tmp_path / "three.safetensors")
+    save_clips(shared, tmp_path / "three.safetensors", model)
     back = load_clips(tmp_path / "three.safetensors", model)
     assert back.extra["clip"][0] is back.extra["clip"][2], "rows that share a clip still do"
+    assert back.extra["desk"][0] is back.extra["desk"][2], "and read it once"
+    early = model.start([PROMPT], randn([1], model.noise_shape))[[0, 0]]
+    save_clips(early, tmp_path / "two.safetensors", model)
+    noise = randn([4, 5], model.noise_shape)
+    ours, theirs = (model.advance(s, noise) for s in (early, load_clips(tmp_path / "two.safetensors", model)))
+    assert torch.equal(model.render(ours), model.render(theirs))
+    with pytest.raises(ValueError, match="holds clips of another model: .* differ. Load the one that made them"):
+        load_clips(tmp_path / "two.safetensors", anyflow(steps=2))
     with pytest.raises(ValueError, match="Load the model that made them"):
         load_clips(tmp_path / "three.safetensors", anyflow(partition=(1, 1)))
     (tmp_path / "other").write_bytes(b"no clips")

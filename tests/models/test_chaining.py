@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import wraps
-
 import pytest
 import torch
 from PIL import Image
@@ -72,22 +70,58 @@ def test_noise_is_latents_where_they_count_and_a_key_where_not():
     assert ltx().noise_shape == (8,), "this pipeline ignores its latents"
 
 
-def test_longer_overlaps_are_shown_to_pipelines_that_take_clips():
+def test_longer_overlaps_are_shown_whole_to_pipelines_that_take_clips(monkeypatch):
     model = ltx(overlap=3)
     assert model.frames == (5, 2)
     seen = []
-    own = model.pipeline.__class__.__call__
+    own = model.pipeline.video_processor.preprocess_video
 
-    class Watched(type(model.pipeline)):
-        @wraps(own)
-        def __call__(self, **given):
-            seen.append(given.get("video"))
-            return own(self, **given)
+    def watched(video, *args, **kwargs):
+        seen.append(own(video, *args, **kwargs))
+        return seen[-1]
 
-    model.pipeline.__class__ = Watched
+    monkeypatch.setattr(model.pipeline.video_processor, "preprocess_video", watched)
     state = model.start([PROMPT], randn([1], model.noise_shape))
+    assert not seen
+    first = model.render(state)[0]
     model.advance(state, randn([2], model.noise_shape))
-    assert [clip and len(clip) for clip in seen] == [None, 3]
+    (shown,) = seen
+    assert shown.shape[2] == 3
+    torch.testing.assert_close(shown[0].transpose(0, 1) / 2 + 0.5, first[-3:], rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: wan(overlap=3), "goes on from one picture, not from 3; leave out overlap"),
+        (lambda: ltx(overlap=2), r"reads 1 \+ k \* 2 frames, not 2"),
+    ],
+)
+def test_overlaps_that_a_pipeline_does_not_read_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_pipelines_that_do_not_go_on_from_frames_are_refused():
+    class Unsaid:
+        def __call__(self, prompt, video=None):
+            raise AssertionError
+
+    class Masked:
+        def __call__(self, prompt, video=None, mask=None, num_frames=5):
+            raise AssertionError
+
+    class Own:
+        def __call__(self, prompt, conditions=None, num_frames=5):
+            raise AssertionError
+
+    for pipeline, message in (
+        (Unsaid(), "does not say how long its clips are; give num_frames="),
+        (Masked(), "makes all frames anew that no mask keeps"),
+        (Own(), "takes conditions of its own kind only"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Chaining(pipeline)
 
 
 def test_a_tree_over_clips_costs_its_clips():

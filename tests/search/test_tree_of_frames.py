@@ -16,7 +16,7 @@ from gensearch.noise import Rng, remake, step_noise
 from gensearch.run import run, stream
 from gensearch.sampling import generate
 from gensearch.search.best_of_n import best_of_n
-from gensearch.search.tree_of_frames import shares, tree_of_frames
+from gensearch.search.tree_of_frames import bolder, shares, tree_of_frames
 from gensearch.testing import SearchLaws, Setting
 from gensearch.testing.clips import ChunkJudge
 from gensearch.testing.witness import counting
@@ -319,6 +319,28 @@ def test_scores_that_differ_much_branch_more():
     assert sizes[0] == [4, 4, 4, 4]
     assert sizes[1][:2] == [4, 4]
     assert sizes[1][2] > 4 > sizes[1][3]
+
+
+def test_any_power_of_a_spread_is_a_number_of_children():
+    assert bolder(4, [1.0, 3.0], 1.0) == 6
+    assert bolder(4, [3.0, 1.0], 1.0) == 2
+    assert bolder(4, [1.0, 3.0], 2000.0) == 4 * 10_000
+    assert bolder(4, [3.0, 1.0], 2000.0) == bolder(4, [1.0, 0.0], 0.5) == 1
+    assert bolder(4, [], 1.0) == bolder(4, [2.0, 1.0], 0.0) == 4
+
+
+def test_a_plan_goes_on_where_only_some_depths_still_fit():
+    """With eight tries for each first chunk and one after it, later chunks are cheaper than one more of the first."""
+    model = ToyChunks(num_steps=4, batch_size=4)
+    outcome = run(tree_of_frames, model, RandomScore(), PROMPT, inner=[8, 1], compute=6)
+    assert 24 - outcome.ledger.spent.nfe < 2
+
+
+def test_a_record_is_the_root_of_one_tree():
+    model = ToyChunks(num_steps=4, batch_size=4)
+    first = run(tree_of_frames, model, RandomScore(1), PROMPT, branch=2, seed=7).best
+    with pytest.raises(ValueError, match="the root of one tree and trees is 2; leave out trees"):
+        run(tree_of_frames, model, RandomScore(), PROMPT, resume=first.recipe, chunk=2, trees=2, compute=6)
 
 
 def test_a_remainder_goes_to_the_best():

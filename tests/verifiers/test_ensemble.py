@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from verifiers import Panel, RandomScore, RankVote, Scores, Term, Verifier, WeightedSum, rank_vote
+from verifiers.clips import Grid, PerFrame, Staged
 from verifiers.ensemble import leaf_names, leaves, with_leaves
+from verifiers.rephrased import Rephrased
 
 NAN = math.nan
 
@@ -158,6 +160,25 @@ class Judge(Brightness):
         self.model = torch.nn.Linear(width, 1, dtype=dtype)
         torch.nn.init.constant_(self.model.weight, weight)
         torch.nn.init.constant_(self.model.bias, weight)
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda judge: PerFrame(judge, name="frames"),
+        lambda judge: Grid(judge, 4, name="grid"),
+        lambda judge: Rephrased(judge, str, name="told"),
+        lambda judge: Staged(Brightness(2), judge, Brightness(1)),
+        lambda judge: weighted(PerFrame(Rephrased(judge, str, name="told"), name="frames")),
+    ],
+)
+def test_a_judge_that_is_asked_by_another_is_no_holdout(asks) -> None:
+    for holdout in (Judge(0, 0.1), Judge(3, 0.1)):  # of the same name; of the same network
+        with pytest.raises(ValueError, match="'mine' also guides or selects"):
+            Panel(asks(Judge(0, 0.1)), holdout={"mine": holdout})
+        with pytest.raises(ValueError, match="'mine' also guides or selects"):
+            Panel(holdout, holdout={"mine": asks(Judge(0, 0.1))})
+    Panel(asks(Judge(0, 0.1)), holdout={"mine": Judge(3, 0.2)})
 
 
 def test_one_network_under_two_names_is_one_judge() -> None:
