@@ -79,7 +79,7 @@ def main() -> None:
     ):
         axes.plot(*curve(summary["methods"], prefix, summary["judge"], summary["pairs"]), style, label=label, ms=4)
     axes.set_xscale("log")
-    ticks = [15, 30, 60, 120]
+    ticks = [15, 30, 60, 120, 240]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("network passes per prompt")

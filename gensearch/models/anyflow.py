@@ -93,7 +93,7 @@ class AnyFlow(Chunks):
         return {}
 
     @cached_property
-    def _matrices(self) -> dict[int, Tensor]:
+    def _matrices(self) -> dict[int, tuple[Any, Tensor]]:
         return {}
 
     @property

@@ -16,10 +16,10 @@ LOCK = threading.RLock()
 
 
 @contextmanager
-def dense_attention(device: torch.device, masks: dict[int, Tensor]) -> Iterator[None]:
+def dense_attention(device: torch.device, masks: dict[int, tuple[BlockMask, Tensor]]) -> Iterator[None]:
     """Compute flex attention on a CPU as `attend` does, bit for bit what torch's own way gives; elsewhere leave it.
 
-    `masks` remembers block masks as matrices, by their ids: keep the block masks while it is used.
+    `masks` remembers block masks as matrices, by their ids, and keeps them, so that no id is another mask's later.
     """
     if device.type != "cpu":
         yield
@@ -28,8 +28,9 @@ def dense_attention(device: torch.device, masks: dict[int, Tensor]) -> Iterator[
     def attend(query: Tensor, key: Tensor, value: Tensor, **given: Any) -> Tensor:
         mask = given.get("block_mask")
         if mask is not None and id(mask) not in masks:
-            masks[id(mask)] = matrix(mask, query, key)
-        return attention(query, key, value, masks.get(id(mask)), given.get("scale"))
+            masks[id(mask)] = mask, matrix(mask, query, key)
+        dense = None if mask is None else masks[id(mask)][1]
+        return attention(query, key, value, dense, given.get("scale"))
 
     with LOCK:
         own = module.flex_attention

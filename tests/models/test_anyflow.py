@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from itertools import accumulate
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.attention import flex_attention as flex
 
 from gensearch import load
 from gensearch.models.anyflow import AnyFlow
@@ -121,6 +124,21 @@ def test_a_tree_costs_its_chunks_and_one_reading_for_each_clip_that_goes_on():
     assert seen["nfe"] == outcome.ledger.spent.nfe == 2 * chunks + kept
     assert outcome.ledger.spent.decoded == outcome.ledger.spent.scored == chunks
     assert torch.equal(ours(model, outcome.best.recipe)[0], outcome.best.media)
+
+
+def test_a_mask_lives_as_long_as_its_matrix():
+    """Python gives the id of what is gone to the next object of its size, which would be taken for it."""
+    x, masks, seen = torch.zeros(1, 1, 4, 2), {}, []
+    values = torch.arange(4.0)[None, None, :, None].expand(1, 1, 4, 2)
+    with dense_attention(torch.device("cpu"), masks):
+        for width in (1, 2, 3, 4):
+            mask = flex.create_block_mask(lambda b, h, q, k, w=width: k < w, None, None, 4, 4, device="cpu")
+            found = flex.flex_attention(x, x, values, block_mask=mask)
+            assert float(found[0, 0, 0, 0]) == (width - 1) / 2
+            seen.append(weakref.ref(mask))
+            del mask
+    gc.collect()
+    assert all(mask() is not None for mask in seen)
 
 
 def test_every_latent_frame_is_decoded_once():
