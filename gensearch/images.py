@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 Picture = Image.Image
 MAX_TEXT = 1_000_000  # characters of one PNG text chunk that are read
-MAX_PIXELS = 256_000_000  # of all frames: 81 of 720p are 75 million
+MAX_PIXELS = 64_000_000  # of a frame
+MAX_CLIP = 256_000_000  # of all frames together: 81 of 720p are 75 million
 FRAME_MS = 125  # per frame of a clip
 FRAMES = "frames"  # the text chunk that says how many frames a clip has
 
@@ -60,12 +61,13 @@ def decode(path: Path) -> tuple[np.ndarray, dict[str, str]]:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             count = getattr(picture, "n_frames", 1)
-            if count * picture.width * picture.height > MAX_PIXELS:
+            size = picture.width * picture.height
+            if size > MAX_PIXELS or count * size > MAX_CLIP:
                 raise ValueError(f"{path} has {count} x {picture.width} x {picture.height} pixels; that is too large")
             frames: list[np.ndarray] = []
             text = {str(k): str(v) for k, v in picture.info.items() if isinstance(v, str) and len(v) <= MAX_TEXT}
             total = max(count, int(number) if (number := text.pop(FRAMES, "")).isdecimal() else 0)
-            if total * picture.width * picture.height > MAX_PIXELS:
+            if total * size > MAX_CLIP:
                 raise ValueError(f"{path} says that it has {total} frames; that is too large")
             for index in range(count):
                 picture.seek(index)

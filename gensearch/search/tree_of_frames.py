@@ -82,7 +82,7 @@ def tree_of_frames(
         else:
             clips = next_chunks(model, clips, shares(count, parents, totals), rng.root)
         totals = [0.0] * count
-        if depth + 1 < last and tries == 1 and count <= stay * trees:
+        if depth + 1 < last and (count == 1 or (tries == 1 and count <= stay * trees)):
             continue
         if seen := judged(model, verifier, clips, texts, made):
             round, clips, totals = seen

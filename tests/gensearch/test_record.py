@@ -17,7 +17,7 @@ from PIL import Image
 
 from gensearch.cli import main
 from gensearch.config import RunConfig
-from gensearch.images import decode, digest
+from gensearch.images import decode, digest, encode
 from gensearch.record import COMPARED, RunFolder, default_folder, read_journal
 
 ROOT = Path(__file__).parents[2]
@@ -230,7 +230,7 @@ def test_default_folders_are_found_again_and_never_hold_the_prompt(tmp_path):
 
 
 def test_a_clip_is_an_animated_png_that_reads_back(tmp_path):
-    from gensearch.images import encode, thumbnail
+    from gensearch.images import thumbnail
 
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (3, 8, 10, 3), dtype=np.uint8)
@@ -252,6 +252,22 @@ def test_a_huge_png_is_refused_before_it_is_decoded(tmp_path):
     Image.new("1", (9_000, 9_000)).save(tmp_path / "huge.png")
     with pytest.raises(ValueError, match="too large"):
         decode(tmp_path / "huge.png")
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_a_clip_may_have_more_pixels_than_a_picture(tmp_path, monkeypatch, still):
+    monkeypatch.setattr("gensearch.images.MAX_PIXELS", 100)
+    monkeypatch.setattr("gensearch.images.MAX_CLIP", 400)
+    for count, fits in ((4, True), (5, False)):
+        frames = np.zeros((count, 10, 10, 3), np.uint8)
+        if not still:
+            frames += np.arange(count, dtype=np.uint8)[:, None, None, None]
+        (tmp_path / "clip.png").write_bytes(encode(frames))
+        if fits:
+            assert np.array_equal(decode(tmp_path / "clip.png")[0], frames)
+        else:
+            with pytest.raises(ValueError, match="too large"):
+                decode(tmp_path / "clip.png")
 
 
 def test_a_folder_has_one_writer(tmp_path, capsys):

@@ -336,6 +336,16 @@ def test_a_plan_goes_on_where_only_some_depths_still_fit():
     assert 24 - outcome.ledger.spent.nfe < 2
 
 
+@pytest.mark.parametrize(
+    ("chunks", "limit"), [(2, {"scored": 1}), (4, {"scored": 2}), (8, {"decoded": 5}), (8, {"decoded": 9, "scored": 4})]
+)
+def test_what_is_left_for_looks_is_kept_for_the_last_one(chunks, limit):
+    model = ToyChunks(num_steps=chunks, batch_size=4)
+    outcome = run(tree_of_frames, model, RandomScore(), PROMPT, branch=1, inner=2, limit=limit)
+    assert outcome.best.media.shape[0] == sum(model.frames)
+    assert all(getattr(outcome.ledger.spent, column) <= most for column, most in limit.items())
+
+
 def test_a_record_is_the_root_of_one_tree():
     model = ToyChunks(num_steps=4, batch_size=4)
     first = run(tree_of_frames, model, RandomScore(1), PROMPT, branch=2, seed=7).best
