@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from gensearch.chains import Chains, How, apart
+from gensearch.gumbel import given
 from gensearch.ledger import Cost
 from gensearch.models.toy_tokens import ToyTokens, levels
-from gensearch.noise import randn
+from gensearch.noise import Rng, randn
 from gensearch.run import run, stream
-from gensearch.sampling import price
+from gensearch.sampling import price, roll
 from gensearch.search.best_of_n import best_of_n
 from gensearch.search.milr import milr, turn
 from gensearch.testing.verifiers import LinearScore
@@ -67,6 +68,40 @@ def test_without_a_rate_and_with_its_own_noise_every_picture_is_the_first(strate
 def test_without_a_rate_fresh_noise_draws_what_follows_the_prefix():
     rounds = pictures(iterations=5, lr=0.0, text_share=0.0, image_share=0.0)
     assert len({r.media.numpy().tobytes() for r in rounds}) > 3
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_without_a_rate_fresh_noise_is_resampling_behind_the_first_states(share):
+    model = toy()
+    rounds = pictures(model, iterations=4, lr=0.0, text_share=share, image_share=share)
+    rng = Rng(3)
+    state, media, _ = roll(model, BRIGHT, PROMPT, randn(rng.seeds(1), model.noise_shape))
+    assert torch.equal(rounds[0].media, media)
+    trace = model.trace(state)
+    words, pixels = int(int(trace.lengths) * share + 1e-9), int(10 * share + 1e-9)
+    for round in rounds[1:]:
+        noise = randn(rng.seeds(1), model.noise_shape)
+        text, image = noise.split([5, 10], 1)
+        if words:
+            text[:, :words] = given(model.choose("text", trace.text_states[:, :words], text[:, :words]))
+        image[:, :pixels] = given(model.choose("image", trace.image_states[:, :pixels], image[:, :pixels]))
+        assert torch.equal(round.media, roll(model, BRIGHT, PROMPT, torch.cat([text, image], 1))[1])
+
+
+@pytest.mark.parametrize(("baseline", "same"), [("ema", True), ("loo", True), ("none", False)])
+def test_a_constant_added_to_rewards_moves_no_bit_of_the_states_under_a_baseline(baseline, same):
+    found = []
+    for shift in (0.0, 32.0):
+        walk = Chains(toy(), BRIGHT, PROMPT, ((("gaussian", 3),),))
+        round = walk.begin(randn([3], walk.model.noise_shape), {"text": 1.0, "image": 0.5}, lr=0.1)
+        if baseline == "loo":
+            round = walk.redraw(randn([4, 5], walk.model.noise_shape), ("text", "image"), free=False)
+        for seed in range(3):
+            walk.move(("text", "image"), walk.gains(round, baseline, shift, 0.0), How("sampled", 0.0, None, False))
+            noise = randn([7 + 2 * seed, 8 + 2 * seed][: len(round.ids)], walk.model.noise_shape)
+            round = walk.redraw(noise, ("text", "image"), free=False)
+        found.append([part.z for part in walk.latents.values()])
+    assert all(map(torch.equal, *found)) is same
 
 
 @pytest.mark.parametrize("baseline", ["ema", "loo"])
@@ -250,6 +285,18 @@ def test_it_costs_what_its_parts_cost():
     assert last.ledger.spent == Cost(
         tokens=pictures_made * rows, prefills=2 * pictures_made, decoded=pictures_made, scored=pictures_made
     )
+
+
+def test_with_a_plan_it_costs_that_as_well_and_as_much_as_best_of_n():
+    model = toy(batch_size=1, greedy=True)
+    *_, last = stream(milr, model, BRIGHT, PROMPT, iterations=4, image_share=0.3, strategy="image")
+    *_, plain = stream(best_of_n, model, BRIGHT, PROMPT, n=5)
+    trace = model.trace(model.start([PROMPT], randn([0], model.noise_shape)))
+    length = int(trace.lengths)
+    told = len(f"{PROMPT}. {model.write(trace.text[0, :length].tolist())}".split())
+    each = len(PROMPT.split()) + length - 1 + 2 * (told + model.image_length - 1)
+    assert last.ledger.spent == Cost(tokens=5 * each, prefills=5 * 3, decoded=5, scored=5)
+    assert last.ledger.spent.tokens == plain.ledger.spent.tokens
 
 
 def test_chains_do_not_see_each_other():
