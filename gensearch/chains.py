@@ -29,7 +29,7 @@ class How(NamedTuple):
 
 @dataclass
 class Chains:
-    """The latents of both sides, an optimiser for each, and the plans [chains, t], kept where text is not moved."""
+    """The latents of both sides, an optimiser for each once it moves, and the plans [chains, t], kept where text stays."""
 
     model: TokenModel
     verifier: Verifier
@@ -40,13 +40,14 @@ class Chains:
     adam: dict[Side, torch.optim.Adam] = field(default_factory=dict)
     average: Tensor | None = None  # of rewards, [chains]
     drawn: int = 0
+    lr: float = 0.0
     trace: Trace = field(init=False)  # of the pictures that were drawn last
 
     def begin(self, start: Noise, shares: Mapping[Side, float], lr: float) -> Round:
         """Draw the first picture of every chain, and take the states behind its first tokens."""
         round = self.draw(start, self.plain)
         self.latents = {side: Latents.take(side, self.trace, share) for side, share in shares.items()}
-        self.adam = {side: torch.optim.Adam([part.z], lr) for side, part in self.latents.items()}
+        self.lr = lr
         return round
 
     def draw(self, noise: Noise, recipes: Sequence[Recipe]) -> Round:
@@ -99,6 +100,8 @@ class Chains:
             if how.freeze_unconditional and side == "image":
                 found[..., 1:, :] = 0
             part.z.grad = -found
+            if side not in self.adam:
+                self.adam[side] = torch.optim.Adam([part.z], self.lr)
             self.adam[side].step()
             if how.radius is not None:
                 part.z.copy_(within(part.z, part.start, how.radius))

@@ -47,6 +47,21 @@ def test_the_sum_over_all_sequences_is_the_gradient_of_the_listed_expectation(le
     torch.testing.assert_close(found, truth(model, latents, sequences, rewards), rtol=0, atol=1e-12)
 
 
+def test_of_one_position_it_is_the_covariance_of_token_and_reward():
+    """W^T (diag p - p p^T) Q, with Q the mean reward of each token over all that follows."""
+    model, latents, sequences, rewards = world(3, 5, None)
+    chance = model.logits("image", latents.z)[0].softmax(-1)
+    found = truth(model, latents, sequences, rewards)
+    for place in range(3):
+        others = [k for k in range(3) if k != place]
+        weight = chance.gather(1, sequences.T)[others].prod(0) * rewards
+        q = torch.stack([weight[sequences[:, place] == token].sum() for token in range(5)])
+        p = chance[place]
+        slope_of_logits = (torch.diag(p) - p[:, None] * p) @ q
+        heads = model.heads["image"].to(slope_of_logits)
+        torch.testing.assert_close(found[0, place, 0], heads.T @ slope_of_logits, rtol=0, atol=1e-12)
+
+
 def sampled(model, latents, count, seed):
     chance = model.logits("image", latents.z)[0].softmax(-1)
     generator = torch.Generator().manual_seed(seed)

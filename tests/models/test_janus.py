@@ -82,6 +82,30 @@ def test_the_likeliest_picture_is_that_of_generate(guidance):
         torch.testing.assert_close(model.render(ours)[row], pixels.clamp(0, 1), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_sampled_picture_of_generate_is_drawn_from_our_distributions(seed):
+    """Its own draws by one global generator, row by row from the chances that our loop states."""
+    model = build(plan="none", guidance_scale=3.0, temperature=1.0)
+    inputs = model.pipeline.processor(
+        text=TEMPLATES["draw_bare"].replace("{prompt}", PROMPT), generation_mode="image", return_tensors="pt"
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        theirs = model.network.generate(
+            inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            generation_mode="image",
+            do_sample=True,
+            top_k=0,
+            guidance_scale=3.0,
+        )
+        trace = model.trace(draw(model, given(theirs), [PROMPT]))
+        torch.manual_seed(seed)
+        chances = model.logits("image", trace.image_states)[0].softmax(-1)
+        ours = [int(torch.multinomial(row[None], 1)) for row in chances]
+    assert ours == theirs[0].tolist()
+
+
 def test_a_plan_without_room_beside_its_prompt_loses_its_last_words():
     noise = randn([1, 2], (6 + 16,))
     whole, cut = (build(plan="sampled", text_length=6, context=context) for context in (40, 14))

@@ -12,7 +12,7 @@ from gensearch.chains import Chains, How, apart
 from gensearch.gumbel import given
 from gensearch.ledger import Cost
 from gensearch.models.toy_tokens import ToyTokens, levels
-from gensearch.noise import Rng, randn
+from gensearch.noise import Rng, randn, remake
 from gensearch.run import run, stream
 from gensearch.sampling import price, roll
 from gensearch.search.best_of_n import best_of_n
@@ -52,7 +52,11 @@ def pictures(model=None, verifier=BRIGHT, **knobs):
     return [p.round for p in stream(milr, model or toy(), verifier, PROMPT, seed=3, **knobs)]
 
 
-def test_no_iterations_are_the_plain_picture():
+def test_no_iterations_are_the_plain_picture(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("an optimiser for nothing")
+
+    monkeypatch.setattr(torch.optim, "Adam", refuse)
     judge = Scripted(0.5)
     rounds = pictures(verifier=judge, iterations=0)
     assert judge.calls == len(rounds) == 1
@@ -184,6 +188,50 @@ def test_credit_goes_to_the_tokens_that_were_rendered(monkeypatch):
     for round, (_, _, tokens, said, *_) in zip(rounds, seen, strict=False):
         assert torch.equal(tokens[0], levels(round.media, 6)[:, :4])
         assert bool(said.all())
+
+
+def test_credit_for_words_goes_to_those_that_were_written(monkeypatch):
+    module = import_module("gensearch.chains")
+    seen = []
+    right = module.slope
+    monkeypatch.setattr(module, "slope", lambda *args: seen.append(args) or right(*args))
+    model = toy(text_length=5)
+    rounds = pictures(model, iterations=6, text_share=1.0, image_share=0.4, lr=1.0, strategy="text")
+    state = [roll(model, BRIGHT, PROMPT, remake(round.recipes[0], model.noise_shape))[0] for round in rounds]
+    assert len({tuple(s.clean[0, :5].tolist()) for s in state}) > 1
+    for before, (_, part, tokens, said, *_) in zip(state, seen, strict=False):
+        n, trace = part.z.shape[1], model.trace(before)
+        assert part.side == "text"
+        assert torch.equal(tokens[0, 0], trace.text[0, :n])
+        assert said[0, 0].tolist() == [place < int(trace.lengths) for place in range(n)]
+
+
+def test_prompts_do_not_depend_on_those_before_them():
+    prompts = [PROMPT, "two blue rings", "a cat"]
+    knobs = {"iterations": 3, "lr": 1.0, "image_share": 0.5, "text_share": 0.5}
+    model = toy()
+    found = [
+        {prompt: run(milr, model, BRIGHT, prompt, seed=4, **knobs).best.media for prompt in order}
+        for order in (prompts, prompts[::-1])
+    ]
+    for prompt in prompts:
+        alone = run(milr, toy(), BRIGHT, prompt, seed=4, **knobs).best.media
+        assert torch.equal(found[0][prompt], alone)
+        assert torch.equal(found[1][prompt], alone)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_positions_that_are_not_in_play_stay_where_they_were(share):
+    model = toy()
+    walk = Chains(model, BRIGHT, PROMPT, ((("gaussian", 3),), (("gaussian", 8),)))
+    round = walk.begin(randn([3, 8], model.noise_shape), {"text": share, "image": share}, lr=0.5)
+    lengths = walk.trace.lengths
+    walk.move(("text", "image"), walk.gains(round, "none", 1.0, 0.0), How("sampled", 0.0, None, False))
+    for side, whole in (("text", lengths), ("image", torch.tensor([10, 10]))):
+        part = walk.latents[side]
+        moved = (part.z != part.start).flatten(2).any(2)
+        within = torch.arange(part.z.shape[1]) < (whole * share).long()[:, None]
+        assert torch.equal(moved, within), side
 
 
 def test_the_best_is_returned_and_ties_go_to_the_earliest():
