@@ -1,5 +1,5 @@
 # make demo    one search on the embedded model, from nothing but Python and the package index
-# make test    lint, types and tests; CI adds those marked as slow, by PYTEST_ADDOPTS="-m ''"
+# make test    lint, types and tests; CI adds those marked as slow, by PYTEST_ADDOPTS="-m 'not exhaustive'"
 
 PYTHON ?= python3
 VENV   ?= .venv

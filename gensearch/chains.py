@@ -29,7 +29,7 @@ class How(NamedTuple):
 
 @dataclass
 class Chains:
-    """The latents of both sides, an optimiser for each once it moves, and the plans [chains, t], kept where text stays."""
+    """The latents of both sides, an optimiser for each that moved, and the plans [chains, t], kept where text stays."""
 
     model: TokenModel
     verifier: Verifier

@@ -109,7 +109,7 @@ def check_success(settings, trees):
     assert ledger.spent.nfe == trees * length * b
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("settings", [*SETTINGS, (16, 4, 0.8, 1.0, 0.0), (8, 2, 0.7, 1.0, 0.0)], ids=str)
 def test_success_is_that_of_the_closed_form_in_many_trials(settings):
