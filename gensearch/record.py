@@ -55,6 +55,10 @@ class Provenance(BaseModel):
     batch_size: Batch  # the physical one of the networks
     fingerprint: dict[str, Any]  # what else the bits depend on
 
+    def text(self) -> str:
+        """As files carry it."""
+        return json.dumps(self.model_dump(mode="json"))
+
 
 def read_provenance(text: str | bytes, where: str) -> Provenance:
     """Parse and validate; raises ValueError with one line that names the place and the first problem."""
@@ -186,7 +190,7 @@ class RunFolder:
             batch_size=model.batch_size,
             fingerprint=json.loads(json.dumps(model.fingerprint())),
         )
-        text = {"parameters": parameters(about, pixels, model), "gensearch": json.dumps(about.model_dump(mode="json"))}
+        text = {"parameters": parameters(about, pixels, model), "gensearch": about.text()}
         kept = text if self.config.metadata else None
         write_atomic(self.path / f"{name}.png", encode(pixels, kept))
         if len(pixels) > 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gensearch.clips import AS_IT_IS
+from gensearch.clips import AS_IT_IS, written
 from gensearch.models.language import filled
 
 ASK = (
@@ -21,8 +21,7 @@ MARK = re.compile(r"^[\s\-*]*(\d+[.):]|[-*])?\s*")  # of a list
 def stages_by(
     language: Any, tokenizer: Any, *, ask: str = ASK, otherwise: Sequence[str] = AS_IT_IS, length: int = 200
 ) -> Callable[[str], tuple[str, ...]]:
-    """Writes three `stages` for a prompt: by a causal language model of transformers, greedily (Video-T1,
-    arXiv:2503.18942).
+    """What writes three `stages` for a prompt: a causal language model of transformers, greedily (arXiv:2503.18942).
 
     At most `length` tokens; its first three lines count, without numbers and bullets. Where it writes fewer, the
     templates `otherwise` take their place.
@@ -34,6 +33,6 @@ def stages_by(
         told = language.generate(**asked, do_sample=False, max_new_tokens=length)
         said = tokenizer.decode(told[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)
         lines = [line for line in (MARK.sub("", line).strip() for line in said.splitlines()) if line]
-        return tuple(lines[:3]) if len(lines) >= 3 else tuple(filled(text, prompt=prompt) for text in otherwise)
+        return tuple(lines[:3]) if len(lines) >= 3 else written(otherwise, prompt)
 
     return write

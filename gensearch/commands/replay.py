@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +33,7 @@ def replay(
         from gensearch.images import encode
         from gensearch.movies import SUFFIXES, write_clip
 
-        recipe = json.dumps(about.model_dump(mode="json")) if found.exact else None
+        recipe = about.text() if found.exact else None
         if out.suffix.lower() in SUFFIXES:
             write_clip(out, found.pixels, recipe)
         else:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from gensearch.cli import main
 from gensearch.config import RunConfig
-from gensearch.images import decode, digest, encode
+from gensearch.images import decode, digest, encode, thumbnail
 from gensearch.record import COMPARED, RunFolder, default_folder, read_journal
 
 ROOT = Path(__file__).parents[2]
@@ -230,8 +230,6 @@ def test_default_folders_are_found_again_and_never_hold_the_prompt(tmp_path):
 
 
 def test_a_clip_is_an_animated_png_that_reads_back(tmp_path):
-    from gensearch.images import thumbnail
-
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (3, 8, 10, 3), dtype=np.uint8)
     (tmp_path / "clip.png").write_bytes(encode(frames, {"parameters": "größe"}))
