@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -73,7 +74,7 @@ def by_av(pixels: np.ndarray, suffix: str, fps: float) -> bytes:
 
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=suffix[1:]) as container:
-        stream = container.add_stream(CODECS[suffix], rate=Fraction(fps).limit_denominator(1000))
+        stream: Any = container.add_stream(CODECS[suffix], rate=Fraction(fps).limit_denominator(1000))
         stream.height, stream.width, stream.pix_fmt = *pixels.shape[1:3], "yuv420p"
         for frame in pixels:
             for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gensearch.noise import randn, read_exact, remake, step_noise
-from gensearch.types import Node, Recipe
+from gensearch.outcome import Node
+from gensearch.types import Recipe
 
 
 def shift_nats(residual: Tensor) -> Tensor:

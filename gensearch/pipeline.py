@@ -12,8 +12,9 @@ import torch
 from gensearch import registry
 from gensearch.config import RunConfig
 from gensearch.images import Picture, to_images
+from gensearch.outcome import Progress, Result
 from gensearch.run import checked_knobs, open_ended, result, stream
-from gensearch.types import Model, Progress, Proposal, Result, Search
+from gensearch.types import Model, Proposal, Search
 from verifiers.ensemble import Panel
 from verifiers.types import Media, Verifier
 

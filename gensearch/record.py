@@ -32,8 +32,9 @@ from gensearch.models.options import Batch
 from gensearch.movies import write_clip
 
 if TYPE_CHECKING:
+    from gensearch.outcome import Progress, Sample
     from gensearch.pipeline import Output
-    from gensearch.types import Model, Progress, Sample
+    from gensearch.types import Model
 
 PUBLISHED = ("config.json", "rounds.jsonl", "best.png", "base.png", "result.json", "report.html", "DONE")
 COMPARED = ("done", "ids", "parents", "recipes", "scores", "parts")  # of a round: what a rerun must repeat bit for bit
@@ -169,6 +170,7 @@ class RunFolder:
             "ledger": found.ledger.report(),
             "unscored": found.unscored,
             "stopped": found.stopped,
+            "motion": found.motion._asdict() if found.motion else None,
         }
         self.publish_json("result.json", result)
         write_report(self.path)

@@ -15,6 +15,7 @@ from typing import Any
 
 from gensearch.config import RunConfig, validate
 from gensearch.files import write_atomic
+from gensearch.outcome import Motion
 from gensearch.record import read_journal, read_json
 from gensearch.tree_picture import tree
 
@@ -60,7 +61,18 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
         f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, judged by "
         f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "
         f"{spent['nfe']} network passes in {result['ledger']['seconds']:.1f}&nbsp;s; {why.get(result['stopped'], '')}."
+        f"{moves(result.get('motion'))}"
     )
+
+
+def moves(motion: dict[str, float] | None) -> str:
+    """How much the winner moves, beside what it was chosen from; an alarm if it is far less."""
+    if motion is None:
+        return ""
+    about = Motion(**motion)
+    alarm = " <b>That is less than half of it: the judge may prefer clips that stand still.</b>" if about.still else ""
+    here, usual = show(about.winner), show(about.leaves)
+    return f" From frame to frame its pixels change by {here}, those of all clips of the search by {usual}.{alarm}"
 
 
 def figure(path: Path, caption: str, score: float | None) -> str:

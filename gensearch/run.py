@@ -13,12 +13,14 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from gensearch.config import MAX_PROMPT, check_characters, refuse_selector
+from gensearch.dynamics import Dynamics
 from gensearch.errors import nearest, rule
 from gensearch.ledger import BudgetSpent, Cost, Ledger
 from gensearch.metered import MeteredModel, MeteredProposal, MeteredVerifier, NothingScored
 from gensearch.noise import SEED_BITS, Rng, gaussian
+from gensearch.outcome import Node, Point, Progress, Result, Sample
 from gensearch.sampling import price
-from gensearch.types import Model, Node, Point, Progress, Result, Round, Sample, Search
+from gensearch.types import Model, Round, Search
 from verifiers.ensemble import RankVote
 from verifiers.types import Scores, Verifier
 
@@ -79,7 +81,7 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
     spent_out = progress.ledger.affords(progress.unit) < 1
     stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
     found = (progress.best, progress.base, progress.curve, progress.lineage)
-    return Result(*found, progress.ledger, progress.unscored, stopped)
+    return Result(*found, progress.ledger, progress.unscored, stopped, progress.motion)
 
 
 def _stream(
@@ -102,6 +104,7 @@ def _stream(
     curve: tuple[Point, ...] = ()
     lineage: tuple[Node, ...] = ()
     last: Progress | None = None
+    dynamics = Dynamics()
 
     def unscored() -> int:
         return guide.unscored + (judge.unscored if judge else 0)
@@ -121,7 +124,9 @@ def _stream(
                     best = found if best is None or found.score > best.score else best
                 curve += climb(curve, ledger, scores.total.tolist())
                 lineage += tuple(map(Node, round.ids, round.parents, round.recipes, scores.total.tolist()))
-            last = Progress(round, best, base, curve, lineage, ledger, unscored(), unit)
+            dynamics.add(round)
+            motion = dynamics.of(best.id) if best else None
+            last = Progress(round, best, base, curve, lineage, ledger, unscored(), unit, motion)
             yield last
     except (BudgetSpent, NothingScored) as error:
         if last is None or last.best is None:

@@ -8,15 +8,19 @@ from typing import Any
 
 MOST = 600  # dots
 WIDTH, ROW, TOP = 640, 14, 22
+TITLE = "Which sample came from which"
 
 
 def tree(rounds: Sequence[Mapping[str, Any]], best: int) -> str:
-    """An SVG of who came from whom, with the way to the winner marked; empty for searches without previews.
+    """An SVG of who came from whom, with the way to the winner marked; empty where nothing came from anything.
 
-    Samples that nothing came from are grey. `rounds` are lines of a journal.
+    Beginnings that nothing came from are grey. `rounds` are lines of a journal.
     """
-    if all(line["done"] for line in rounds) or sum(len(line["ids"]) for line in rounds) > MOST:
+    if all(parent is None for line in rounds for parent in line["parents"]):
         return ""
+    count = sum(len(line["ids"]) for line in rounds)
+    if count > MOST:
+        return f"<h2>{TITLE}</h2><p>Of {count} samples, more than the {MOST} that are drawn; see rounds.jsonl.</p>"
     tallest = max(len(line["ids"]) for line in rounds)
     height = TOP + ROW * tallest + 24
     parents = {id_: parent for line in rounds for id_, parent in zip(line["ids"], line["parents"], strict=True)}
@@ -45,7 +49,7 @@ def tree(rounds: Sequence[Mapping[str, Any]], best: int) -> str:
         for id_, (x, y) in place.items()
     )
     return (
-        "<section><h2>The tree</h2>"
+        f"<section><h2>{TITLE}</h2>"
         f"<svg viewBox='0 0 {WIDTH} {height}' role=img aria-label='which sample came from which'>{edges}{dots}"
         f"<text x=40 y=14 text-anchor=middle>first</text><text x={WIDTH - 40} y=14 text-anchor=middle>end</text></svg>"
         "</section>"

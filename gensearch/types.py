@@ -1,4 +1,4 @@
-"""The five nouns of a search: Model, State, Verifier, Round, Result."""
+"""The nouns of a search: Model, State, Verifier, Round, Search; what it comes to is in gensearch.outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from gensearch.ledger import Cost, Ledger
+from gensearch.ledger import Cost
 from verifiers.types import Media, Scores
 
 Noise = Tensor  # [b, *model.noise_shape], standard normal before a search touches it
@@ -199,6 +199,8 @@ class ChunkModel(Model, Protocol):
 
     def due(self, state: State) -> Cost: ...
 
+    def rest(self, state: State) -> State: ...  # the same clips; what is kept to go on with them is made anew
+
 
 class Transition(NamedTuple):
     """The Gaussian reverse kernel of the next step, both [b, *noise_shape]; std is zero for ODE steps."""
@@ -221,68 +223,6 @@ class Round(NamedTuple):
     ids: tuple[int, ...]  # unique within a search
     parents: tuple[int | None, ...]  # the sample each one was derived from
     done: bool = True  # False: previews, which are never returned as best
-
-
-class Point(NamedTuple):
-    """One point of the anytime curve, one for each finished sample: what was spent so far, and the best score.
-
-    Under a rank vote that is the best score of its first judge, which the elected sample need not have.
-    """
-
-    spent: Cost
-    seconds: float
-    best: float
-
-
-class Node(NamedTuple):
-    """One finished sample in the lineage of a search."""
-
-    id: int
-    parent: int | None  # the sample that it was derived from
-    recipe: Recipe
-    score: float  # of the judge that selects; -inf if it could not score
-
-
-class Sample(NamedTuple):
-    """One finished, scored sample."""
-
-    id: int
-    media: Media  # [3, h, w] or [t, 3, h, w]
-    score: float
-    parts: dict[str, float]
-    recipe: Recipe
-    parent: int | None
-
-
-@dataclass
-class Progress:
-    """The state of a search after one round: the round itself, the best finished sample so far, the account.
-
-    The last one is told if the search broke off after it: `stopped` says why, and `unscored` grows.
-    """
-
-    round: Round
-    best: Sample | None
-    base: Sample | None  # the first finished sample
-    curve: tuple[Point, ...]
-    lineage: tuple[Node, ...]  # one for each finished sample, in order
-    ledger: Ledger
-    unscored: int  # samples without a finite score so far
-    unit: Cost  # the price of one ordinary sample
-    stopped: str = ""
-
-
-@dataclass(frozen=True)
-class Result:
-    """The outcome of a search."""
-
-    best: Sample
-    base: Sample  # the first finished sample: what one ordinary call would have returned
-    curve: tuple[Point, ...]
-    lineage: tuple[Node, ...]  # one for each finished sample, in order
-    ledger: Ledger
-    unscored: int
-    stopped: str  # why: "finished", "budget", "closed", or "unscorable": the next round could not be scored at all
 
 
 class Search(Protocol):

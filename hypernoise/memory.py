@@ -15,7 +15,8 @@ from torch.nn.functional import normalize
 
 from gensearch.files import append_line, owned, read_records
 from gensearch.noise import derive, nearby, randn, remake
-from gensearch.types import Model, Noise, Recipe, Result
+from gensearch.outcome import Result
+from gensearch.types import Model, Noise, Recipe
 from hypernoise.artefact import base_hashes
 from hypernoise.form import lookable
 from hypernoise.prompts import refuse_benchmarks

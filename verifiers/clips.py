@@ -119,11 +119,3 @@ class Staged:
         judge = self.judges[2 if progress >= 1 else 0 if progress <= self.first else 1]
         scores = judge(media, prompts, progress=progress)
         return Scores(scores.total, {self.name: scores.total.detach()})
-
-
-@torch.no_grad()
-def dynamics(winner: Media, all_of_them: Media) -> tuple[float, float]:
-    """How much the winner [t, 3, h, w] moves, and all leaves [b, t, 3, h, w] on average; far less is an alarm."""
-    motion = Motion()
-    own = motion(winner[None], [""]).total
-    return float(own[0]), float(motion(all_of_them, [""] * len(all_of_them)).total.mean())

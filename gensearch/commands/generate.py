@@ -13,8 +13,8 @@ from gensearch.config import RunConfig, make_config, split
 from gensearch.record import RunFolder, default_folder, read_json
 
 if TYPE_CHECKING:
+    from gensearch.outcome import Progress
     from gensearch.pipeline import SearchPipeline
-    from gensearch.types import Progress
 
 
 def generate(
@@ -139,10 +139,13 @@ def live(config: RunConfig) -> Iterator[Callable[[Progress], None]]:
 
 def show_files(folder: RunFolder) -> None:
     """The last lines of a command: what came of it, and where it is."""
+    from gensearch.outcome import Motion
+
     result = read_json(folder.path / "result.json")
     try:
         best, base, spent = result["best"]["score"], result["base"]["score"], result["ledger"]["spent"]["nfe"]
         opinions = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
+        motion = Motion(**result["motion"]) if result.get("motion") else None
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
@@ -150,5 +153,11 @@ def show_files(folder: RunFolder) -> None:
     typer.echo(f"score {best} (first finished sample: {base}), {spent} nfe")
     for name, winner, plain in opinions:
         typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
+    if motion and motion.still:
+        typer.echo(
+            f"warning: the winner moves {motion.winner / motion.leaves:.2f} times as much as its search's clips on "
+            "average; the judge may prefer those that stand still",
+            err=True,
+        )
     typer.echo(f"picture: {folder.path / 'best.png'}")
     typer.echo(f"report:  {folder.path / 'report.html'}")

@@ -74,6 +74,10 @@ class HollowClips(Hollow):
         unread = {id(desk) for desk in state.extra["desk"] if desk.memory is None}
         return own.times(len(state)).plus(reading.times(len(unread)))
 
+    def rest(self, state: State) -> State:
+        """Nothing was read."""
+        return replace(state, extra={"desk": self.desks(len(state))})
+
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """The first chunk."""
         self.book(self.step_costs[0].times(len(prompts)), Cost())

@@ -12,6 +12,7 @@ def replay(
     source: Annotated[Path, typer.Argument(help="The folder of a run, or a PNG with a recipe inside.")],
     model: Annotated[str | None, typer.Option(help="Where the model is, instead of what the recipe says.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write it: PNG, or of clips GIF, MP4 or WebM.")] = None,
+    fps: Annotated[float, typer.Option(min=0.1, max=100, help="Frames per second of GIF, MP4 and WebM.")] = 8.0,
 ) -> None:
     """Make a picture again from its own recipe and check it bit for bit; exits 1 if it differs.
 
@@ -35,7 +36,7 @@ def replay(
 
         recipe = about.text() if found.exact else None
         if out.suffix.lower() in SUFFIXES:
-            write_clip(out, found.pixels, recipe)
+            write_clip(out, found.pixels, recipe, fps)
         else:
             write_atomic(out, encode(found.pixels, {"gensearch": recipe} if recipe else None))
         typer.echo(f"picture: {out}")

@@ -29,10 +29,11 @@ from gensearch.images import encode, to_pixels
 from gensearch.models.fingerprint import judge_hashes, module_hash
 from gensearch.nats import spent_nats
 from gensearch.noise import derive
+from gensearch.outcome import Result
 from gensearch.pipeline import SearchPipeline
 from gensearch.record import number
 from gensearch.run import result
-from gensearch.types import Model, Result, Search
+from gensearch.types import Model, Search
 from verifiers.ensemble import leaf_names
 from verifiers.types import Verifier
 

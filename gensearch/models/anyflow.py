@@ -34,6 +34,7 @@ class AnyFlow(Chunks):
     """
 
     reading: int
+    rolling = True
 
     @checked
     def __init__(

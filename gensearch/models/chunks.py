@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -52,6 +52,7 @@ class Film:
 
     before: Film | None = None
     kept: Any = None
+    shown: bool = False
 
 
 @dataclass(eq=False)
@@ -84,6 +85,7 @@ class Chunks(ABC):
     reading = 0
     longest = 0  # length of the longest chunk's sample [c, t, *], where they differ
     causal = True
+    rolling = False  # whether a chunk is shown with what the decoder kept of the one before
     book: Callable[[Cost, Cost], None] = staticmethod(lambda spent, filled: None)
 
     @abstractmethod
@@ -140,18 +142,28 @@ class Chunks(ABC):
         if len(set(state.step.tolist())) > 1:
             raise ValueError(f"clips of {sorted(set(state.step.tolist()))} chunks are no one batch; render them apart")
         for chunk, desk in zip(state.extra["clip"], state.extra["desk"], strict=True):
-            self._develop(chunk, desk.film)
+            if chunk.frames is None:
+                self._expose(chunk, desk.film)
         return torch.stack([torch.cat([part.frames for part in chunk.clip()]) for chunk in state.extra["clip"]])
+
+    def rest(self, state: State) -> State:
+        """The same clips with nothing at hand to go on: what is kept of them is made anew if they do."""
+        return replace(state, extra={**state.extra, "desk": cleared(state.extra["clip"])})
 
     # --- inside
 
-    def _develop(self, chunk: Chunk, film: Film) -> None:
-        """Show a chunk, and before it those that were not shown yet, each of them once."""
-        if chunk.frames is None:
-            if chunk.before and film.before:
-                self._develop(chunk.before, film.before)
-            chunk.frames, film.kept = self._show(chunk, film.before.kept if film.before else None)
-        film.before = None
+    def _expose(self, chunk: Chunk, film: Film) -> None:
+        """Show a chunk, and before it those that were not shown yet."""
+        kept = self._kept(chunk.before, film.before) if chunk.before and film.before else None
+        frames, film.kept = self._show(chunk, kept)
+        chunk.frames = frames if chunk.frames is None else chunk.frames
+        film.before, film.shown = None, True
+
+    def _kept(self, chunk: Chunk, film: Film) -> Any:
+        """What the decoder keeps after a chunk; those at rest are shown once more for it, if it goes on from that."""
+        if not film.shown and (chunk.frames is None or self.rolling):
+            self._expose(chunk, film)
+        return film.kept
 
     @torch.no_grad()
     def _grow(
@@ -186,6 +198,18 @@ class Chunks(ABC):
             for row, memory in zip(keep, kept, strict=False):
                 unread[row][1].memory = memory
             self.book(Cost(nfe=len(keep) * self.reading), Cost(nfe=(len(rows) - len(keep)) * self.reading))
+
+
+def cleared(clips: Sequence[Chunk]) -> Rows:
+    """A desk with nothing on it for each clip, one for all rows that share it."""
+    films: dict[int, Film] = {}
+    desks: dict[int, Desk] = {}
+    for clip in clips:
+        film = None
+        for chunk in clip.clip():
+            film = films.setdefault(id(chunk), Film(film))
+        desks.setdefault(id(clip), Desk(film or Film()))
+    return Rows(desks[id(clip)] for clip in clips)
 
 
 def physical(rows: Sequence[int], size: int) -> Iterator[tuple[Sequence[int], list[int]]]:

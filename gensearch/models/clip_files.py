@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from gensearch.compare import MACHINE, compare
 from gensearch.files import write_atomic
-from gensearch.models.chunks import Chunk, Desk, Film
+from gensearch.models.chunks import Chunk, cleared
 from gensearch.types import Rows, State
 
 
@@ -53,13 +53,11 @@ def load_clips(path: Path, model: Any) -> State:
         raise ValueError(
             f"{path} holds clips of another model: {', '.join(changed)} differ. Load the one that made them"
         )
-    known: dict[int, tuple[Chunk, Desk]] = {}  # shared by rows, as they were
+    known: dict[int, Chunk] = {}  # shared by rows, as they were
     for prompt, row in zip(prompts, rows, strict=True):
-        chunk, film = None, None
+        chunk = None
         for number in row:
-            if number not in known:
-                known[number] = Chunk(prompt, tensors[f"chunk.{number}"], chunk), Desk(Film(film))
-            chunk, film = known[number][0], known[number][1].film
-    tails, desks = zip(*(known[row[-1]] for row in rows), strict=True)
-    extra = {"clip": Rows(tails), "desk": Rows(desks)}
+            chunk = known.setdefault(number, Chunk(prompt, tensors[f"chunk.{number}"], chunk))
+    tails = Rows(known[row[-1]] for row in rows)
+    extra = {"clip": tails, "desk": cleared(tails)}
     return State(tuple(prompts), tensors["step"], num_steps, tensors["x"], tensors["clean"], extra)

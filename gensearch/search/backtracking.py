@@ -38,7 +38,7 @@ class Chain:
 
     name: int
     cut: int  # the first chunk to be made anew
-    prefixes: list[Clips]  # of 1, 2, ... chunks, one row each; of a record only what is kept
+    prefixes: list[Clips]  # of 1, 2, ... chunks up to the cut, one row each, at rest; of a record only what is kept
     home: int | None = None  # the finished clip before
     failures: Counter[int] = field(default_factory=Counter)
 
@@ -75,7 +75,7 @@ def backtracking(
         if not fits and made:
             return
         alive = alive[: max(1, fits)]
-        grow(model, prompt, alive, attempt, len(kept), rng, propose)
+        grow(clip_model, prompt, alive, attempt, len(kept), rng, propose)
         round = finished(model, verifier, alive, texts, made)
         if not fits:  # the only one, and nothing is left to verify it
             yield round
@@ -87,6 +87,7 @@ def backtracking(
             chain.failures[place] += 1
             if place < model.num_steps and chain.failures[place] % patience == 0:
                 chain.cut = max(len(kept), place - 1)
+            del chain.prefixes[max(len(kept), chain.cut) :]
         made, attempt = made + len(alive), attempt + 1
         alive = [chain for chain in alive if chain.cut < model.num_steps]
 
@@ -104,9 +105,12 @@ def paid(account: Account, cuts: Sequence[int], proposal: Cost, most: float) -> 
 
 @torch.no_grad()
 def grow(
-    model: Model, prompt: str, chains: Sequence[Chain], attempt: int, start: int, rng: Rng, propose: Proposal
+    model: ChunkModel, prompt: str, chains: Sequence[Chain], attempt: int, start: int, rng: Rng, propose: Proposal
 ) -> None:
-    """Make every clip anew from its cut on; the first attempts are plain clips."""
+    """Make every clip anew from its cut on; the first attempts are plain clips.
+
+    Only the newest prefixes have at hand what it takes to go on: which one is next is known when all are verified.
+    """
     for depth in range(start, model.num_steps):
         growing = [chain for chain in chains if chain.cut <= depth]
         if not growing:
@@ -123,12 +127,19 @@ def grow(
             )
             noise = step_noise(recipes, depth, model.noise_shape)
             state = model.advance(cat([clips.state for clips in parents]), noise)
+            for chain in growing:
+                chain.prefixes[depth - 1] = at_rest(model, chain.prefixes[depth - 1])
         else:
             seeds = [chunk_seed(rng.root, path) for path in paths] if attempt else rng.seeds(len(paths))
             noise = propose(model, [prompt] * len(seeds), seeds)
             state, recipes = model.start([prompt] * len(seeds), noise), described(propose, noise, seeds)
         for row, chain in enumerate(growing):
             chain.prefixes[depth:] = [Clips(state[[row]], ((chain.name,),), recipes[row : row + 1], (None,))]
+
+
+def at_rest(model: ChunkModel, clips: Clips) -> Clips:
+    """The same clips with nothing at hand to go on."""
+    return clips._replace(state=model.rest(clips.state))
 
 
 @torch.no_grad()

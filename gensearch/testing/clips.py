@@ -73,6 +73,23 @@ class ChunkLaws(ModelLaws):
         assert torch.equal(model.render(together[[1]]), model.render(alone))
         assert torch.equal(model.render(together), model.render(turned[[2, 1, 0]]))
 
+    def test_a_clip_at_rest_goes_on_as_itself(self, model: Any) -> None:
+        """What is kept to go on may go: the next chunk is the same, at the price of one more reading; shown or not."""
+        needs(model, "branch", steps=2)
+        for shown in (True, False):
+            busy = started(model, SEEDS[:1])[[0, 0]]
+            noise = fresh(model, SEEDS[:2], 1)
+            if shown:
+                model.render(busy)
+            with torch.no_grad():
+                first = model.render(model.advance(busy, noise))
+                at_rest = model.rest(busy)
+                assert model.due(at_rest) == model.step_costs[1].plus(model.step_costs[0])
+                again = model.advance(at_rest, noise)
+            assert at_rest == busy
+            assert torch.equal(model.render(again), first)
+            assert torch.equal(model.render(at_rest), first[:, : model.frames[0]])
+
     def test_what_is_due_is_what_it_takes(self, model: Any) -> None:
         """A step costs what `due` said, whoever shares a prefix; the price of a clip is the sum of its steps."""
         needs(model, "branch", steps=2)

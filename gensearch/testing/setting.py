@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from gensearch.models.toy import GaussianFlow
 from gensearch.noise import randn, remake
+from gensearch.outcome import Progress, Result
 from gensearch.run import result, stream
 from gensearch.sampling import generate
 from gensearch.testing.verifiers import LinearScore
 from gensearch.testing.witness import Failure
-from gensearch.types import Model, Progress, Recipe, Result, Round, Search
+from gensearch.types import Model, Recipe, Round, Search
 from verifiers.random import RandomScore
 from verifiers.types import Media, Scores, Verifier
 

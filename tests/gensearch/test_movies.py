@@ -8,8 +8,10 @@ import stat
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from gensearch import movies
+from gensearch.cli import app
 from gensearch.config import RunConfig
 from gensearch.images import decode, encode, strip
 from gensearch.movies import even, write_clip
@@ -88,6 +90,21 @@ def test_ffmpeg_is_given_raw_frames_of_even_sides(tmp_path, monkeypatch):
         write_clip(tmp_path / "other.webm", MOVING, None)
 
 
+@pytest.mark.parametrize(("suffix", "fps"), [(".mp4", 12), (".webm", 7.5)])
+def test_a_movie_is_played_back_with_every_frame(tmp_path, suffix, fps):
+    av = pytest.importorskip("av")
+    moving = np.zeros((6, 33, 46, 3), np.uint8)
+    for index, frame in enumerate(moving):
+        frame[8:24, 5 * index : 5 * index + 12] = (220, 60, 40)
+    write_clip(tmp_path / f"clip{suffix}", moving, "{}", fps)
+    with av.open(str(tmp_path / f"clip{suffix}")) as container:
+        assert float(container.streams.video[0].average_rate) == pytest.approx(fps, rel=0.01)
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == len(moving)
+    wrong = np.abs(np.stack(frames).astype(int) - even(moving).astype(int)).mean((1, 2, 3))
+    assert wrong.max() < 6, "frames are mixed up, or their colours"
+
+
 @pytest.mark.parametrize(("name", "fps", "message"), [("a.avi", 8, "end its name in"), ("a.gif", 0, "cannot be shown")])
 def test_other_names_and_rates_are_refused(tmp_path, name, fps, message):
     with pytest.raises(ValueError, match=message):
@@ -129,6 +146,14 @@ def test_a_run_of_clips_replays_bit_for_bit(folder):
     assert decode(folder / "best_strip.png")[0].shape == (1, 3, 12, 3)
 
 
+@pytest.mark.parametrize(("fps", "shown"), [("20", 50), ("4", 250)])
+def test_a_clip_is_written_again_at_another_rate(folder, tmp_path, fps, shown):
+    told = CliRunner().invoke(app, ["replay", str(folder), "--out", str(tmp_path / "clip.gif"), "--fps", fps])
+    assert told.exit_code == 0
+    with Image.open(tmp_path / "clip.gif") as picture:
+        assert picture.info["duration"] == shown
+
+
 def test_the_report_shows_strip_and_tree(folder):
     page = (folder / "report.html").read_text()
     assert "frames of the best clip" in page
@@ -146,5 +171,18 @@ def test_the_tree_follows_the_winner():
     assert drawn.count("class='edge'") == 1
     assert drawn.count("class=pruned") == 1
     assert "#1: unscored" in drawn
-    assert tree([lines[1]], 3) == "", "a search without previews has no tree"
-    assert tree([{**lines[0], "ids": range(700), "parents": [None] * 700, "scores": [0] * 700}], 0) == ""
+    apart = {**lines[1], "parents": [None, None]}
+    assert tree([lines[0], apart], 3) == "", "nothing came from anything"
+    many = {"done": False, "ids": list(range(700)), "parents": [None] * 700, "scores": [0] * 700}
+    assert "Of 702 samples, more than the 600" in tree([many, lines[1]], 3)
+
+
+def test_clips_that_are_mended_have_a_tree_too():
+    lines = [
+        {"done": True, "ids": [0, 1], "parents": [None, None], "scores": [0.1, 0.2]},
+        {"done": True, "ids": [2], "parents": [1], "scores": [0.7]},
+    ]
+    drawn = tree(lines, 2)
+    assert drawn.count("class='edge won'") == 1
+    assert drawn.count("<circle") == 3
+    assert "pruned" not in drawn, "finished clips were called pruned"

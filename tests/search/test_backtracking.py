@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import fmean
+from weakref import ref
 
 import pytest
 import torch
@@ -117,3 +118,42 @@ def test_it_stops_when_all_clips_are_valid():
     outcome = run(backtracking, ToyChunks(num_steps=3, p=0.9), ChunkJudge(), PROMPT, compute=100, chains=2)
     assert outcome.stopped == "finished"
     assert outcome.best.score == 1
+
+
+class Kept(list):
+    """What a network remembers of a prefix, that can be watched."""
+
+
+class Watched(ToyChunks):
+    """A toy that notes how many of its memories, and of its chunks, are held when it is asked for more."""
+
+    def __init__(self, **options):
+        super().__init__(reading=1, **options)
+        self.memories, self.chunks, self.noted, self.begun = [], [], [], []
+
+    def _read(self, chunks):
+        told = [Kept(memory) for memory in super()._read(chunks)]
+        self.memories += map(ref, told)
+        return told
+
+    def _make(self, prompts, before, memory, noise):
+        self.noted.append(sum(kept() is not None for kept in self.memories))
+        if before[0] is None:
+            self.begun.append(sum(chunk() is not None for chunk in self.chunks))
+        made = list(super()._make(prompts, before, memory, noise))
+        self.chunks += map(ref, made)
+        return made
+
+
+def test_one_prefix_of_each_chain_has_at_hand_what_it_takes_to_go_on():
+    model = Watched(num_steps=8, p=0.5, batch_size=3)
+    outcome = run(backtracking, model, ChunkJudge(), PROMPT, chains=3, attempts=30, seed=1)
+    assert len(outcome.lineage) > 2 * 3
+    assert max(model.noted) == 3, "prefixes that nobody goes on from keep what was read of them"
+
+
+def test_what_failed_is_given_up_before_it_is_made_anew():
+    model = Watched(num_steps=5, p=0.3, batch_size=1)
+    run(backtracking, model, ChunkJudge(), PROMPT, chains=1, attempts=12, patience=100, seed=2)
+    assert len(model.begun) > 1, "no clip failed by its first chunk"
+    assert set(model.begun) == {0}

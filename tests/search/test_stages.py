@@ -12,7 +12,6 @@ from gensearch.record import RunFolder
 from gensearch.run import result, run, stream
 from gensearch.search import OF_CHUNKS, SEARCHES
 from gensearch.search.tree_of_frames import tree_of_frames
-from verifiers.clips import Motion, dynamics
 from verifiers.ensemble import RankVote, Term, WeightedSum
 from verifiers.random import RandomScore
 from verifiers.types import Scores
@@ -135,27 +134,6 @@ def test_scores_do_not_depend_on_company():
     one = [p.round.scores.total for p in stream(tree_of_frames, model, Alone(4), PROMPT, branch=4)]
     all_ = [p.round.scores.total for p in stream(tree_of_frames, model, RandomScore(4), PROMPT, branch=4)]
     assert all(torch.equal(a, b) for a, b in zip(one, all_, strict=True))
-
-
-class Static:
-    """Prefers clips that do not move."""
-
-    name = "static"
-    differentiable = False
-
-    def __call__(self, media, prompts, *, progress=1.0):
-        return Scores(-Motion()(media, prompts).total)
-
-
-def test_a_judge_that_likes_stills_is_seen_in_the_dynamics():
-    model = ToyChunks(num_steps=4, size=4, batch_size=8)
-    fooled, fair = (
-        list(stream(tree_of_frames, model, judge, PROMPT, branch=8, keep=4, seed=3)) for judge in (Static(), Constant())
-    )
-    winner, mean = dynamics(fooled[-1].best.media, fair[-1].round.media)
-    assert winner < 0.8 * mean
-    _, own = dynamics(fooled[-1].best.media, fooled[-1].round.media)
-    assert winner < own
 
 
 # --- going on from a record
