@@ -15,6 +15,7 @@ from typing import Any
 
 from gensearch.config import RunConfig, validate
 from gensearch.files import write_atomic
+from gensearch.ledger import Cost
 from gensearch.outcome import Motion
 from gensearch.record import read_journal, read_json
 from gensearch.tree_picture import tree
@@ -200,6 +201,9 @@ def ledger_table(ledger: dict[str, Any]) -> str:
         for c, n in ledger["spent"].items()
         if n or c in ledger["limit"]
     ]
+    if "work" in ledger["limit"]:
+        work = Cost(**ledger["spent"]).work
+        rows.append(["work, as compute counts it", str(work), "&ndash;", str(ledger["limit"]["work"])])
     return table(["", "spent", "padding", "limit"], rows)
 
 

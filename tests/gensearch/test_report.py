@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(folder):
-    return Page((folder / "report.html").read_text())
+    return Page(page_of(folder))
 
 
 def test_the_prompt_is_text_and_never_markup(folder, page):
@@ -75,6 +75,16 @@ def test_pictures_scores_and_roles_are_those_of_the_record(folder, page):
         assert word in page.text
     best = next(attributes for tag, attributes in page.tags if tag == "figure" and attributes.get("class") == "best")
     assert best["title"].startswith(f"#{result['best']['id']}:")
+
+
+def test_the_account_shows_what_compute_pays_for(folder):
+    ledger = json.loads((folder / "result.json").read_bytes())["ledger"]
+    cells = re.findall(r"<td>work, as compute counts it</td><td>(\d+)</td>.*?<td>(\d+)</td>", page_of(folder))
+    assert cells == [(str(ledger["spent"]["nfe"]), str(ledger["limit"]["work"]))]
+
+
+def page_of(folder):
+    return (folder / "report.html").read_text()
 
 
 def test_small_pictures_keep_their_pixels(page):
