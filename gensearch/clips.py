@@ -11,9 +11,8 @@ from pydantic import Field, PositiveInt
 from gensearch.ledger import Cost, Ledger
 from gensearch.metered import NothingScored
 from gensearch.noise import Rng, derive, described, step_noise
-from gensearch.sampling import step_costs
+from gensearch.sampling import looks, step_costs
 from gensearch.types import ChunkModel, Model, Proposal, Recipe, Round, State
-from verifiers.ensemble import leaves
 from verifiers.types import Verifier
 
 Path = tuple[int, ...]  # which child was taken at each depth, from the first chunk on
@@ -79,7 +78,7 @@ def affords(ledger: Ledger, cost: Cost) -> bool:
 
 def open_account(model: Model, verifier: Verifier, ledger: Ledger) -> Account:
     """The account of a search on a model and a verifier."""
-    return Account(ledger, step_costs(model), Cost(decoded=1, scored=len(leaves(verifier))))
+    return Account(ledger, step_costs(model), Cost(decoded=1, scored=looks(verifier)))
 
 
 def sum_of(costs: Sequence[Cost]) -> Cost:

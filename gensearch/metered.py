@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 
 from gensearch.ledger import Cost, Ledger
-from gensearch.sampling import fee, step_costs
+from gensearch.sampling import fee, looks, step_costs
 from gensearch.types import ChunkModel, Model, Noise, Proposal, State, TokenModel, cat
 from verifiers.ensemble import leaves, with_leaves
 from verifiers.types import Media, Scores, Verifier
@@ -152,14 +152,16 @@ class MeteredVerifier:
     """A verifier behind a ledger that also stops NaN: unscored samples are counted and lose every comparison.
 
     One call is charged per sample and single judge: a sum of two judges costs two, and each fills its own batches.
+    A search that reckons by its guide reckons with `select` too, which scores what is finished.
     """
 
-    def __init__(self, verifier: Verifier, ledger: Ledger) -> None:
+    def __init__(self, verifier: Verifier, ledger: Ledger, select: Verifier | None = None) -> None:
         self._verifier = verifier
         self._booked = with_leaves(verifier, lambda judge: Booked(judge, ledger))
         self._ledger = ledger
         self.name = verifier.name
         self.differentiable = verifier.differentiable
+        self.looks = looks(verifier) + (looks(select) if select else 0)
         self.unscored = 0
 
     def __getattr__(self, name: str) -> Any:

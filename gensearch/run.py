@@ -95,7 +95,7 @@ def _stream(
     unit: Cost,
     knobs: dict[str, Any],
 ) -> Iterator[Progress]:
-    guide = MeteredVerifier(verifier, ledger)
+    guide = MeteredVerifier(verifier, ledger, select)
     judge = MeteredVerifier(select, ledger) if select else None
     vote = select if isinstance(select, RankVote) else None
     pool: list[Sample] = []  # of the vote

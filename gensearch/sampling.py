@@ -84,9 +84,14 @@ def price(model: Model, *verifiers: Verifier, propose: Proposal = gaussian) -> C
 
     For token models, whose plans end when they like, at most so much.
     """
-    scored = sum(len(leaves(verifier)) for verifier in verifiers) if verifiers else 1
+    scored = sum(map(looks, verifiers)) if verifiers else 1
     steps = reduce(Cost.plus, step_costs(model))
     return steps.plus(Cost(decoded=1, scored=scored)).plus(fee(propose))
+
+
+def looks(verifier: Verifier) -> int:
+    """Scores that one finished sample takes: of each single judge, and for a guide also of those that select."""
+    return getattr(verifier, "looks", None) or len(leaves(verifier))
 
 
 def step_costs(model: Model) -> Sequence[Cost]:

@@ -194,6 +194,17 @@ class SearchLaws:
             pick = RandomScore(seed)(best.media[None], [setting.prompt]).total.item()
             assert best.score == pytest.approx(pick), "the selecting judge did not select"
 
+    def test_a_limit_on_scores_pays_the_selector_too(self, setting: Setting) -> None:
+        """Whatever can pay one sample and its election ends with a winner, and within the limit."""
+        if setting.search.__name__ in CONTROLS:
+            return
+        least = price(setting.model, setting.verifier, RandomScore()).scored
+        for most in (least, least + 1, 3 * least, 7 * least - 1):
+            limit = {"scored": most, setting.column: 20 * getattr(price(setting.model), setting.column)}
+            found = setting.result(select=RandomScore(1, name="other"), limit=limit)
+            assert found.ledger.spent.scored <= most
+            assert found.best.score > float("-inf")
+
     def test_a_longer_search_extends_a_shorter_one(self, setting: Setting) -> None:
         """Twice the compute begins with the same samples and ends no worse."""
         short, long = setting.rounds(), setting.rounds(compute=2 * setting.compute)
