@@ -27,8 +27,17 @@ def allowed(schema: Mapping[str, Any]) -> str:
 
 
 def rule(error: Any, adapter: Any) -> str:
-    """What the first problem of a pydantic ValidationError breaks: the whole range if it is one, else its words."""
-    problem = error.errors()[0]
+    """What a pydantic ValidationError says is broken: the whole range if it is one, else its words.
+
+    Of a value that may be of several kinds, that is about the kind whose entries were looked at.
+    """
+
+    def entries(problem: Any) -> list[int]:
+        return [place for place in problem["loc"] if isinstance(place, int)]
+
+    problem = max(error.errors(), key=lambda problem: len(entries(problem)))
+    if where := entries(problem):
+        return f"entry {', '.join(map(str, where))}: {problem['msg'].lower()}"
     return allowed(adapter.json_schema()) if problem["type"] in OUT_OF_RANGE else str(problem["msg"]).lower()
 
 

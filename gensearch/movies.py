@@ -28,9 +28,7 @@ def write_clip(path: Path, pixels: np.ndarray, recipe: str | None, fps: float = 
     and frames of whole hundredths of a second. Raises ValueError for other names, for a frame rate out of (0, 100] and
     where nothing installed writes the format.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{path} is no picture and no clip; end its name in {', '.join(SUFFIXES)}")
+    suffix = require_format(path)
     if not 0 < fps <= 100:
         raise ValueError(f"{fps} frames per second cannot be shown; take more than 0 and at most 100")
     if suffix == ".png":
@@ -39,6 +37,16 @@ def write_clip(path: Path, pixels: np.ndarray, recipe: str | None, fps: float = 
     write_atomic(path, gif(pixels, recipe, fps) if suffix == ".gif" else movie(pixels, suffix, fps))
     if recipe:
         write_atomic(path.with_name(f"{path.name}.json"), recipe.encode())
+
+
+def require_format(path: Path) -> str:
+    """The suffix of a file that can be written, in lower case; raises ValueError for others."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path} is no picture and no clip; end its name in {', '.join(SUFFIXES)}")
+    if suffix in CODECS:
+        writer(suffix)
+    return suffix
 
 
 def gif(pixels: np.ndarray, comment: str | None, fps: float) -> bytes:

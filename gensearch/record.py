@@ -119,7 +119,11 @@ class RunFolder:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Make the folder this run's own, and this process its only writer; raises ValueError if another is."""
+        """Make the folder this run's own, and this process its only writer; raises ValueError if another is.
+
+        A folder that was made for it goes again if it fails before its first round.
+        """
+        made = not self.path.exists()
         with owned(self.path):
             self.refuse_others()  # again: somebody may have written since
             self.rounds = read_journal(self.path)
@@ -129,7 +133,12 @@ class RunFolder:
                 self.publish_json("config.json", {"gensearch": __version__, "config": config})
             if not self.done:
                 (self.path / "DONE").unlink(missing_ok=True)
-            yield
+            try:
+                yield
+            except Exception:
+                if made and not self.added:
+                    rmtree(self.path, ignore_errors=True)
+                raise
 
     def add(self, progress: Progress) -> None:
         """Record one round. A resumed run starts over and must repeat the recorded rounds; raises ValueError if not."""

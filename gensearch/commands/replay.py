@@ -21,24 +21,18 @@ def replay(
     Example: gensearch replay runs/demo/best.png
     """
     from gensearch.files import require_writable
+    from gensearch.movies import require_format, write_clip
     from gensearch.replay import replay as make_again
 
     if out is not None:
         if out.is_dir():
             raise ValueError(f"{out} is a folder; give a file with --out")
+        require_format(out)
         require_writable(out.parent)
     found = make_again(source, model)
     about = found.about
     if out is not None:
-        from gensearch.files import write_atomic
-        from gensearch.images import encode
-        from gensearch.movies import SUFFIXES, write_clip
-
-        recipe = about.text() if found.exact else None
-        if out.suffix.lower() in SUFFIXES:
-            write_clip(out, found.pixels, recipe, fps)
-        else:
-            write_atomic(out, encode(found.pixels, {"gensearch": recipe} if recipe else None))
+        write_clip(out, found.pixels, about.text() if found.exact else None, fps)
         typer.echo(f"picture: {out}")
     _, height, width, _ = found.pixels.shape
     typer.echo(f"sample {about.sample} of {about.config.search} on {model or about.config.model}, {width}x{height}")

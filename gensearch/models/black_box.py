@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gensearch.models.fingerprint import attention, backends, component_hashes, versions
 from gensearch.models.options import Batch, Count, Shape, checked
@@ -115,13 +116,27 @@ def pipeline_call(pipeline: Any, settings: dict[str, Any]) -> Callable[[Sequence
         raise ValueError(f"{type(pipeline).__name__} takes no `latents`; a search needs to choose the noise")
 
     def call(prompts: Sequence[str], noise: Noise) -> Any:
-        dtype, device = pipeline.dtype, pipeline._execution_device
         given = {"generator": generators(noise)} if "generator" in accepted else {}
-        latents = noise.to(device, dtype)
+        given |= {"latents": as_latents(pipeline, noise, pipeline.dtype), **for_rows(settings, len(prompts))}
         with exclusive(pipeline, new=True):
-            return pipeline(prompt=list(prompts), latents=latents, output_type="pt", **given, **settings)[0]
+            return pipeline(prompt=list(prompts), output_type="pt", **given)[0]
 
     return call
+
+
+def as_latents(pipeline: Any, noise: Noise, dtype: torch.dtype) -> Tensor:
+    """Noise as the `latents=` of a pipeline; Kandinsky 5 wants those of a picture to begin with behind its channels."""
+    latents = noise.to(pipeline._execution_device, dtype)
+    empty = getattr(getattr(pipeline, "transformer", None), "visual_cond", False)
+    return pad(latents, (0, latents.shape[-1] + 1)) if empty else latents  # no picture, and a mask that says so
+
+
+def for_rows(settings: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """Settings for a list of prompts: what one negative prompt says is said for each of them."""
+    return {
+        name: [value] * rows if name == "negative_prompt" and isinstance(value, str) else value
+        for name, value in settings.items()
+    }
 
 
 def generators(noise: Noise) -> list[torch.Generator]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gensearch.models.batching import in_batches
-from gensearch.models.black_box import counting, describe, fill, label, to_media
+from gensearch.models.black_box import as_latents, counting, describe, fill, for_rows, label, to_media
 from gensearch.models.fingerprint import component_hashes
 from gensearch.models.latents import family, rearranged
 from gensearch.models.options import Batch, Shape, checked
@@ -129,10 +129,8 @@ class Probed:
     def _run(self, prompts: Sequence[str], latents: Noise | None, **given: Any) -> Tensor:
         """One call of the pipeline: latents where the decoder is known, else media."""
         if latents is not None:
-            given["latents"] = latents.to(self.pipeline._execution_device, self.dtype)
-        for name, value in self.settings.items():
-            one_for_all = name == "negative_prompt" and isinstance(value, str)
-            given[name] = [value] * len(prompts) if one_for_all else value
+            given["latents"] = as_latents(self.pipeline, latents, self.dtype)
+        given |= for_rows(self.settings, len(prompts))
         made = self.pipeline(prompt=list(prompts), output_type="latent" if self.family else "pt", **given)[0]
         return made if self.family else to_media(made)
 
@@ -149,19 +147,22 @@ class Probed:
 
     def _state(self, call: Call, report: Step | Tensor, prompts: tuple[str, ...], slots: list[int]) -> State:
         """The rows in some slots after a network pass; the last pass is followed by the step that ends the call."""
-        step = report
-        if isinstance(step, Step) and call.taken == self.num_steps - 1:
-            report = call.go(Order(None, torch.zeros(len(step.x), *self.noise_shape) if self.stochastic else None))
+        x = None
+        if isinstance(report, Step):
+            x = report.x[slots]  # a copy: some pipelines write the next sample over it
+            if call.taken == self.num_steps - 1:
+                zeros = torch.zeros(self.batch_size, *self.noise_shape) if self.stochastic else None
+                report = call.go(Order(None, zeros))
         finished = call.taken == self.num_steps
-        if not isinstance(step, Step) or isinstance(report, Step) == finished:
+        if x is None or isinstance(report, Step) == finished:
             call.close()
             raise RuntimeError(f"{self.name} took {self.num_steps} steps when measured and now {call.taken}")
         extra = {"slot": torch.tensor(slots), "call": torch.full((len(slots),), call.id)}
         done = torch.full((len(slots),), call.taken + (not finished))
         if isinstance(report, Step):
             clean = self.family.unscaled(self.pipeline, report.clean) if self.family else report.clean
-            return Running(prompts, done, self.num_steps, report.x[slots], clean[slots], extra, call)
-        return State(prompts, done, self.num_steps, step.x[slots], report[slots], extra)
+            return Running(prompts, done, self.num_steps, x, clean[slots], extra, call)
+        return State(prompts, done, self.num_steps, x, report[slots], extra)
 
     def _measure(self, prompts: list[str], noise_shape: Sequence[int] | None) -> None:
         """Find the latents' layout, steps, passes and randomness on first steps that are never finished."""

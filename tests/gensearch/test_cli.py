@@ -247,6 +247,10 @@ WRONG = {
     ),
     "NaN guidance": ([PROMPT, *TOY, "--guidance", "nan"], "error: --guidance: Input should be a finite number"),
     "knob of a wrong type": ([PROMPT, *TOY, "--knob", "n=many"], "knob n of best_of_n is 'many'"),
+    "entry of a schedule": (
+        [PROMPT, *TOY, "--search", "tree_of_frames", "--knob", "branch=[2, 0]"],
+        "knob branch of tree_of_frames is [2, 0]: entry 1: input should be greater than 0",
+    ),
     "knob without a value": ([PROMPT, *TOY, "--knob", "n"], "cannot read --knob 'n'"),
     "negative budget": ([PROMPT, *TOY, "--compute", "-4"], "error: --compute: "),
     "zero budget": (
@@ -383,3 +387,28 @@ def test_a_foreign_verifiers_is_one_line_of_the_command(tmp_path):
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert "pip uninstall verifiers" in done.stderr
+
+
+MISFITS = {
+    "a model without chunks": (
+        [PROMPT, *TOY, "--search", "tree_of_frames"],
+        "error: tree_of_frames branches between the chunks of a clip, and toy/turbo has none; take a model of",
+    ),
+    "a judge of pictures": (
+        [PROMPT, "--model", "toy/chunks", "--verifier", "shapes/clip"],
+        "error: shapes/clip takes pictures [b, 3, h, w]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_parts_that_do_not_fit_are_one_line_too_and_leave_no_folder(case, capsys):
+    words, message = MISFITS[case]
+    assert gensearch("generate", *words, "--out", "run") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(message)
+    assert said.count("\n") == 1
+    assert not Path("run").exists()
+    Path("run").mkdir()
+    assert gensearch("generate", *words, "--out", "run") == 2
+    assert Path("run").exists(), "a folder that was there before is gone"

@@ -189,6 +189,7 @@ def test_a_recorded_round_of_another_run_is_left_alone(whole, tmp_path, capsys):
 
 def test_a_run_that_failed_before_its_first_round_leaves_the_folder_to_a_corrected_one(tmp_path, capsys):
     folder = tmp_path / "run"
+    folder.mkdir()  # one that is made for the run goes with it
     assert generate("--holdout", "shapes/judge", "--out", str(folder), "--set", "prompt=a cat on a mat") == 2
     assert "a cat on a mat" in capsys.readouterr().err
     (folder / "candidates").mkdir()  # of a first round that was cut off

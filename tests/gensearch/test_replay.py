@@ -151,6 +151,14 @@ def test_moves_that_this_version_does_not_know_are_refused(run, tmp_path, recipe
     assert "cannot follow the recipe" in said.err
 
 
+@pytest.mark.parametrize("name", ["again.avi", "again.jpg", "again"])
+def test_a_name_of_another_format_is_refused_before_anything_is_made(run, tmp_path, name, capsys, monkeypatch):
+    monkeypatch.setattr("gensearch.replay.make", None)
+    assert gensearch("replay", run, "--out", tmp_path / name) == 2
+    assert "end its name in .png, .gif, .mp4, .webm" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
 def test_sources_without_a_recipe_are_said(run, tmp_path, capsys):
     Image.new("RGB", (4, 4)).save(tmp_path / "plain.png")
     (tmp_path / "text.png").write_text("no picture")
