@@ -116,7 +116,7 @@ def pipeline_call(pipeline: Any, settings: dict[str, Any]) -> Callable[[Sequence
         raise ValueError(f"{type(pipeline).__name__} takes no `latents`; a search needs to choose the noise")
 
     def call(prompts: Sequence[str], noise: Noise) -> Any:
-        given = {"generator": generators(noise)} if "generator" in accepted else {}
+        given: dict[str, Any] = {"generator": generators(noise)} if "generator" in accepted else {}
         given |= {"latents": as_latents(pipeline, noise, pipeline.dtype), **for_rows(settings, len(prompts))}
         with exclusive(pipeline, new=True):
             return pipeline(prompt=list(prompts), output_type="pt", **given)[0]

@@ -49,8 +49,9 @@ def gaussian_path(kind: str, output: Tensor, sample: Tensor, a: Tensor, b: Tenso
 
 
 def flow(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
-    """Rectified flow: x_t = (1 - s) x0 + s eps, v = eps - x0."""
-    return sample - sigma_now(scheduler, timestep) * output
+    """Rectified flow: x_t = (1 - s) x0 + s eps, v = eps - x0; inverted sigmas are 1 - s, with v = x0 - eps (Mochi)."""
+    sigma = sigma_now(scheduler, timestep)
+    return sample + (1 - sigma) * output if scheduler.config.get("invert_sigmas") else sample - sigma * output
 
 
 def solver(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:

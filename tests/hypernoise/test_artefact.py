@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,11 @@ FORMS = [
     TokensForm(grid=3, width=8),
 ]
 PROMPTS, SEEDS = ["a red star", "two dogs", "a cat"], [3, 1, 4]
+PAIRS = [
+    pytest.param(form, family, marks=pytest.mark.slow if family == "sdxl" and form != FORMS[0] else ())
+    for form in FORMS
+    for family in ("sd", "sdxl")
+]  # every form on one family and one form on both are enough where time is short
 
 
 def generator(family: str = "sd", **options: Any) -> StableDiffusion:
@@ -50,8 +56,7 @@ def proposal(model: StableDiffusion, form: Form = FORMS[0], trained: bool = True
     return HyperNoise(network.eval(), describe(model, form, temperature=0.1, rewards="redness"))
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl"])
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.kind)
+@pytest.mark.parametrize(("form", "family"), PAIRS, ids=lambda it: getattr(it, "kind", it))
 def test_untrained_or_without_gain_it_is_plain_noise(family, form):
     model = generator(family)
     plain = gaussian(model, PROMPTS, SEEDS)
@@ -102,8 +107,7 @@ def test_a_fresh_process_reads_the_same_bits_from_disk(tmp_path):
     assert {number: torch.equal(noise, there[number]) for number, noise in here.items()} == dict.fromkeys(here, True)
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl"])
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.kind)
+@pytest.mark.parametrize(("form", "family"), PAIRS, ids=lambda it: getattr(it, "kind", it))
 def test_folded_it_says_the_same_without_adapters_and_saves_the_same(tmp_path, family, form):
     model = generator(family)
     before = weights_of({"unet": model.pipeline.unet})
@@ -119,10 +123,16 @@ def test_folded_it_says_the_same_without_adapters_and_saves_the_same(tmp_path, f
     assert weights_of({"unet": model.pipeline.unet}) == before
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved")
+    proposal(generator()).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    proposal(generator()).save_pretrained(tmp_path)
-    return tmp_path
+def folder(saved: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
 
 
 def change(folder: Path, **entries: Any) -> None:

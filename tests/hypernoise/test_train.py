@@ -76,7 +76,7 @@ WEIGHED = pytest.param({"temperature": None, "mean_weight": 1.5}, marks=pytest.m
 def test_a_linear_reward_is_tilted_by_its_direction_over_the_temperature(tmp_path, price):
     direction = randn([7], (2, 2, 2))[0]
     alpha = 0.25 if price["temperature"] else 2 * 1.5 / 8
-    run = trainer(tmp_path, verifier=Linear(direction), steps=300, lr=0.03, lr_end=0.0, max_norm=100, **price)
+    run = trainer(tmp_path, verifier=Linear(direction), steps=200, lr=0.04, lr_end=0.0, max_norm=100, **price)
     *_, last = run
     noise = randn(range(4), (2, 2, 2))
     moved = run.network(noise, *run.model.conditions(PROMPTS + PROMPTS[:1]))
@@ -93,7 +93,7 @@ def test_a_quadratic_reward_is_tilted_to_its_known_mean_and_variance(tmp_path, o
     a, b = torch.tensor(0.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)  # f(x) = a x + b
     run.network.forward = lambda x, *text: a * x + b  # type: ignore[method-assign]
     adam = torch.optim.Adam([a, b], lr=0.02)
-    for _ in range(400):
+    for _ in range(250):
         adam.zero_grad()
         run.config = run.config.model_copy(update={"seed": run.config.seed + 1})
         (run.loss(range(64))[0] / 64).backward()
@@ -104,7 +104,7 @@ def test_a_quadratic_reward_is_tilted_to_its_known_mean_and_variance(tmp_path, o
 
 def test_a_budget_in_nats_is_kept_by_the_temperature(tmp_path):
     direction = randn([7], (2, 2, 2))[0]
-    run = trainer(tmp_path, verifier=Linear(direction), steps=400, lr=0.02, max_norm=100, budget=3.0, temperature=0.1)
+    run = trainer(tmp_path, verifier=Linear(direction), steps=200, lr=0.04, max_norm=100, budget=3.0, temperature=0.1)
     *_, last = run
     assert last.nats == pytest.approx(3.0, rel=0.05)
     assert last.temperature == pytest.approx(float(direction.norm()) / math.sqrt(2 * 3.0), rel=0.05)

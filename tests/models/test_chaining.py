@@ -33,8 +33,9 @@ def ltx(**options):
 
 
 class TestLaws(ChunkLaws):
-    @pytest.fixture(params=[wan, ltx])
-    def model(self, request):
+    @pytest.fixture(params=[ltx, pytest.param(wan, marks=pytest.mark.slow)], scope="class")
+    @classmethod
+    def model(cls, request):
         return request.param()
 
     @pytest.fixture

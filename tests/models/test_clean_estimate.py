@@ -29,6 +29,7 @@ CASES += [
 ]
 CASES += [(name, "flow", {"shift": 3.0}) for name in FLOWS]
 CASES += [("FlowMatchEulerDiscrete", "flow", {"stochastic_sampling": True})]
+CASES += [("FlowMatchEulerDiscrete", "inverted", {"invert_sigmas": True, "shift": shift}) for shift in (1.0, 4.0)]
 CASES += [
     (name, "flow-solver", {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 5.0})
     for name in ("DPMSolverMultistep", "UniPCMultistep")
@@ -50,6 +51,8 @@ def oracle(kind, scheduler, i, t, x, x0):
         return predicted(a, b, a * x if kind == "karras" else x, x0, scheduler)
     if kind == "flow":
         return (x - x0) / (t / 1000)
+    if kind == "inverted":
+        return (x0 - x) / (1 - t / 1000)
     if kind == "flow-solver":  # these round their timesteps
         return (x - x0) / scheduler.sigmas[i]
     if kind == "dataward":

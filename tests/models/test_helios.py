@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from operator import attrgetter
+from typing import Any
+
 import pytest
 import torch
 
 from gensearch import load
 from gensearch.models.black_box import generators
+from gensearch.models.clip_files import load_clips, save_clips
+from gensearch.models.fingerprint import component_hashes
 from gensearch.models.helios import Helios
-from gensearch.noise import remake, step_noise
-from gensearch.run import run
+from gensearch.noise import randn, remake, step_noise
+from gensearch.run import run, stream
 from gensearch.sampling import generate, price
 from gensearch.search.tree_of_frames import tree_of_frames
 from gensearch.testing import ChunkLaws
-from gensearch.testing.witness import counting
+from gensearch.testing.witness import Failure, counting
+from gensearch.types import State
 from tests import tiny_video
 from verifiers.random import RandomScore
 
@@ -23,8 +30,9 @@ PROMPT = "a photo of a red star"
 RECIPE = (("gaussian", 4), ("chunk", 1, 9))
 
 
-def helios(steps: int = 2, guidance: float = 1.0) -> Helios:
-    return Helios(tiny_video.helios(), steps=steps, guidance_scale=guidance, **tiny_video.HELIOS)
+def helios(steps: int = 2, guidance: float = 1.0, num_frames: int = 18) -> Helios:
+    settings = {**tiny_video.HELIOS, "num_frames": num_frames}
+    return Helios(tiny_video.helios(), steps=steps, guidance_scale=guidance, **settings)
 
 
 class TestLaws(ChunkLaws):
@@ -37,27 +45,104 @@ class TestLaws(ChunkLaws):
         return {"nfe": model.pipeline.transformer}
 
 
-@pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_a_clip_is_the_pipelines_own_with_the_generator_seeded_anew_for_each_chunk(guidance):
-    model = helios(guidance=guidance)
-    keys = [step_noise([RECIPE], step, model.noise_shape) for step in range(2)]
-    first, second = (generators(key)[0] for key in keys)
-    chunk = []
+@pytest.mark.parametrize(("guidance", "chunks"), [(1.0, 2), (3.0, 2), (1.0, 5)])
+def test_a_clip_is_the_pipelines_own_with_the_generator_seeded_anew_for_each_chunk(guidance, chunks):
+    """It looks back at 7 latent frames, which is less than what precedes the last two chunks of five."""
+    model = helios(guidance=guidance, num_frames=9 * chunks)
+    first, *others = (generators(step_noise([RECIPE], step, model.noise_shape))[0] for step in range(chunks))
 
     def anew(pipe, step, timestep, tensors):
-        if step == 1 and not chunk:
-            first.set_state(second.get_state())
-            chunk.append(step)
+        if step == 1 and others:
+            first.set_state(others.pop(0).get_state())
         return {}
 
-    settings = {**tiny_video.HELIOS, "num_inference_steps": 2, "guidance_scale": guidance}
     with counting({"nfe": model.pipeline.transformer}) as seen:
-        theirs = model.pipeline(PROMPT, generator=first, output_type="pt", callback_on_step_end=anew, **settings).frames
-    assert seen["nfe"] == price(model).nfe == 2 * 2 * (1 + (guidance > 1))
+        theirs = plainly(model, first, callback_on_step_end=anew)
+    assert seen["nfe"] == price(model).nfe == 2 * chunks * (1 + (guidance > 1))
     made = generate(model, [PROMPT], remake(RECIPE, model.noise_shape), [RECIPE])
-    assert made.shape == theirs.shape == (1, 17, 3, 16, 16)
+    assert made.shape == theirs.shape == (1, (9 * chunks - 1) // 4 * 4 + 1, 3, 16, 16)
     assert torch.equal(made, theirs)
     assert "decode" not in vars(model.pipeline.vae), "the decoder was left replaced"
+
+
+def plainly(model: Helios, generator: torch.Generator, **options: Any) -> torch.Tensor:
+    """The pipeline's own call."""
+    settings = {"num_inference_steps": model.settings["steps"], "guidance_scale": model.settings["guidance_scale"]}
+    length = {**tiny_video.HELIOS, "num_frames": model.num_steps * model.window}
+    return model.pipeline(PROMPT, generator=generator, output_type="pt", **length, **settings, **options).frames
+
+
+def standing(pipeline: Any) -> tuple[Any, ...]:
+    """All that a search could leave behind in a pipeline: numbers, configurations, hooks and what is replaced."""
+    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks)) for part in parts for m in part.modules()]
+    configs = dict(pipeline.config), dict(pipeline.scheduler.config), type(pipeline.scheduler)
+    return component_hashes(pipeline), configs, hooks, [set(vars(part)) for part in parts], set(vars(pipeline))
+
+
+class Fails(RandomScore):
+    """A judge that has an accident when clips are finished."""
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        if progress == 1.0:
+            raise Failure("as staged")
+        return super().__call__(media, prompts, progress=progress)
+
+
+@pytest.mark.parametrize(("accident", "call"), [("judge", None), ("transformer", 3), ("vae.post_quant_conv", 3)])
+def test_the_pipeline_is_as_before_a_search_that_failed(accident, call):
+    """Two first chunks and two second ones: network call 3 is that of the last clip."""
+    model = helios(steps=1)
+    before = plainly(model, torch.Generator().manual_seed(5))
+    stands = standing(model.pipeline)
+    judge = Fails() if accident == "judge" else RandomScore()
+    networks = {} if accident == "judge" else {"any": attrgetter(accident)(model.pipeline)}
+    with counting(networks, fail_at=call), pytest.raises(Failure):
+        list(stream(tree_of_frames, model, judge, PROMPT, branch=2))
+    assert standing(model.pipeline) == stands
+    assert torch.equal(plainly(model, torch.Generator().manual_seed(5)), before)
+
+
+def test_a_clip_goes_on_from_its_file(tmp_path):
+    """With a pipeline that was built anew, after each of its chunks."""
+    model, other = helios(steps=1, num_frames=27), helios(steps=1, num_frames=27)
+    state = model.start([PROMPT], randn([1], model.noise_shape))
+    files = [tmp_path / str(step) for step in range(1, model.num_steps)]
+    for seed, file in enumerate(files, 2):
+        save_clips(state, file, model)
+        state = model.advance(state, randn([seed], model.noise_shape))
+    whole = model.render(state)
+    for step, file in enumerate(files):
+        again = load_clips(file, other)
+        for seed in range(step + 2, len(files) + 2):
+            again = other.advance(again, randn([seed], model.noise_shape))
+        assert torch.equal(other.render(again), whole)
+
+
+def test_what_branches_share_is_held_once_and_stays(monkeypatch):
+    """All through a search: no child copies what precedes it, nor changes a bit of it."""
+    born = []
+    own = Helios.advance
+
+    def advance(model, state, noise=None):
+        before = digests(state)
+        born.append((state, before, own(model, state, noise)))
+        return born[-1][2]
+
+    monkeypatch.setattr(Helios, "advance", advance)
+    run(tree_of_frames, helios(steps=1, num_frames=27), RandomScore(), PROMPT, branch=[3, 2, 2], keep=[2, 1])
+    assert [len(children) for _, _, children in born] == [4, 2]
+    for parents, before, children in born:
+        pairs = list(zip(parents.extra["clip"], children.extra["clip"], strict=True))
+        assert all(child.before is parent for parent, child in pairs)
+        assert len({chunk.sample.data_ptr() for chunk, _ in pairs}) == len({id(chunk) for chunk, _ in pairs}) < 3
+        assert digests(parents) == before
+
+
+def digests(state: State) -> list[bytes]:
+    """The content of all chunks of every clip, their samples and their frames."""
+    parts = [part for clip in state.extra["clip"] for part in clip.clip()]
+    return [hashlib.sha256(part.sample.numpy().tobytes() + part.frames.numpy().tobytes()).digest() for part in parts]
 
 
 def test_a_tree_costs_its_chunks():

@@ -38,8 +38,9 @@ def draw(model, noise, prompts):
 
 
 class TestLaws(ModelLaws):
-    @pytest.fixture
-    def model(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls):
         return build()
 
     @pytest.fixture
@@ -48,9 +49,10 @@ class TestLaws(ModelLaws):
 
 
 class TestLawsWithSampledPlans(TestLaws):
-    @pytest.fixture
-    def model(self):
-        return build(plan="sampled", guidance_scale=1.0, steps=4, batch_size=2)
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls):
+        return build(plan="sampled", guidance_scale=1.0, steps=4, batch_size=4)
 
 
 def test_a_greedy_plan_is_that_of_generate():

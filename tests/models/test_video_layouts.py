@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,43 +14,104 @@ from gensearch.noise import randn
 from gensearch.run import run
 from gensearch.sampling import generate
 from gensearch.search.best_of_n import best_of_n
-from tests import tiny_dit, tiny_video
+from gensearch.testing.witness import counting
+from tests import tiny_dit, tiny_video, tiny_video_more
 from tests.tiny import LENGTH
 from verifiers.random import RandomScore
 
+pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning")  # Mochi in fp32 away from a GPU
+
 PROMPT = "a photo of a red star"
 CLIP = {"height": 32, "width": 32, "num_frames": 5, "max_sequence_length": LENGTH, "num_inference_steps": 2}
-LAYOUTS = {  # pipeline, how it lays out one sample's latents
-    "channels, frames": (tiny_dit.wan, (4, 2, 4, 4)),
-    "frames, channels": (tiny_video.cogvideox, (2, 4, 4, 4)),
-    "packed tokens": (tiny_video.ltx, (192, 8)),
+
+
+def picture_room() -> Any:
+    """As published: behind the channels of the noise there is room for a picture to begin with, and its mask."""
+    return tiny_video_more.kandinsky(visual_cond=True)
+
+
+HUNYUAN, MOCHI, KANDINSKY = (
+    {**settings, "num_inference_steps": 2}
+    for settings in (tiny_video_more.HUNYUAN, tiny_video_more.MOCHI, tiny_video_more.KANDINSKY)
+)
+LAYOUTS = {  # pipeline, how it lays out one sample's latents, settings of a short call
+    "channels, frames": (tiny_dit.wan, (4, 2, 4, 4), CLIP),
+    "frames, channels": (tiny_video.cogvideox, (2, 4, 4, 4), CLIP),
+    "packed tokens": (tiny_video.ltx, (192, 8), CLIP),
+    "a network that is told its guidance": (tiny_video_more.hunyuan, (4, 2, 4, 4), HUNYUAN),
+    "six frames for one": (tiny_video_more.mochi, (12, 2, 4, 2), MOCHI),
+    "channels last": (tiny_video_more.kandinsky, (2, 4, 4, 4), KANDINSKY),
+    "channels last, and room for a picture": (picture_room, (2, 4, 4, 4), KANDINSKY),
 }
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_black_box_takes_latents_as_the_pipeline_lays_them_out(layout):
-    build, shape = LAYOUTS[layout]
+    build, shape, settings = LAYOUTS[layout]
     pipeline = build()
-    model = BlackBox(pipeline, shape, guidance_scale=1.0, **CLIP)
+    model = BlackBox(pipeline, shape, guidance_scale=1.0, **settings)
     noise = randn([1, 2], shape)
     media = generate(model, [PROMPT] * 2, noise, [()] * 2)
-    assert media.shape[2:] == (3, 32, 32)
+    assert media.shape[2:] == (3, settings["height"], settings["width"])
     assert not torch.equal(media[0], media[1])
-    theirs = pipeline(prompt=PROMPT, latents=noise[:1], output_type="pt", guidance_scale=1.0, **CLIP)[0]
-    assert torch.equal(media[:1], theirs.float())
+    assert torch.equal(media[:1], plainly(pipeline, noise[:1], guidance_scale=1.0, **settings))
+    assert torch.equal(noise, randn([1, 2], shape))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_probe_finds_the_layout_by_itself(layout):
-    build, shape = LAYOUTS[layout]
-    model = load(build(), adapter="probed", batch_size=2, guidance_scale=1.0, **CLIP)
+    build, shape, settings = LAYOUTS[layout]
+    model = load(build(), adapter="probed", batch_size=2, guidance_scale=1.0, **settings)
     assert isinstance(model, Probed)
     assert model.noise_shape == shape
     assert (model.num_steps, model.nfe_per_step) == (2, 1)
-    outcome = run(best_of_n, model, RandomScore(), PROMPT, n=3)
-    assert outcome.best.media.shape[1:] == (3, 32, 32)
+    with counting({"nfe": model.pipeline.transformer}) as seen:
+        outcome = run(best_of_n, model, RandomScore(), PROMPT, n=3)
+    assert outcome.best.media.shape[1:] == (3, settings["height"], settings["width"])
     assert outcome.best.media.shape[0] > 1
     assert outcome.ledger.spent.nfe == 6
+    assert seen["nfe"] == 6 + outcome.ledger.padding.nfe
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_probe_makes_the_pipelines_own_clip_and_keeps_what_the_network_saw(layout):
+    build, shape, settings = LAYOUTS[layout]
+    pipeline = build()
+    model = Probed(pipeline, batch_size=1, guidance_scale=3.0, **settings)
+    assert model.nfe_per_step == (1 if layout == "a network that is told its guidance" else 2)
+    noise, given = randn([3], shape), []
+    hook = pipeline.transformer.register_forward_pre_hook(
+        lambda module, args, kwargs: given.append(kwargs["hidden_states"][:1].clone()), with_kwargs=True
+    )
+    first = model.start([PROMPT], noise)
+    last = model.advance(first, randn([4], shape) if model.stochastic else None)
+    hook.remove()
+    assert torch.equal(first.x, noise)
+    seen = given[-1]
+    assert torch.equal(last.x, seen[..., : shape[-1]] if layout.endswith("picture") else seen.view_as(last.x))
+    assert torch.equal(model.render(last), plainly(pipeline, noise, guidance_scale=3.0, **settings))
+
+
+@pytest.mark.parametrize("layout", ["channels, frames", "a network that is told its guidance"])
+def test_one_negative_prompt_is_for_every_row(layout):
+    build, shape, settings = LAYOUTS[layout]
+    scale = "true_cfg_scale" if build is tiny_video_more.hunyuan else "guidance_scale"
+    settings, noise = {**settings, scale: 5.0}, randn([1, 2], shape)
+    pipeline = build()
+    theirs = plainly(pipeline, noise, prompt=[PROMPT] * 2, negative_prompt=["two blue cat"] * 2, **settings)
+    whole = BlackBox(pipeline, shape, batch_size=2, negative_prompt="two blue cat", **settings)
+    stepwise = Probed(pipeline, batch_size=2, negative_prompt="two blue cat", **settings)
+    assert whole.nfe_per_step == stepwise.nfe_per_step * stepwise.num_steps == 4
+    for model in (whole, stepwise):
+        assert torch.equal(generate(model, [PROMPT] * 2, noise, [()] * 2), theirs)
+
+
+def plainly(pipeline: Any, latents: torch.Tensor, prompt: Any = PROMPT, **settings: Any) -> torch.Tensor:
+    """The pipeline's own call, which may write over what it is given."""
+    latents = latents.clone()
+    if getattr(pipeline.transformer, "visual_cond", False):
+        latents = torch.cat([latents, torch.zeros_like(latents), torch.zeros_like(latents[..., :1])], -1)
+    return to_media(pipeline(prompt=prompt, latents=latents, output_type="pt", **settings)[0])
 
 
 def test_latents_that_do_not_count_are_found_out():

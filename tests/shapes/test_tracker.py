@@ -34,20 +34,20 @@ def wrong(frames: np.ndarray, prompt: str, whole: bool = True) -> set[str]:
     return {aspect for aspect, right in verdict(frames, prompt, whole).items() if right is False}
 
 
-@pytest.fixture(scope="module")
-def clean():
-    """512 clips of all tags, half of them held out, with what the tracker saw."""
-    rng = np.random.default_rng(11)
-    lines = [clips.sample(rng, clips.TAGS[i % 4])[0] for i in range(384)] + clips.benchmark()
+@pytest.fixture(scope="module", params=[128, pytest.param(512, marks=pytest.mark.slow)])
+def clean(request):
+    """Clips of all tags, a quarter of them held out, with what the tracker saw."""
+    rng, size = np.random.default_rng(11), request.param
+    held_out = clips.benchmark()[:: 512 // size]
+    lines = [clips.sample(rng, clips.TAGS[i % 4])[0] for i in range(size - len(held_out))] + held_out
     return [(line, tracker.sightings(clips.draw(clips.clip_for(line, rng)))) for line in lines]
 
 
 def test_every_aspect_of_clean_clips_is_right(clean):
     verdicts = [tracker.judge(seen, line) for line, seen in clean]
-    assert len(verdicts) == 512
     for aspect in tracker.ASPECTS:
         judged = [v[aspect] for v in verdicts if v[aspect] is not None]
-        assert len(judged) >= 200
+        assert len(judged) >= 0.39 * len(clean)
         assert np.mean(judged) >= 0.99, aspect
     assert np.mean([tracker.correct(v) for v in verdicts]) >= 0.99
 
@@ -91,7 +91,7 @@ def test_one_changed_word_is_found_and_told_by_its_aspect(clean):
             if len({c["class"] for c in asked["include"]}) == len(asked["include"]):
                 told[aspect].append(tracker.judge(seen, asked)[aspect] is False)
     for aspect, found in told.items():
-        assert len(found) >= 150
+        assert len(found) >= 0.29 * len(clean)
         assert np.mean(found) >= 0.99, aspect
 
 

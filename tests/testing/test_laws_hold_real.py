@@ -28,7 +28,7 @@ def euler_in_one_step():
 
 def euler():
     pipeline = tiny.stable_diffusion(tiny.scheduler(EulerDiscreteScheduler))
-    return StableDiffusion(pipeline, steps=3, guidance_scale=3.0, batch_size=4)
+    return StableDiffusion(pipeline, steps=2, guidance_scale=3.0, batch_size=2)
 
 
 def probed(family):
@@ -55,10 +55,13 @@ MODELS = {
     "black box around a callable": lambda: BlackBox(paint, (3, 8, 8), batch_size=3),
 }
 
+SLOW = {"euler": pytest.mark.slow}  # of its family one takes several steps and one is Euler, too
+
 
 class TestModels(ModelLaws):
-    @pytest.fixture(params=MODELS)
-    def model(self, request):
+    @pytest.fixture(params=MODELS, scope="class")
+    @classmethod
+    def model(cls, request):
         return MODELS[request.param]()
 
     @pytest.fixture
