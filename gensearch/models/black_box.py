@@ -125,9 +125,12 @@ def pipeline_call(pipeline: Any, settings: dict[str, Any]) -> Callable[[Sequence
 
 
 def as_latents(pipeline: Any, noise: Noise, dtype: torch.dtype) -> Tensor:
-    """Noise as the `latents=` of a pipeline; Kandinsky 5 wants those of a picture to begin with behind its channels."""
+    """Noise as the `latents=` of a pipeline; Kandinsky 5 wants those of a picture to begin with behind its channels.
+
+    Its other pipelines are not given an empty one: they would begin with that instead of their picture.
+    """
     latents = noise.to(pipeline._execution_device, dtype)
-    empty = getattr(getattr(pipeline, "transformer", None), "visual_cond", False)
+    empty = type(pipeline).__name__ == "Kandinsky5T2VPipeline" and pipeline.transformer.visual_cond
     return pad(latents, (0, latents.shape[-1] + 1)) if empty else latents  # no picture, and a mask that says so
 
 

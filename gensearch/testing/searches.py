@@ -201,7 +201,10 @@ class SearchLaws:
         least = price(setting.model, setting.verifier, RandomScore()).scored
         for most in (least, least + 1, 3 * least, 7 * least - 1):
             limit = {"scored": most, setting.column: 20 * getattr(price(setting.model), setting.column)}
-            found = setting.result(select=RandomScore(1, name="other"), limit=limit)
+            try:
+                found = setting.result(select=RandomScore(1, name="other"), limit=limit)
+            except BudgetSpent as error:
+                raise AssertionError(f"with {most} scores the selecting judge could not be paid") from error
             assert found.ledger.spent.scored <= most
             assert found.best.score > float("-inf")
 

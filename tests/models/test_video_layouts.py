@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import Kandinsky5I2VPipeline
 
 from gensearch import load
-from gensearch.models.black_box import BlackBox, to_media
+from gensearch.models.black_box import BlackBox, as_latents, to_media
 from gensearch.models.probed import Probed
 from gensearch.noise import randn
 from gensearch.run import run
@@ -112,6 +113,13 @@ def plainly(pipeline: Any, latents: torch.Tensor, prompt: Any = PROMPT, **settin
     if getattr(pipeline.transformer, "visual_cond", False):
         latents = torch.cat([latents, torch.zeros_like(latents), torch.zeros_like(latents[..., :1])], -1)
     return to_media(pipeline(prompt=prompt, latents=latents, output_type="pt", **settings)[0])
+
+
+def test_a_pipeline_that_is_given_a_picture_is_given_no_empty_one():
+    """With it, the clip would be the same for every picture."""
+    pipeline, noise = Kandinsky5I2VPipeline(**picture_room().components), randn([1], (2, 4, 4, 4))
+    assert torch.equal(as_latents(pipeline, noise, noise.dtype), noise)
+    assert as_latents(picture_room(), noise, noise.dtype).shape == (1, 2, 4, 4, 9)
 
 
 def test_latents_that_do_not_count_are_found_out():

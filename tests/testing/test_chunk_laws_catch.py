@@ -49,6 +49,16 @@ class Mixed(ToyChunks):
         return super()._make(prompts, before, [memory[0]] * len(memory), noise)
 
 
+class Dreaming(ToyChunks):
+    """A clip at rest remembers what never was."""
+
+    def rest(self, state):
+        rested = super().rest(state)
+        for desk in rested.extra["desk"]:
+            desk.memory = bytes(8)
+        return rested
+
+
 class Understating(ToyChunks):
     """What a step takes is more than it says."""
 
@@ -71,6 +81,7 @@ BROKEN = [
     (Peeking, "showing_a_prefix_changes_nothing"),
     (Copying, "branches_share_their_prefix"),
     (Mixed, "a_branch_is_what_it_would_have_been_alone"),
+    (Dreaming, "a_clip_at_rest_goes_on_as_itself"),
     (Understating, "what_is_due_is_what_it_takes"),
     (Padding, "clips_of_several_lengths_are_rendered_apart"),
 ]

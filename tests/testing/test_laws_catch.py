@@ -267,6 +267,11 @@ def altered(change):
     return search
 
 
+def no_election(verifier, **_):
+    """The judge that selects is not reckoned with."""
+    verifier.looks = 1
+
+
 def no_limit(ledger, **_):
     ledger.limit = {"scored": 40}
 
@@ -404,6 +409,7 @@ BROKEN_SEARCHES = [
     (Setting(careless(train)), "weights_stay"),
     (Setting(careless(other_start)), "one_sample_is_the_plain_picture"),
     (Nosy(best_of_n), "the_selector_does_not_steer"),
+    (Setting(careless(no_election)), "a_limit_on_scores_pays_the_selector_too"),
     (Setting(careless(seeds_by_budget)), "a_longer_search_extends_a_shorter_one"),
     (Setting(peeking), "a_blind_judge_gains_nothing"),
     (Late(best_of_n), "closing_keeps_the_best"),
