@@ -49,6 +49,7 @@ def call(*arguments: str) -> int:
     return int(end.value.code or 0)
 
 
+@pytest.mark.slow
 def test_from_a_recipe_to_a_search(tmp_path, capsys):
     out = tmp_path / "run"
     assert call("train", "hypernoise", "--config", recipe(tmp_path), "--out", str(out)) == 0

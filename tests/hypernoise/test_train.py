@@ -85,7 +85,9 @@ def test_a_linear_reward_is_tilted_by_its_direction_over_the_temperature(tmp_pat
     assert last.nats == pytest.approx(float((direction / alpha).square().sum() / 2), rel=0.04)
 
 
-@pytest.mark.parametrize(("order", "variance"), [(1, 1 / (1 + 2.0) ** 2), (12, 1 / (1 + 2.0))])
+@pytest.mark.parametrize(
+    ("order", "variance"), [(1, 1 / (1 + 2.0) ** 2), pytest.param(12, 1 / (1 + 2.0), marks=pytest.mark.slow)]
+)
 def test_a_quadratic_reward_is_tilted_to_its_known_mean_and_variance(tmp_path, order, variance):
     """Reward -lam/2 (x - m)^2 at temperature 1: the surrogate makes the spread too small, the full KL does not."""
     m, lam = 1.5, 2.0

@@ -66,8 +66,9 @@ def ours(model: AnyFlow, recipe: Any) -> torch.Tensor:
 
 
 class TestLaws(ChunkLaws):
-    @pytest.fixture
-    def model(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls):
         return anyflow(steps=1, batch=4, partition=(1, 1))
 
     @pytest.fixture

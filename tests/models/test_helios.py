@@ -36,8 +36,9 @@ def helios(steps: int = 2, guidance: float = 1.0, num_frames: int = 18) -> Helio
 
 
 class TestLaws(ChunkLaws):
-    @pytest.fixture
-    def model(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls):
         return helios(steps=1)
 
     @pytest.fixture

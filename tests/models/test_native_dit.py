@@ -53,8 +53,9 @@ def ours(model: Native, noise: Tensor, draws: list[Tensor]) -> Tensor:
 
 
 class TestFluxLaws(ModelLaws):
-    @pytest.fixture
-    def model(self) -> Flux:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls) -> Flux:
         return flux(3)
 
     @pytest.fixture
@@ -63,8 +64,9 @@ class TestFluxLaws(ModelLaws):
 
 
 class TestSanaSprintLaws(ModelLaws):
-    @pytest.fixture
-    def model(self) -> SanaSprint:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls) -> SanaSprint:
         return sprint(3)
 
     def test_gradients_are_those_of_the_media(self, model: SanaSprint) -> None:

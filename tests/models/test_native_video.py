@@ -32,8 +32,9 @@ def ltx(steps: int = 2, guidance: float = 3.0, batch: int = 1, **options: object
 
 
 class TestLaws(ModelLaws):
-    @pytest.fixture(params=[wan, ltx])
-    def model(self, request):
+    @pytest.fixture(params=[wan, ltx], scope="class")
+    @classmethod
+    def model(cls, request):
         return request.param(steps=3, batch=4)
 
     @pytest.fixture

@@ -46,6 +46,10 @@ class TestLatentValue(SearchLaws):
             latent_value, model=model(), verifier=score(), knobs={"value": Longing(), "branches": 3}, prompt=PROMPT
         )
 
+    @pytest.mark.slow  # other searches over tokens say it for their loop
+    def test_a_blind_judge_gains_nothing(self, setting):
+        super().test_a_blind_judge_gains_nothing(setting)
+
 
 @pytest.mark.parametrize(("branches", "blocks", "n"), [(4, 1, 3), (2, 3, 6), (5, 2, 4)])
 def test_losers_are_begun_but_neither_finished_nor_rendered_nor_scored(branches, blocks, n):

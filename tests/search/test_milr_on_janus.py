@@ -25,8 +25,13 @@ def build(dtype=torch.float32, **options):
     return Janus(pipeline, **{"text_length": 6, "context": 24, "steps": 2, "batch_size": 3, **templates, **options})
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("strategy", ["joint", "alt", "t2v", "text", "image"])
+STRATEGIES = ["joint", "alt", "t2v", "text", "image"]
+IN_BF16 = [pytest.param(torch.bfloat16, name, marks=pytest.mark.slow) for name in STRATEGIES[1:]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "strategy"), [*((torch.float32, name) for name in STRATEGIES), (torch.bfloat16, "joint"), *IN_BF16]
+)
 def test_without_a_rate_and_with_its_own_noise_every_picture_is_the_first(dtype, strategy):
     knobs = {"iterations": 3, "chains": 3, "lr": 0.0, "noise": "common", "text_share": 0.5, "image_share": 0.5}
     rounds = [p.round for p in stream(milr, build(dtype), Redness(), PROMPT, strategy=strategy, **knobs)]

@@ -58,6 +58,10 @@ class TestLatentNoise(SearchLaws):
     def setting(self):
         return setting(latent_noise, knobs={"image_share": 0.5, "sigma": 0.5}, prompt="two red circles")
 
+    @pytest.mark.slow  # other searches over tokens say it for their loop
+    def test_a_blind_judge_gains_nothing(self, setting):
+        super().test_a_blind_judge_gains_nothing(setting)
+
 
 class TestPrefix(SearchLaws):
     @pytest.fixture
@@ -69,6 +73,10 @@ class TestCalibrated(SearchLaws):
     @pytest.fixture
     def setting(self):
         return setting(calibrated, extends=False)
+
+    @pytest.mark.slow  # other searches over tokens say it for their loop
+    def test_a_blind_judge_gains_nothing(self, setting):
+        super().test_a_blind_judge_gains_nothing(setting)
 
 
 class TestBestOfNOnTokens(SearchLaws):

@@ -96,7 +96,9 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    "settings", [*SETTINGS[1:4], *(pytest.param(s, marks=pytest.mark.slow) for s in SETTINGS[::4])], ids=str
+)
 def test_success_is_that_of_the_closed_form(settings):
     check_success(settings, 400)
 
@@ -116,7 +118,15 @@ def test_success_is_that_of_the_closed_form_in_many_trials(settings):
     check_success(settings, 20_000)  # standard error at most 0.0035
 
 
-@pytest.mark.parametrize("judge", [(0.5, 0.5), (0.8, 0.8), (0.2, 0.7), (0.3, 0.6)], ids=str)
+JUDGES = [
+    (0.5, 0.5),
+    (0.2, 0.7),
+    pytest.param((0.8, 0.8), marks=pytest.mark.slow),
+    pytest.param((0.3, 0.6), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("judge", JUDGES, ids=str)
 def test_a_judge_that_knows_nothing_gains_nothing_and_one_that_is_wrong_loses(judge):
     length, b, p, trees = 4, 4, 0.7, 500
     found, expected, _ = shares_of_success((length, b, p, *judge), trees)
