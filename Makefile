@@ -9,7 +9,7 @@ DEMO_PROMPT ?= a photo of two red stars
 DEMO_FLAGS  ?= --model shapes/turbo --verifier shapes/clip --search best_of_n --compute 16
 DEMO_OUT    := runs/demo
 
-.PHONY: demo test lint bench wheel clean
+.PHONY: demo test lint unit bench wheel clean
 .DEFAULT_GOAL := demo
 
 # The stamps are written last, so an interrupted or outdated environment is completed by the next call.
@@ -36,7 +36,11 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-test: lint
+# Types take one core for most of a minute, so they are checked while the tests run.
+test: $(VENV)/installed-dev
+	@$(MAKE) --no-print-directory --jobs 2 lint unit
+
+unit: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: $(VENV)/installed

@@ -73,6 +73,7 @@ def test_checkpointing_is_on_while_slopes_are_taken_and_changes_nothing(tmp_path
     assert plain == pytest.approx(thrifty, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_generator_in_bf16_trains_weights_in_fp32(tmp_path):
     whole, half = (
         trainer(tmp_path / str(d), turbo(d), Redness(), form=LOW_RANK, steps=3, batch=4, temperature=1e-4, lr=1e-3)

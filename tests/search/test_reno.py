@@ -65,7 +65,7 @@ def in_double(model):
     return seen, lambda model, prompts, seeds: randn(seeds, model.noise_shape).double()
 
 
-@pytest.mark.parametrize(("weight", "reward_weight"), [(0.5, 1.0), (2.0, 3.0)])
+@pytest.mark.parametrize(("weight", "reward_weight"), [(0.5, 1.0), pytest.param(2.0, 3.0, marks=pytest.mark.slow)])
 def test_it_comes_to_rest_where_slope_and_norm_balance(weight, reward_weight):
     model, judge, slope = setup(scale=0.3)
     slope, judge.direction = slope.double(), judge.direction.double()

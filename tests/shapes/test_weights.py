@@ -74,6 +74,7 @@ def test_the_clips_prefer_true_prompts_to_near_ones(name):
     assert (own > other).float().mean() > 0.85
 
 
+@pytest.mark.slow
 def test_the_judge_of_motion_prefers_true_prompts_to_near_ones():
     """93 % of near misses score below the prompt; of some forty of clips and beginnings at least four fifths."""
     judge, rng = registry.verifier("shapes/clip-motion"), np.random.default_rng(4)

@@ -78,6 +78,7 @@ def test_below_a_level_the_teacher_is_not_guided(monkeypatch):
     assert above > 0.05
 
 
+@pytest.mark.slow
 def test_following_the_direction_ends_at_the_teachers_distribution():
     """A student x0 = z + b and an exact critic: b comes to rest at the teacher's mean and nowhere else."""
     b = torch.tensor(-1.0, requires_grad=True)

@@ -256,6 +256,7 @@ def test_pixels_of_objects_count_more():
     torch.testing.assert_close(one, video_vae.OBJECT * other)
 
 
+@pytest.mark.slow
 def test_the_decoder_learns_alone(tmp_path):
     with torch.random.fork_rng():
         video_vae.train(tmp_path, name="video_vae", steps=1, size=1, lr=1e-3, beta=1e-4)
