@@ -161,6 +161,7 @@ def test_lessons_are_the_ways_that_searches_took(memory, model):
             lessons(winners, model)
 
 
+@pytest.mark.slow
 def test_distillation_learns_the_way(memory, model):
     fill(memory, ["a red star", "a blue cat"], copies=8)
     network = build(TokensForm(width=16), model)

@@ -69,10 +69,8 @@ def test_the_gradient_is_that_of_the_whole_graph(tmp_path):
         assert (a - b).abs().max() < 2e-5 * scale
 
 
-WEIGHED = pytest.param({"temperature": None, "mean_weight": 1.5}, marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize("price", [{"temperature": 0.25}, WEIGHED])
+@pytest.mark.slow
+@pytest.mark.parametrize("price", [{"temperature": 0.25}, {"temperature": None, "mean_weight": 1.5}])
 def test_a_linear_reward_is_tilted_by_its_direction_over_the_temperature(tmp_path, price):
     direction = randn([7], (2, 2, 2))[0]
     alpha = 0.25 if price["temperature"] else 2 * 1.5 / 8

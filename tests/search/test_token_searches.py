@@ -68,6 +68,10 @@ class TestPrefix(SearchLaws):
     def setting(self):
         return setting(prefix, extends=False)
 
+    @pytest.mark.slow  # other searches over tokens say it for their loop
+    def test_a_blind_judge_gains_nothing(self, setting):
+        super().test_a_blind_judge_gains_nothing(setting)
+
 
 class TestCalibrated(SearchLaws):
     @pytest.fixture
