@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import subprocess
 import sys
 import weakref
@@ -27,8 +26,8 @@ from gensearch.search.best_of_n import best_of_n
 from gensearch.search.tree_of_frames import tree_of_frames
 from gensearch.testing import ChunkLaws
 from gensearch.testing.witness import Failure, counting
-from gensearch.types import State
 from tests import tiny_video
+from tests.models.shared_prefix import check_shared_prefixes
 from tests.tiny import LENGTH
 from verifiers.random import RandomScore
 
@@ -145,29 +144,7 @@ def test_a_mask_lives_as_long_as_its_matrix():
 
 
 def test_what_branches_share_is_held_once_and_stays(monkeypatch):
-    """All through a search: no child copies what precedes it, nor changes a bit of it."""
-    born = []
-    own = AnyFlow.advance
-
-    def advance(model, state, noise=None):
-        before = digests(state)
-        born.append((state, before, own(model, state, noise)))
-        return born[-1][2]
-
-    monkeypatch.setattr(AnyFlow, "advance", advance)
-    run(tree_of_frames, anyflow(steps=1), RandomScore(), PROMPT, branch=[3, 2, 2], keep=[2, 1])
-    assert [len(children) for _, _, children in born] == [4, 2]
-    for parents, before, children in born:
-        pairs = list(zip(parents.extra["clip"], children.extra["clip"], strict=True))
-        assert all(child.before is parent for parent, child in pairs)
-        assert len({chunk.sample.data_ptr() for chunk, _ in pairs}) == len({id(chunk) for chunk, _ in pairs}) < 3
-        assert digests(parents) == before
-
-
-def digests(state: State) -> list[bytes]:
-    """The content of all chunks of every clip, their samples and their frames."""
-    parts = [part for clip in state.extra["clip"] for part in clip.clip()]
-    return [hashlib.sha256(part.sample.numpy().tobytes() + part.frames.numpy().tobytes()).digest() for part in parts]
+    check_shared_prefixes(anyflow(steps=1), monkeypatch)
 
 
 def test_every_latent_frame_is_decoded_once():

@@ -11,9 +11,10 @@ from gensearch.noise import Rng, randn
 from gensearch.run import run, stream
 from gensearch.sampling import price, step_costs
 from gensearch.search.latent_value import latent_value
-from gensearch.testing import SearchLaws, Setting
+from gensearch.testing import Setting
 from gensearch.testing.verifiers import LinearScore
 from gensearch.value import Value
+from tests.search.test_token_searches import BlindInCI
 
 PROMPT = "two red circles"
 
@@ -39,16 +40,12 @@ class Longing(Value):
         return states[:, 0, 0, 0]
 
 
-class TestLatentValue(SearchLaws):
+class TestLatentValue(BlindInCI):
     @pytest.fixture
     def setting(self):
         return Setting(
             latent_value, model=model(), verifier=score(), knobs={"value": Longing(), "branches": 3}, prompt=PROMPT
         )
-
-    @pytest.mark.slow  # other searches over tokens say it for their loop
-    def test_a_blind_judge_gains_nothing(self, setting):
-        super().test_a_blind_judge_gains_nothing(setting)
 
 
 @pytest.mark.parametrize(("branches", "blocks", "n"), [(4, 1, 3), (2, 3, 6), (5, 2, 4)])

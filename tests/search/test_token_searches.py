@@ -36,15 +36,19 @@ class TestMilr(SearchLaws):
         return setting(milr, knobs={"chains": 3, "text_share": 0.7, "image_share": 0.4, "lr": 0.1})
 
 
-class TestMilrWithChains(SearchLaws):
+class BlindInCI(SearchLaws):
+    """The law about blind judges takes seconds: by default `milr`, `suffix_mcmc` and other models say it."""
+
+    @pytest.mark.slow
+    def test_a_blind_judge_gains_nothing(self, setting):
+        super().test_a_blind_judge_gains_nothing(setting)
+
+
+class TestMilrWithChains(BlindInCI):
     @pytest.fixture
     def setting(self):
         knobs = {"chains": 2, "samples": 2, "baseline": "loo", "image_share": 0.5, "diversity": 0.1, "strategy": "alt"}
         return setting(milr, knobs=knobs, extends=False)
-
-    @pytest.mark.slow  # TestMilr says it of the same search
-    def test_a_blind_judge_gains_nothing(self, setting):
-        super().test_a_blind_judge_gains_nothing(setting)
 
 
 class TestSuffixMcmc(SearchLaws):
@@ -53,44 +57,28 @@ class TestSuffixMcmc(SearchLaws):
         return setting(suffix_mcmc, knobs={"chains": 3, "beta": 3.0})
 
 
-class TestLatentNoise(SearchLaws):
+class TestLatentNoise(BlindInCI):
     @pytest.fixture
     def setting(self):
         return setting(latent_noise, knobs={"image_share": 0.5, "sigma": 0.5}, prompt="two red circles")
 
-    @pytest.mark.slow  # other searches over tokens say it for their loop
-    def test_a_blind_judge_gains_nothing(self, setting):
-        super().test_a_blind_judge_gains_nothing(setting)
 
-
-class TestPrefix(SearchLaws):
+class TestPrefix(BlindInCI):
     @pytest.fixture
     def setting(self):
         return setting(prefix, extends=False)
 
-    @pytest.mark.slow  # other searches over tokens say it for their loop
-    def test_a_blind_judge_gains_nothing(self, setting):
-        super().test_a_blind_judge_gains_nothing(setting)
 
-
-class TestCalibrated(SearchLaws):
+class TestCalibrated(BlindInCI):
     @pytest.fixture
     def setting(self):
         return setting(calibrated, extends=False)
 
-    @pytest.mark.slow  # other searches over tokens say it for their loop
-    def test_a_blind_judge_gains_nothing(self, setting):
-        super().test_a_blind_judge_gains_nothing(setting)
 
-
-class TestBestOfNOnTokens(SearchLaws):
+class TestBestOfNOnTokens(BlindInCI):
     @pytest.fixture
     def setting(self):
         return setting(best_of_n)
-
-    @pytest.mark.slow  # test_laws_hold says it of the same search on other models
-    def test_a_blind_judge_gains_nothing(self, setting):
-        super().test_a_blind_judge_gains_nothing(setting)
 
 
 @pytest.mark.parametrize("search", [milr, suffix_mcmc, latent_noise, prefix, calibrated])
