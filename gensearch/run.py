@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from math import ceil
 from typing import Any, cast, get_type_hints
@@ -193,14 +194,20 @@ def checked_knobs(search: Search, knobs: Mapping[str, Any]) -> dict[str, Any]:
     Ranges are part of an annotation: `n: PositiveInt`, `cosine: Annotated[float, Field(gt=-1, lt=1)]`.
     """
     known = [*knobs_of(search), "propose"]
-    hints = get_type_hints(search, include_extras=True)
     fit = {}
     for name, value in knobs.items():
         if name not in known:
             raise ValueError(f"unknown knob {name!r} for {search.__name__}{nearest(name, known)}")
-        adapter = TypeAdapter(hints.get(name, Any), config=ConfigDict(arbitrary_types_allowed=True))
+        adapter = annotation(search, name)  # type: ignore[arg-type]  # a function has a hash
         try:
             fit[name] = adapter.validate_python(value, strict=isinstance(value, bool) or None)  # true is no number
         except ValidationError as error:
             raise ValueError(f"knob {name} of {search.__name__} is {value!r}: {rule(error, adapter)}") from None
     return fit
+
+
+@lru_cache(256)  # read once, not for every prompt
+def annotation(search: Search, name: str) -> TypeAdapter[Any]:
+    """What a search says that a knob of its may be."""
+    hints = get_type_hints(search, include_extras=True)
+    return TypeAdapter(hints.get(name, Any), config=ConfigDict(arbitrary_types_allowed=True))

@@ -70,6 +70,8 @@ def cat(states: Sequence[State]) -> State:
         return Rows(row for part in parts for row in part) if isinstance(parts[0], Rows) else torch.cat(parts)
 
     first = states[0]
+    if len(states) == 1:
+        return first
     return replace(
         first,
         prompts=tuple(p for s in states for p in s.prompts),

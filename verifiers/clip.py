@@ -83,7 +83,7 @@ class CLIPScore:
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures [b, 3, h, w] in [0, 1], one prompt each; the scores come back on the media's device."""
         require_pictures(self.name, media, prompts)
-        finite = media.isfinite().flatten(1).all(1)
+        finite = media.sum((1, 2, 3), dtype=torch.float32).isfinite()  # one pass; a sum hides no NaN and no infinity
         clean = torch.where(finite[:, None, None, None], media, 0)
         text = torch.stack([self.text_features(prompt) for prompt in prompts])
         batches = fixed_batches(len(media), self.batch_size)
@@ -121,9 +121,12 @@ def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
         )
 
 
-def fixed_batches(rows: int, batch_size: int) -> list[Tensor]:
-    """Row indices in batches of exactly `batch_size`; the last one repeats the last row."""
-    return [torch.arange(start, start + batch_size).clamp(max=rows - 1) for start in range(0, rows, batch_size)]
+def fixed_batches(rows: int, batch_size: int) -> list[slice | Tensor]:
+    """Rows in batches of exactly `batch_size`: slices, and an index that repeats the last row if it does not fill."""
+    batches: list[slice | Tensor] = [slice(first, first + batch_size) for first in range(0, rows, batch_size)]
+    if rows % batch_size:
+        batches[-1] = torch.arange(rows - rows % batch_size, rows - rows % batch_size + batch_size).clamp(max=rows - 1)
+    return batches
 
 
 def token_count(tokenizer: Any, prompt: str) -> int:

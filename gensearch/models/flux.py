@@ -92,7 +92,7 @@ class Flux(Native):
         text, pooled, _ = self.pipeline.encode_prompt(
             prompt=prompt,
             prompt_2=None,
-            device=self.pipeline._execution_device,
+            device=self.device,
             max_sequence_length=self.settings["max_sequence_length"],
         )
         return text[:, None], pooled[:, None]

@@ -115,7 +115,7 @@ class LTX(Native):
             negative_prompt=self.settings["negative_prompt"],
             do_classifier_free_guidance=self.nfe_per_step == 2,
             max_sequence_length=self.settings["max_sequence_length"],
-            device=self.pipeline._execution_device,
+            device=self.device,
         )
         if self.nfe_per_step == 1:
             return told[:, None], told_mask[:, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,8 +25,7 @@ class Native:
     """A text-to-image pipeline, one network pass at a time; subclasses say how its networks are called.
 
     Noise is N(0, 1) latents. Between passes samples are fp32 whatever the networks compute in. Text is encoded once per
-    prompt and remembered, and noise goes to the text's device, because asking a pipeline for its own walks through all
-    its modules: wrap the pipeline again after moving it or changing its text encoders.
+    prompt and remembered: wrap the pipeline again after moving it or changing its text encoders.
     """
 
     verbs = frozenset({"branch", "rewind", "transition", "gradient", "look"})
@@ -77,7 +76,7 @@ class Native:
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """Scale the noise as the schedule asks and take the first network step."""
         check_noise(self.name, self.noise_shape, prompts, noise)
-        x = noise.to(self._encoded(prompts[0])[0].device, torch.float32) * self.schedule.init
+        x = noise.to(self.device, torch.float32) * self.schedule.init
         return self._step(tuple(prompts), x, torch.zeros(len(prompts), dtype=torch.long))
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
@@ -152,6 +151,11 @@ class Native:
             with torch.inference_mode(False), torch.no_grad():
                 self._text[prompt] = self._encode(prompt)
         return self._text[prompt]
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the networks run, asked once: a pipeline walks through all its modules to tell."""
+        return cast(torch.device, self.pipeline._execution_device)
 
     @cached_property
     def _text(self) -> dict[str, tuple[Tensor, ...]]:

@@ -96,7 +96,7 @@ class SanaSprint(Native):
         """Text embeddings [1, 1, length, width] and their mask [1, 1, length]."""
         text, mask = self.pipeline.encode_prompt(
             prompt,
-            device=self.pipeline._execution_device,
+            device=self.device,
             max_sequence_length=self.settings["max_sequence_length"],
             complex_human_instruction=self.settings["complex_human_instruction"],
         )

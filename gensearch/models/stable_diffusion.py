@@ -7,7 +7,7 @@ import inspect
 import sys
 import warnings
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -112,7 +112,7 @@ class StableDiffusion(Native):
         twice = self.nfe_per_step == 2
         found = self.pipeline.encode_prompt(
             prompt=prompt,
-            device=self.pipeline._execution_device,
+            device=self.device,
             num_images_per_prompt=1,
             do_classifier_free_guidance=twice,
             negative_prompt=self.negative_prompt,
@@ -129,7 +129,7 @@ class StableDiffusion(Native):
             latents = clean * std / config.scaling_factor + mean
         else:
             latents = clean / config.scaling_factor + (config.get("shift_factor") or 0)
-        image = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
+        image = vae.decode(latents.to(self._precision), return_dict=False)[0]
         media = (image * 0.5 + 0.5).clamp(0, 1).float()
         if getattr(self.pipeline, "safety_checker", None) is None:
             return media
@@ -143,6 +143,11 @@ class StableDiffusion(Native):
         vae = self.pipeline.vae
         overflows = hasattr(self.pipeline, "upcast_vae") and vae.dtype == torch.float16 and vae.config.force_upcast
         return copy.deepcopy(vae).float() if overflows else vae
+
+    @cached_property
+    def _precision(self) -> torch.dtype:
+        """What the decoder computes in, asked once: it walks through all its parameters to tell."""
+        return cast(torch.dtype, self._vae.dtype)
 
 
 def callers_level() -> int:

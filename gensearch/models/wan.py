@@ -98,7 +98,7 @@ class Wan(Native):
             negative_prompt=self.settings["negative_prompt"],
             do_classifier_free_guidance=self.nfe_per_step == 2,
             max_sequence_length=self.settings["max_sequence_length"],
-            device=self.pipeline._execution_device,
+            device=self.device,
         )
         return (torch.stack([without, told] if self.nfe_per_step == 2 else [told], 1).to(self.network.dtype),)
 

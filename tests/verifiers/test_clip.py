@@ -120,7 +120,7 @@ def test_gradients_do_not_leak_into_padding(judge: CLIPScore) -> None:
 
 def test_a_broken_picture_is_unscored_and_harms_nobody(judge: CLIPScore) -> None:
     x = pictures()
-    x[1, 2, 3, 4], x[4, 0, 0, 0] = torch.nan, torch.inf
+    x[1, 2, 3, 4], x[4, 0, 0, 0], x[4, 2, 0, 0] = torch.nan, torch.inf, -torch.inf
     x.requires_grad_()
     total = judge(x, PROMPTS).total
     assert total.isnan().tolist() == [False, True, False, False, True]
