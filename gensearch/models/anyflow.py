@@ -14,16 +14,16 @@ from torch import Tensor
 from gensearch.models.black_box import describe, label
 from gensearch.models.chunks import Chunk, Chunks
 from gensearch.models.dense_attention import dense_attention
-from gensearch.models.fingerprint import component_hashes
 from gensearch.models.native import call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, Shape, checked
 from gensearch.models.wan_decoder import denormalised, developed
+from gensearch.models.wrapped import Wrapped
 from gensearch.types import Noise
 
 BLOCK = 16  # pixels to which sides are held by the pipeline
 
 
-class AnyFlow(Chunks):
+class AnyFlow(Wrapped, Chunks):
     """An AnyFlowFARPipeline, one chunk at a time (Gu et al. 2026, arXiv:2605.13724; FAR, arXiv:2503.19325).
 
     A chunk takes `steps` passes, twice as many with guidance above 1, and one more (two) to read it before the next:
@@ -82,10 +82,6 @@ class AnyFlow(Chunks):
         return {**describe(self, self.pipeline, self.settings), **own, "components": self._hashes}
 
     @cached_property
-    def _hashes(self) -> dict[str, str]:
-        return component_hashes(self.pipeline)
-
-    @cached_property
     def _text(self) -> dict[str, Tensor]:
         return {}
 
@@ -112,7 +108,7 @@ class AnyFlow(Chunks):
                     negative_prompt=self.settings["negative_prompt"],
                     do_classifier_free_guidance=self.rows == 2,
                     max_sequence_length=self.settings["max_sequence_length"],
-                    device=self.pipeline._execution_device,
+                    device=self.device,
                 )
                 self._text[prompt] = torch.stack([without, told] if self.rows == 2 else [told], 1)
         text = torch.cat([self._text[prompt] for prompt in prompts])
@@ -120,7 +116,7 @@ class AnyFlow(Chunks):
 
     def _make(self, prompts: Sequence[str], before: Sequence[Chunk | None], memory: Sequence[Any], noise: Noise) -> Any:
         """The flow map's Euler steps of one chunk, with what is remembered of those before."""
-        transformer, device = self.pipeline.transformer, self.pipeline._execution_device
+        transformer, device = self.pipeline.transformer, self.device
         index = len(before[0].clip()) if before[0] else 0
         partition = list(self.partition[: index + 1])
         x = noise[:, :, : partition[-1]].to(device, torch.float32).to(transformer.dtype).permute(0, 2, 1, 3, 4)
@@ -148,7 +144,7 @@ class AnyFlow(Chunks):
 
     def _read(self, chunks: Sequence[Chunk]) -> list[Any]:
         """Keys and values of every layer [2, rows, heads, tokens, width], full and compressed, of each clip."""
-        transformer, device = self.pipeline.transformer, self.pipeline._execution_device
+        transformer, device = self.pipeline.transformer, self.device
         clips = torch.stack([torch.cat([part.sample for part in chunk.clip()], 1) for chunk in chunks])
         latents = clips.permute(0, 2, 1, 3, 4).to(device, transformer.dtype)
         partition, config = list(self.partition[: len(chunks[0].clip())]), transformer.config
@@ -211,7 +207,7 @@ class AnyFlow(Chunks):
     def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
         """The next frames of the causal decoder."""
         vae = self.pipeline.vae
-        latents = chunk.sample[None].to(self.pipeline._execution_device, vae.dtype)
+        latents = chunk.sample[None].to(self.device, vae.dtype)
         video, film = developed(vae, denormalised(vae, latents), film)
         frames = self.pipeline.video_processor.postprocess_video(video, output_type="pt")[0]
         return frames.float(), film

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gensearch.models.fingerprint import attention, backends, component_hashes, versions
+from gensearch.models.fingerprint import attention, backends, versions
 from gensearch.models.options import Batch, Count, Shape, checked
 from gensearch.models.stepper import exclusive
+from gensearch.models.wrapped import Wrapped
 from gensearch.noise import SEED_BITS, randn
 from gensearch.types import Noise, State
 from verifiers.types import Media
@@ -24,7 +24,7 @@ from verifiers.types import Media
 DENOISERS = ("unet", "transformer", "transformer_2")
 
 
-class BlackBox:
+class BlackBox(Wrapped):
     """A generator that can only be called whole: `start` is everything, `render` returns what it made.
 
     `source` is a callable (prompts, noise [b, *noise_shape]) -> media, or a diffusers pipeline with `latents=`, called
@@ -79,10 +79,6 @@ class BlackBox:
         """What the bits of a sample depend on, as far as can be seen from outside."""
         own = {"batch_size": self.batch_size, "nfe_per_step": self.nfe_per_step, "components": self._hashes}
         return {**describe(self, self.pipeline, self.settings), **own}
-
-    @cached_property
-    def _hashes(self) -> dict[str, str]:
-        return {} if self.pipeline is None else component_hashes(self.pipeline)
 
     def _batch(self, prompts: Sequence[str], noise: Noise) -> Media:
         if noise.shape[1:] != self.noise_shape:

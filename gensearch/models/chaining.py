@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from torch import Tensor
 from gensearch.images import Picture, digest, to_images, to_pixels
 from gensearch.models.black_box import counting, describe, generators, label, to_media
 from gensearch.models.chunks import Chunk, Chunks
-from gensearch.models.fingerprint import component_hashes
 from gensearch.models.latents import rearranged
 from gensearch.models.options import Batch, Count, checked
 from gensearch.models.stepper import exclusive, first_step
+from gensearch.models.wrapped import Wrapped
 from gensearch.noise import randn
 from gensearch.types import Noise
 
@@ -26,7 +25,7 @@ KEY = (8,)  # numbers that stand for noise which a pipeline draws itself
 OURS = ("prompt", "latents", "generator", "output_type", "image", "video", "conditions", "frame_index")
 
 
-class Chaining(Chunks):
+class Chaining(Wrapped, Chunks):
     """A pipeline whose clips begin with given frames: every chunk goes on from the last `overlap` frames of the prefix.
 
     Those frames are stored once and never made again, although the next clip shows them too: it passes through pixels,
@@ -105,10 +104,6 @@ class Chaining(Chunks):
             "components": self._hashes,
         }
 
-    @cached_property
-    def _hashes(self) -> dict[str, str]:
-        return component_hashes(self.pipeline)
-
     def _make(self, prompts: Sequence[str], before: Sequence[Chunk | None], memory: Sequence[Any], noise: Noise) -> Any:
         """The new frames [3, t, h, w] of the next clip."""
         made = []
@@ -138,7 +133,7 @@ class Chaining(Chunks):
         call = inspect.signature(pipe.__call__).parameters
         given["generator"] = generators(noise)[0]
         if self.noise_shape != KEY:
-            given["latents"] = noise.to(pipe._execution_device, self.dtype)
+            given["latents"] = noise.to(self.device, self.dtype)
         if "prompt" in call:
             given["prompt"] = prompt
         if ending and self.begins == "conditions":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,17 +12,17 @@ from torch import Tensor
 
 from gensearch.models.black_box import describe, generators, label
 from gensearch.models.chunks import Chunk, Chunks
-from gensearch.models.fingerprint import component_hashes
 from gensearch.models.native import call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, Shape, checked
 from gensearch.models.stepper import exclusive
 from gensearch.models.wan_decoder import denormalised
+from gensearch.models.wrapped import Wrapped
 from gensearch.types import Noise
 
 KEY = (8,)  # numbers that stand for a chunk's noise, which the pipeline draws itself
 
 
-class Helios(Chunks):
+class Helios(Wrapped, Chunks):
     """A HeliosPipeline, one chunk of `num_latent_frames_per_chunk` latent frames at a time.
 
     The pipeline ignores `latents=`, so a chunk's noise is a key of 8 numbers, whose digest seeds the generator that the
@@ -77,10 +76,6 @@ class Helios(Chunks):
         own = {"size": list(self.size), "num_steps": self.num_steps, "components": self._hashes}
         return {**describe(self, self.pipeline, self.settings), **own}
 
-    @cached_property
-    def _hashes(self) -> dict[str, str]:
-        return component_hashes(self.pipeline)
-
     def _make(self, prompts: Sequence[str], before: Sequence[Chunk | None], memory: Sequence[Any], noise: Noise) -> Any:
         """The latents [c, t, h, w] of the next chunk."""
         settings = {name: value for name, value in self.settings.items() if name != "steps"}
@@ -89,7 +84,7 @@ class Helios(Chunks):
             prefix = {}
             if chunk:
                 latents = torch.cat([part.sample for part in chunk.clip()], 1)[None]
-                latents = latents.to(self.pipeline._execution_device)
+                latents = latents.to(self.device)
                 prefix = {
                     "video_latents": latents,
                     "image_latents": latents[:, :, :1],
@@ -114,7 +109,7 @@ class Helios(Chunks):
     def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
         """The frames of one chunk, decoded by itself."""
         vae, index = self.pipeline.vae, len(chunk.clip()) - 1
-        latents = chunk.sample[None].to(self.pipeline._execution_device, vae.dtype)
+        latents = chunk.sample[None].to(self.device, vae.dtype)
         video = vae.decode(denormalised(vae, latents), return_dict=False)[0]
         frames = self.pipeline.video_processor.postprocess_video(video, output_type="pt")[0]
         return frames[: self.frames[index]].float(), None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +13,15 @@ from torch import Tensor
 from gensearch import steps as kernels
 from gensearch.models.batching import check_noise, in_batches, refuse_finished
 from gensearch.models.black_box import describe
-from gensearch.models.fingerprint import component_hashes
 from gensearch.models.schedules import Schedule
+from gensearch.models.wrapped import Wrapped
 from gensearch.types import Noise, State, Transition
 from verifiers.types import Media
 
 PROMPTS_KEPT = 64  # encoded prompts that are remembered; a long one takes about a megabyte
 
 
-class Native:
+class Native(Wrapped):
     """A text-to-image pipeline, one network pass at a time; subclasses say how its networks are called.
 
     Noise is N(0, 1) latents. Between passes samples are fp32 whatever the networks compute in. Text is encoded once per
@@ -30,7 +30,6 @@ class Native:
 
     verbs = frozenset({"branch", "rewind", "transition", "gradient", "look"})
     last_layer: str
-    pipeline: Any
     name: str
     schedule: Schedule
     settings: dict[str, Any]
@@ -153,17 +152,8 @@ class Native:
         return self._text[prompt]
 
     @cached_property
-    def device(self) -> torch.device:
-        """Where the networks run, asked once: a pipeline walks through all its modules to tell."""
-        return cast(torch.device, self.pipeline._execution_device)
-
-    @cached_property
     def _text(self) -> dict[str, tuple[Tensor, ...]]:
         return {}
-
-    @cached_property
-    def _hashes(self) -> dict[str, str]:
-        return component_hashes(self.pipeline)
 
 
 def call_settings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from gensearch.models.batching import in_batches
 from gensearch.models.black_box import as_latents, counting, describe, fill, for_rows, label, to_media
-from gensearch.models.fingerprint import component_hashes
 from gensearch.models.latents import family, rearranged
 from gensearch.models.options import Batch, Shape, checked
 from gensearch.models.probe import Step
 from gensearch.models.stepper import Call, Order, exclusive, first_step
+from gensearch.models.wrapped import Wrapped
 from gensearch.noise import randn
 from gensearch.types import Noise, State
 from verifiers.types import Media
@@ -32,7 +32,7 @@ class Running(State):
     call: Call
 
 
-class Probed:
+class Probed(Wrapped):
     """A text-to-image or text-to-video pipeline that a search drives one scheduler step at a time.
 
     One state is one pipeline call of `batch_size` slots, so `start` takes at most that many rows (fewer are padded)
@@ -121,10 +121,6 @@ class Probed:
         own = {"batch_size": self.batch_size, "noise_shape": list(self.noise_shape), "components": self._hashes}
         measured = {"num_steps": self.num_steps, "nfe_per_step": self.nfe_per_step}
         return {**describe(self, self.pipeline, self.settings), **own, **measured}
-
-    @cached_property
-    def _hashes(self) -> dict[str, str]:
-        return component_hashes(self.pipeline)
 
     def _run(self, prompts: Sequence[str], latents: Noise | None, **given: Any) -> Tensor:
         """One call of the pipeline: latents where the decoder is known, else media."""
