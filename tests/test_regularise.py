@@ -50,7 +50,7 @@ def test_shift_is_the_divergence_of_a_moved_gaussian():
     assert torch.allclose(shift(start + 0.25, start), torch.full((2,), 1024 / 32), rtol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(1, 16, 16), SHAPE, (16, 32, 32)])
+@pytest.mark.parametrize("shape", [(1, 16, 16), SHAPE, pytest.param((16, 32, 32), marks=pytest.mark.slow)])
 def test_typical_noise_has_almost_no_gradient_of_probability(shape):
     x = randn(range(20), shape)
     # Some of the 101 cuts are improbable by chance: the squared mean of one exceeds its bound in 2.6 % of cuts.

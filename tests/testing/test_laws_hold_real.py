@@ -55,11 +55,11 @@ MODELS = {
     "black box around a callable": lambda: BlackBox(paint, (3, 8, 8), batch_size=3),
 }
 
-SLOW = {"euler": pytest.mark.slow}  # of its family one takes several steps and one is Euler, too
+SLOW = {"euler": [pytest.mark.slow]}  # of its family one takes several steps and one is Euler, too
 
 
 class TestModels(ModelLaws):
-    @pytest.fixture(params=MODELS, scope="class")
+    @pytest.fixture(params=[pytest.param(name, marks=SLOW.get(name, [])) for name in MODELS], scope="class")
     @classmethod
     def model(cls, request):
         return MODELS[request.param]()
