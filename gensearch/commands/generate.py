@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
-    model: Annotated[str | None, typer.Option(help="A name or a folder [default: shapes/turbo].")] = None,
-    verifier: Annotated[str | None, typer.Option(help="Guides the search [default: shapes/clip].")] = None,
-    search: Annotated[str | None, typer.Option(help="See `gensearch list` [default: best_of_n].")] = None,
+    model: Annotated[str | None, typer.Option(help="A name or a folder (default: shapes/turbo).")] = None,
+    verifier: Annotated[str | None, typer.Option(help="Guides the search (default: shapes/clip).")] = None,
+    search: Annotated[str | None, typer.Option(help="See `gensearch list` (default: best_of_n).")] = None,
     compute: Annotated[
         float | None,
-        typer.Option(help="Budget in prices of one ordinary sample [default: 16, unless a knob bounds the search]."),
+        typer.Option(help="Budget in prices of one ordinary sample (default: 16, unless a knob bounds the search)."),
     ] = None,
     propose: Annotated[
-        str | None, typer.Option(help="A noise hypernetwork to start from, NAME or GAIN*NAME [default: plain noise].")
+        str | None, typer.Option(help="A noise hypernetwork to start from, NAME or GAIN*NAME (default: plain noise).")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random comes from it [default: 0].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random comes from it (default: 0).")] = None,
     knob: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the search; may be repeated.")] = None,
     select: Annotated[str | None, typer.Option(help="A verifier that picks the winner instead of the guide.")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Network steps of one sample [default: the model's own].")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale [default: the model's own].")] = None,
+    steps: Annotated[int | None, typer.Option(help="Network steps of one sample (default: the model's own).")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale (default: the model's own).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Physical batch of the networks.")] = None,
     config: Annotated[str | None, typer.Option(help="A preset or a YAML file; options win over it.")] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="FIELD=VALUE or options.NAME=VALUE; wins over everything.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/<time>-<hash>].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<time>-<hash>).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, make nothing.")] = False,
     no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Keep the recipe out of the PNG files.")] = False,
 ) -> None:

@@ -29,7 +29,7 @@ def list_names(what: Annotated[What | None, typer.Argument(help="One list only."
     from rich.console import Console
 
     tables = {What.models: models, What.verifiers: verifiers, What.searches: searches, What.presets: presets}
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names are taken literally
     for name in [what] if what else tables:
         console.print(tables[name]())
 
@@ -61,25 +61,25 @@ def searches() -> Table:
 
 
 def presets() -> Table:
-    """The presets and the first line of each header."""
+    """The presets and the first sentence of each header."""
     from gensearch.config import presets as names
     from gensearch.packages import configs
 
     rows = []
     for name in names():
-        header = (configs() / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
-        rows.append((name, header.lstrip("# ")))
+        lines = (configs() / f"{name}.yaml").read_text(encoding="utf-8").partition("# Cost:")[0].splitlines()
+        first, _, _ = " ".join(line.lstrip("# ") for line in lines).partition(". ")
+        rows.append((name, f"{first.rstrip('.')}."))
     return titled("preset (--config)", "what it is", rows=rows)
 
 
 def titled(*columns: str, rows: Iterable[Sequence[str]]) -> Table:
-    """A table whose cells are taken literally."""
-    from rich.markup import escape
+    """A table whose names are there to be copied whole."""
     from rich.table import Table
 
     table = Table()
     for column in columns:
-        table.add_column(column, overflow="fold")  # names are there to be copied whole
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     return table

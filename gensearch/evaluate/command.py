@@ -37,15 +37,15 @@ PRESET = {Name.shapes: "shapes_turbo", Name.moving: "shapes_video"}
 def evaluate(
     benchmark: Annotated[Name, typer.Argument(help="What to measure on.")] = Name.shapes,
     config: Annotated[
-        str | None, typer.Option(help="A preset or a YAML file [default without --method: that of the benchmark].")
+        str | None, typer.Option(help="A preset or a YAML file (default without --method: that of the benchmark).")
     ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="NAME=KEY:VALUE,... once for each method; added to those of the config.")
     ] = None,
-    prompts: Annotated[int | None, typer.Option(help="Prompts per tag, at most [default: 48].")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds per prompt [default: 1].")] = None,
-    seed: Annotated[int | None, typer.Option(help="The root that all seeds come from [default: 0].")] = None,
-    baseline: Annotated[str | None, typer.Option(help="What gains are over [default: the first method].")] = None,
+    prompts: Annotated[int | None, typer.Option(help="Prompts per tag, at most (default: 48).")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: 1).")] = None,
+    seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
+    baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")] = Path(
         "runs/evaluate"
@@ -84,7 +84,7 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
         each = budget(registry.search(method.search), method.compute, method.knobs)
         cost = f"{each:g} x {pairs} = {each * pairs:g}" if each else "set by its knobs"
         table.add_row(method.name, method.model, method.search, method.verifier, method.select or "guide", cost)
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names are taken literally
     console.print(table)
     console.print(
         f"{benchmark.name}: {pairs} pairs of prompt and seed; hold-outs: {', '.join(plan.holdout) or 'none'}."
@@ -98,9 +98,9 @@ def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
 
     from gensearch.evaluate.runner import jobs, records, run_plan
 
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names are taken literally
     total = len(jobs(plan, len(benchmark.lines(plan.prompts))))
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(benchmark.name, total=total)
         try:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from safetensors.torch import load_file, save_file
 
@@ -199,9 +200,12 @@ def test_presets_are_short_valid_and_say_what_to_expect(name):
 
 
 @pytest.mark.parametrize("command", ["generate", "evaluate", "list", "replay"])
-def test_help_shows_an_example(command, capsys):
+def test_help_shows_an_example_and_swallows_no_word(command, capsys):
     assert gensearch(command, "--help") == 0
-    assert f"Example: gensearch {command}" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"Example: gensearch {command}" in shown
+    for option in typer.main.get_command(cli.app).commands[command].params:
+        assert (option.help or "") in shown, "square brackets are markup"
 
 
 def test_only_commands_that_work_are_listed(capsys):
