@@ -22,6 +22,7 @@ from gensearch.types import Noise, State
 from verifiers.types import Media
 
 DENOISERS = ("unet", "transformer", "transformer_2")
+TEXTS = {"prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3"}  # one for each row
 
 
 class BlackBox(Wrapped):
@@ -131,11 +132,17 @@ def as_latents(pipeline: Any, noise: Noise, dtype: torch.dtype) -> Tensor:
 
 
 def for_rows(settings: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """Settings for a list of prompts: what one negative prompt says is said for each of them."""
-    return {
-        name: [value] * rows if name == "negative_prompt" and isinstance(value, str) else value
-        for name, value in settings.items()
-    }
+    """Settings for a list of prompts: what is said once is said for each of them.
+
+    Raises ValueError for a list of texts that differ: rows move, and a text would belong to a place.
+    """
+    given = dict(settings)
+    for name in TEXTS & given.keys():
+        texts = [given[name]] if isinstance(given[name], str) else given[name]
+        if texts and any(text != texts[0] for text in texts):
+            raise ValueError(f"{name} has {len(texts)} texts that differ; give one, which serves every row")
+        given[name] = [texts[0]] * rows if texts else None
+    return given
 
 
 def generators(noise: Noise) -> list[torch.Generator]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +19,9 @@ def clean_estimate(scheduler: Any, model_output: Tensor, timestep: Any, sample: 
         if kind.__name__ in FORMULAS:
             x0 = FORMULAS[kind.__name__](scheduler, model_output.float(), timestep, sample.float())
             return scheduler._threshold_sample(x0) if scheduler.config.get("thresholding") else x0
-    name = type(scheduler).__name__
-    close = difflib.get_close_matches(name, FORMULAS, 1)
     raise ValueError(
-        f"no clean estimate is known for {name}; set a scheduler from "
-        f"{close[0] if close else 'FlowMatchEulerDiscreteScheduler or DDIMScheduler'} on, or use BlackBox"
+        f"no clean estimate is known for {type(scheduler).__name__}; use BlackBox, or set a scheduler that has the "
+        f"same noise levels, if one of these does: {', '.join(FORMULAS)}"
     )
 
 
@@ -64,16 +61,27 @@ def k_diffusion(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -
     """Karras et al. 2022 scaling: x_t = x0 + s eps, while v is defined on the variance-preserving path."""
     sigma = sigma_now(scheduler, timestep)
     if scheduler.config.prediction_type == "v_prediction":
-        return sample / (sigma**2 + 1) - output * sigma / (sigma**2 + 1) ** 0.5
-    return gaussian_path(scheduler.config.prediction_type, output, sample, torch.ones_like(sigma), sigma)
+        x0 = sample / (sigma**2 + 1) - output * sigma / (sigma**2 + 1) ** 0.5
+    else:
+        x0 = gaussian_path(scheduler.config.prediction_type, output, sample, torch.ones_like(sigma), sigma)
+    return clipped(scheduler, x0)
+
+
+def clipped(scheduler: Any, x0: Tensor) -> Tensor:
+    """x0 held to the range that a scheduler is set to clip to."""
+    reach = scheduler.config.get("clip_sample_range")
+    return x0.clamp(-reach, reach) if scheduler.config.get("clip_sample") and reach else x0
+
+
+def unclipped(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
+    """Discrete variance-preserving diffusion, indexed by the timestep itself."""
+    abar = scheduler.alphas_cumprod[int(timestep)]
+    return gaussian_path(scheduler.config.prediction_type, output, sample, abar.sqrt(), (1 - abar).sqrt())
 
 
 def discrete(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
-    """Discrete variance-preserving diffusion, indexed by the timestep itself."""
-    abar = scheduler.alphas_cumprod[int(timestep)]
-    x0 = gaussian_path(scheduler.config.prediction_type, output, sample, abar.sqrt(), (1 - abar).sqrt())
-    reach = scheduler.config.get("clip_sample_range")
-    return x0.clamp(-reach, reach) if scheduler.config.get("clip_sample") and reach else x0
+    """The same with the clipping that the scheduler does."""
+    return clipped(scheduler, unclipped(scheduler, output, timestep, sample))
 
 
 def consistency(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
@@ -115,7 +123,7 @@ FORMULAS: dict[str, Formula] = {
     "LMSDiscreteScheduler": k_diffusion,
     "DDIMScheduler": discrete,
     "DDIMParallelScheduler": discrete,
-    "CogVideoXDDIMScheduler": discrete,
+    "CogVideoXDDIMScheduler": unclipped,  # whatever its configuration says
     "DDPMScheduler": discrete,
     "DDPMParallelScheduler": discrete,
     "PNDMScheduler": discrete,

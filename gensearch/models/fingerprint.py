@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -27,7 +28,8 @@ def component_hashes(pipeline: Any) -> dict[str, str]:
 
 def module_hash(module: nn.Module) -> str:
     """The SHA-256 of a network's configuration, parameters and buffers, wherever it was loaded from."""
-    digest = hashlib.sha256(json.dumps(settings(module), sort_keys=True, default=str).encode())
+    told = json.dumps(settings(module), sort_keys=True, default=str) + "".join(switches(module))
+    digest = hashlib.sha256(told.encode())
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -41,6 +43,19 @@ def judge_hashes(*chiefs: Verifier) -> dict[str, str]:
         if isinstance(network := getattr(judge, "model", None), nn.Module):
             found[judge.name] = module_hash(network) + str(getattr(judge, "question", ""))
     return found
+
+
+def switches(module: nn.Module) -> Iterator[str]:
+    """What is set on a network and changes its output, but is neither weight nor configuration; none of it by default.
+
+    Scales and switches of LoRAs, FreeU, and tiles of an autoencoder.
+    """
+    for name, part in module.named_modules():
+        if isinstance(scales := getattr(part, "scaling", None), dict) and hasattr(part, "active_adapters"):
+            yield repr((name, sorted(scales.items()), part.active_adapters, part.disable_adapters))
+        marks = {key: getattr(part, key, None) for key in ("s1", "s2", "b1", "b2", "use_tiling")}
+        if found := {key: value for key, value in marks.items() if isinstance(value, int | float) and value}:
+            yield repr((name, found))
 
 
 def settings(module: nn.Module) -> dict[str, Any]:

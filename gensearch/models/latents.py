@@ -26,6 +26,7 @@ def by_sigma_data(pipeline: Any, x0: Tensor) -> Tensor:
 
 def decode_scaled(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
     """Stable Diffusion: divide by the scaling factor."""
+    latents = latents.to(pipeline.vae.dtype)
     return images(pipeline, pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0])
 
 
@@ -35,7 +36,7 @@ def decode_normalised(pipeline: Any, settings: Settings, latents: Tensor) -> Med
     upcast = vae.dtype == torch.float16 and vae.config.force_upcast
     if upcast:
         pipeline.upcast_vae()
-        latents = latents.to(next(iter(vae.post_quant_conv.parameters())).dtype)
+    latents = latents.to(next(iter(vae.post_quant_conv.parameters())).dtype if upcast else vae.dtype)
     mean, std = vae.config.get("latents_mean"), vae.config.get("latents_std")
     if mean is not None and std is not None:
         mean, std = (torch.tensor(v).view(1, 4, 1, 1).to(latents.device, latents.dtype) for v in (mean, std))

@@ -21,6 +21,7 @@ from gensearch.types import Model
 
 ADAPTERS = ("auto", "native", "probed", "black_box")
 DTYPES = ("float32", "float16", "bfloat16")
+OF_OUR_LOOP = ("sampler", "spacing")  # settings that other adapters leave to the pipeline's own scheduler
 SETTINGS = "gensearch.json"  # the file in a folder of weights with the call settings that a model was made for
 
 
@@ -72,13 +73,13 @@ def load(
             raise LoadError(f"{source!r} is no model; give a name, a folder, a loaded pipeline or a callable")
         if device or dtype:
             raise ValueError("device and dtype are those of the loaded pipeline; move it with pipeline.to(...) instead")
-        return adapted(type(source), adapter, {**origin(source), **options})(source)
+        return adapted(type(source), adapter, origin(source), options)(source)
     device = usable(device)
     found = locate(str(source), device)
     with readable(source, found.hint):
         kind = pipeline_class(found.where)
     # Options are checked before anything large is read.
-    build = adapted(kind, adapter, {"name": str(source), **found.settings, **options})
+    build = adapted(kind, adapter, found.settings, {"name": str(source), **options})
     with readable(source, found.hint):
         pipeline = read(kind, found, device, dtype)
     return build(pipeline)
@@ -106,7 +107,7 @@ def origin(pipeline: Any) -> dict[str, Any]:
     else:
         known = presets().get(where)
         settings = known.options(pipeline._execution_device.type) if known else {}
-    return {name: value for name, value in settings.items() if name not in ("sampler", "spacing")}
+    return {name: value for name, value in settings.items() if name not in OF_OUR_LOOP}
 
 
 def usable(device: str | None) -> str:
@@ -249,12 +250,20 @@ def readable(source: Any, hint: str) -> Iterator[None]:
         raise LoadError(f"cannot load {str(source)!r}: {why}{hint}") from error
 
 
-def adapted(kind: type[Any], adapter: str, options: dict[str, Any]) -> Callable[[Any], Model]:
-    """How to build the adapter for a class of pipelines; raises ValueError for unknown and unfit options."""
+def adapted(kind: type[Any], adapter: str, told: Mapping[str, Any], given: Mapping[str, Any]) -> Callable[[Any], Model]:
+    """How to build the adapter for a class of pipelines, with what a preset or folder has told and what was given.
+
+    Raises ValueError for unknown and unfit options.
+    """
     native = next((NATIVE[c.__name__] for c in kind.__mro__ if c.__name__ in NATIVE), None)
     is_pipeline = any(c.__name__ == "DiffusionPipeline" for c in kind.__mro__)
     if adapter == "auto":
         adapter = "native" if native else "probed" if is_pipeline else "black_box"
+    if adapter != "native":
+        told = {name: value for name, value in told.items() if name not in OF_OUR_LOOP}
+    if adapter != "native" and is_pipeline:
+        told, given = by_diffusers_name(told), by_diffusers_name(given)
+    options = {**told, **given}
     if adapter == "native":
         if native is None:
             raise ValueError(f"{kind.__name__} has no native adapter; use adapter='auto'. Native: {', '.join(NATIVE)}.")
@@ -268,9 +277,6 @@ def adapted(kind: type[Any], adapter: str, options: dict[str, Any]) -> Callable[
         module = import_module(f"gensearch.models.{adapter}")
         build = module.Probed if adapter == "probed" else module.BlackBox
         taken = parameters(build) | (parameters(kind.__call__) if is_pipeline else set())
-        if is_pipeline and "steps" in options:
-            options = {**options, "num_inference_steps": options["steps"]}
-            del options["steps"]
     if adapter == "black_box" and "noise_shape" not in options:
         raise ValueError(f"what shape is the noise of a {kind.__name__}? Give noise_shape=(4, 64, 64) or the like")
     for name in options:
@@ -278,6 +284,13 @@ def adapted(kind: type[Any], adapter: str, options: dict[str, Any]) -> Callable[
             raise ValueError(f"unknown option {name!r} for a {adapter} {kind.__name__}{nearest(name, sorted(taken))}")
     check_options(build.__init__, options, build.__name__)
     return lambda pipeline: build(pipeline, **options)
+
+
+def by_diffusers_name(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with `steps` under the name that pipelines have for it; raises ValueError for both at once."""
+    if {"steps", "num_inference_steps"} <= options.keys():
+        raise ValueError("steps and num_inference_steps are two names of one option; give one of them")
+    return {"num_inference_steps" if name == "steps" else name: value for name, value in options.items()}
 
 
 def parameters(function: Any) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -88,21 +88,22 @@ class Probed(Wrapped):
         slots, latents = [prompts[r] for r in filled], noise[filled]
         with exclusive(self.pipeline, new=True):
             call = Call(self.pipeline, slots, lambda: self._run(slots, latents))
-            return self._state(call, call.first(), tuple(prompts), list(range(rows)))
+            return self._state(call, self._pass(call, call.first), tuple(prompts), list(range(rows)))
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
         """Take the scheduler step with per-row noise [b, *noise_shape] and make the next network pass."""
         call = self._call(state)
         slots, source = settle(state.extra["slot"].tolist(), call.prompts)
         moved = source if source != list(range(self.batch_size)) else None
-        drawn = None
+        drawn = self._unasked
         if self.stochastic:
             if noise is None:
                 raise ValueError(f"{type(self.pipeline.scheduler).__name__} is stochastic: give noise for every row")
             drawn = torch.zeros(self.batch_size, *self.noise_shape)
             drawn[slots] = noise.float().cpu()
         with exclusive(self.pipeline):
-            return self._state(call, call.go(Order(moved, drawn)), state.prompts, slots)
+            report = self._pass(call, lambda: call.go(Order(moved, drawn)))
+            return self._state(call, report, state.prompts, slots)
 
     def render(self, state: State) -> Media:
         """The pipeline's own decoding, without a graph: previews of unfinished rows, the result of finished ones."""
@@ -147,8 +148,8 @@ class Probed(Wrapped):
         if isinstance(report, Step):
             x = report.x[slots]  # a copy: some pipelines write the next sample over it
             if call.taken == self.num_steps - 1:
-                zeros = torch.zeros(self.batch_size, *self.noise_shape) if self.stochastic else None
-                report = call.go(Order(None, zeros))
+                last = torch.zeros(self.batch_size, *self.noise_shape) if self._drew else self._unasked
+                report = call.go(Order(None, last))
         finished = call.taken == self.num_steps
         if x is None or isinstance(report, Step) == finished:
             call.close()
@@ -159,6 +160,24 @@ class Probed(Wrapped):
             clean = self.family.unscaled(self.pipeline, report.clean) if self.family else report.clean
             return Running(prompts, done, self.num_steps, x, clean[slots], extra, call)
         return State(prompts, done, self.num_steps, x, report[slots], extra)
+
+    def _pass(self, call: Call, work: Callable[[], Step | Tensor]) -> Step | Tensor:
+        """What a call reports next; raises ValueError if it took another number of rows through the denoiser."""
+        with counting(self.pipeline) as passed:
+            report = work()
+        if isinstance(report, Step) and passed[0] != self._passed:
+            call.close()
+            raise ValueError(
+                f"{self.name} took {self._passed} rows through its denoiser in its first step and {passed[0]} in step "
+                f"{call.taken + 1}, which no ledger can price; leave out settings that change the passes from step to "
+                "step (skipped layers, guidance that ends early), or use adapter='black_box'"
+            )
+        return report
+
+    @property
+    def _unasked(self) -> Noise:
+        """Noise for a scheduler that draws none: one that does all the same, since it was exchanged, is refused."""
+        return torch.empty(0, *self.noise_shape)
 
     def _measure(self, prompts: list[str], noise_shape: Sequence[int] | None) -> None:
         """Find the latents' layout, steps, passes and randomness on first steps that are never finished."""
@@ -175,7 +194,9 @@ class Probed(Wrapped):
                 f"{self.name} ignores its `latents`: the first step sees other numbers. "
                 "Take a text-to-image or text-to-video pipeline"
             )
-        self.nfe_per_step = passed[0] // self.batch_size
+        self._passed = passed[0]
+        self._drew = step.drew
+        self.nfe_per_step = self._passed // self.batch_size
         self.num_steps = getattr(self.pipeline, "_num_timesteps", None) or len(step.scheduler.timesteps)
         self.stochastic = step.drew and self.num_steps > 1
 

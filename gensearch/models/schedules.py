@@ -52,7 +52,8 @@ class Found(NamedTuple):
 def find_scheduler(scheduler: Any, sampler: str | None, spacing: str | None) -> Found:
     """A copy of a pipeline's scheduler, or DDIM on its noise levels if its own steps are not among ours.
 
-    `sampler` and `spacing` replace the pipeline's choice. Raises ValueError for an unknown sampler or spacing.
+    `sampler` and `spacing` replace the pipeline's choice. Raises ValueError for an unknown sampler or spacing, and for
+    a scheduler whose noise levels are not those of its betas (EDM, flows).
     """
     if sampler is not None and sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {sampler!r}; known are {', '.join(SAMPLERS)}")
@@ -72,8 +73,14 @@ def find_scheduler(scheduler: Any, sampler: str | None, spacing: str | None) -> 
     changes: dict[str, Any] = {"clip_sample": False} if chosen == "ddim" and own != "ddim" else {}
     if spacing is not None:
         changes["timestep_spacing"] = spacing
-    kind = getattr(diffusers, SAMPLERS[chosen])
-    return Found(kind.from_config(scheduler.config, **changes), chosen, notes)
+    taken = getattr(diffusers, SAMPLERS[chosen]).from_config(scheduler.config, **changes)
+    theirs, ours = getattr(scheduler, "alphas_cumprod", None), taken.alphas_cumprod
+    if theirs is None or theirs.shape != ours.shape or (theirs - ours).abs().max() > 1e-5:
+        raise ValueError(
+            f"{type(scheduler).__name__} has noise levels of its own kind, which {SAMPLERS[chosen]} cannot take over; "
+            "use adapter='probed' or adapter='black_box', which leave the scheduler as it is"
+        )
+    return Found(taken, chosen, notes)
 
 
 def read_schedule(scheduler: Any, sampler: str, num_steps: int, eta: float) -> Schedule:
@@ -91,6 +98,10 @@ def read_schedule(scheduler: Any, sampler: str, num_steps: int, eta: float) -> S
     if num_steps > most:
         raise ValueError(f"{num_steps} steps do not fit the schedule; take 1 to {most}")
     scheduler.set_timesteps(num_steps)
+    if scheduler.timesteps.max() > most - 1:
+        raise ValueError(
+            f"{num_steps} steps with this spacing and offset begin past the schedule; take {num_steps - 1}"
+        )
     if sampler == "ddim":
         return Ddim(scheduler, eta)
     return KDiffusion(scheduler, steps.euler if sampler == "euler" else steps.euler_ancestral)

@@ -142,7 +142,10 @@ class StableDiffusion(Native):
         """The decoder; SDXL's overflows in fp16, so then a copy in fp32."""
         vae = self.pipeline.vae
         overflows = hasattr(self.pipeline, "upcast_vae") and vae.dtype == torch.float16 and vae.config.force_upcast
-        return copy.deepcopy(vae).float() if overflows else vae
+        if not overflows:
+            return vae
+        # Without the hook of offloading, which holds the other networks: they would be copied as well.
+        return copy.deepcopy(vae, {id(getattr(vae, "_hf_hook", None)): None}).to(self.device, torch.float32)
 
     @cached_property
     def _precision(self) -> torch.dtype:

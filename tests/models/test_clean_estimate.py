@@ -110,3 +110,16 @@ def test_a_subclass_is_known_by_its_parent():
 def test_an_unknown_scheduler_is_named():
     with pytest.raises(ValueError, match="no clean estimate is known for RePaintScheduler"):
         clean_estimate(diffusers.RePaintScheduler(), torch.ones(1), 1, torch.ones(1))
+
+
+@pytest.mark.parametrize(("name", "reach"), [("Heun", 1.0), ("CogVideoXDDIM", None)])
+def test_heun_clips_if_told_and_cogvideox_never_does(name, reach):
+    kind = getattr(diffusers, {"Heun": "HeunDiscreteScheduler"}.get(name, f"{name}Scheduler"))
+    scheduler = kind(clip_sample=True)
+    scheduler.set_timesteps(5)
+    sample = 30 * torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    estimate = clean_estimate(scheduler, torch.zeros_like(sample), scheduler.timesteps[2], sample)
+    theirs = scheduler.step(torch.zeros_like(sample), scheduler.timesteps[2], sample)
+    assert (estimate.abs().max() <= 1) == bool(reach)
+    if name == "CogVideoXDDIM":
+        torch.testing.assert_close(estimate, theirs.pred_original_sample)

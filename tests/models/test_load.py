@@ -131,8 +131,8 @@ def test_presets_fit_their_adapters():
     }
     known = presets()
     for name, kind in kinds.items():
-        assert callable(module.adapted(getattr(diffusers, kind), "auto", known[name].options("cuda")))
-    assert callable(module.adapted(JanusPipeline, "auto", known["deepseek-community/Janus-Pro-1B"].options("cuda")))
+        assert callable(module.adapted(getattr(diffusers, kind), "auto", known[name].options("cuda"), {}))
+    assert callable(module.adapted(JanusPipeline, "auto", known["deepseek-community/Janus-Pro-1B"].options("cuda"), {}))
     for preset in known.values():
         assert preset.licence
         assert preset.dtype in module.DTYPES
@@ -268,3 +268,13 @@ def test_broken_side_files_are_named(copied, file, text, message):
 def test_a_folder_of_something_else(tmp_path):
     with pytest.raises(LoadError, match="holds no model_index.json"):
         load(tmp_path)
+
+
+def test_what_a_preset_says_to_our_loop_is_not_said_to_a_probe():
+    kind, told = StableDiffusionPipeline, {"steps": 5, "sampler": "ddim", "spacing": "trailing"}
+    for adapter, given in (("probed", {}), ("black_box", {"noise_shape": (4, 8, 8)}), ("native", {})):
+        assert callable(module.adapted(kind, adapter, told, given))
+    with pytest.raises(ValueError, match="unknown option 'sampler'"):
+        module.adapted(kind, "probed", told, {"sampler": "ddim"})
+    with pytest.raises(ValueError, match="two names of one option"):
+        module.adapted(kind, "probed", {}, {"steps": 3, "num_inference_steps": 4})

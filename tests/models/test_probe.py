@@ -205,3 +205,15 @@ def test_a_solver_with_its_own_noise_process_is_refused():
         pytest.raises(ValueError, match="keeps a noise process per sample"),
     ):
         scheduler.step(torch.zeros(2, 2), scheduler.timesteps[0], torch.zeros(2, 2))
+
+
+def test_probes_of_one_scheduler_may_end_in_any_order():
+    scheduler = DDIMScheduler()
+    seen = []
+    first, second = (probe(scheduler, lambda step, name=name: seen.append(name)) for name in "ab")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert type(scheduler) is not DDIMScheduler, "the second one still watches"
+    second.__exit__(None, None, None)
+    assert type(scheduler) is DDIMScheduler

@@ -9,6 +9,7 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
     LCMScheduler,
@@ -24,7 +25,7 @@ from gensearch.sampling import generate
 from gensearch.search.best_of_n import best_of_n
 from gensearch.types import cat
 from tests import tiny_dit
-from tests.tiny import LENGTH, stable_diffusion, unet
+from tests.tiny import LENGTH, stable_diffusion, stable_diffusion_xl, unet
 from tests.tiny_dit import FAMILIES, SIZE
 from verifiers.types import Scores
 
@@ -336,3 +337,42 @@ def test_nothing_holds_a_graph_and_the_global_generator_is_left_alone():
     assert not media.requires_grad
     assert not state.clean.requires_grad
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("build", [stable_diffusion, stable_diffusion_xl])
+def test_half_precision_has_previews(build):
+    model = Probed(build(DDIMScheduler()).to(torch.bfloat16), batch_size=1, num_inference_steps=3, **SIZE)
+    media = model.render(model.start([STAR], randn([1], model.noise_shape)))
+    assert media.shape == (1, 3, *SIZE.values())
+    assert bool(media.isfinite().all())
+
+
+def test_guidance_that_ends_early_is_refused():
+    """As diffusers' guide to callbacks does it: no price per step would be right."""
+
+    def end_guidance(pipeline, step, timestep, given):
+        pipeline._guidance_scale = 0.0
+        return {"prompt_embeds": given["prompt_embeds"].chunk(2)[-1]}
+
+    changes = {"callback_on_step_end": end_guidance, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+    model = sd(guidance_scale=3.0, **changes)
+    state = model.start([STAR], randn([1], model.noise_shape))
+    with pytest.raises(ValueError, match="took 4 rows through its denoiser in its first step and 2 in step 2"):
+        model.advance(state)
+
+
+def test_one_text_serves_every_row_and_several_are_refused():
+    noise = randn([1, 2], (4, 8, 8))
+    one, same = (sd(guidance_scale=3.0, negative_prompt=text) for text in ("blue", ["blue", "blue"]))
+    found = [finish(model, model.start([STAR, STAR], noise)).clean for model in (one, same)]
+    assert torch.equal(*found)
+    with pytest.raises(ValueError, match="negative_prompt has 2 texts that differ"):
+        sd(guidance_scale=3.0, negative_prompt=["blue", "red"])
+
+
+def test_a_scheduler_that_was_exchanged_for_one_that_draws_is_refused():
+    model = sd(DDIMScheduler())
+    model.pipeline.scheduler = EulerAncestralDiscreteScheduler()
+    state = model.start([STAR], randn([1], model.noise_shape))
+    with pytest.raises(ValueError, match="asks for noise"):
+        model.advance(state)

@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import diffusers
 import pytest
 import torch
+from accelerate import cpu_offload_with_hook
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
@@ -449,3 +451,32 @@ def test_batches_have_one_size_and_every_row_comes_back_in_place():
     assert torch.equal(in_batches(double, 3, x, y), 2 * x + y[:, None])
     assert torch.equal(in_batches(double, 8, x, y), 2 * x + y[:, None])
     assert sizes == [3, 3, 3, 8]
+
+
+@pytest.mark.parametrize("kind", ["EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler", "CogVideoXDDIMScheduler"])
+@pytest.mark.parametrize("sampler", [None, "euler"])
+def test_noise_levels_of_another_kind_are_not_taken_over(sd, kind, sampler):
+    sd.scheduler = getattr(diffusers, kind)(**({"snr_shift_scale": 2.0} if kind.startswith("Cog") else {}))
+    with pytest.raises(ValueError, match=f"{kind} has noise levels of its own kind.*adapter='probed'"):
+        StableDiffusion(sd, steps=2, sampler=sampler)
+
+
+def test_steps_that_begin_past_the_schedule_are_refused(sd):
+    sd.scheduler = DDIMScheduler(timestep_spacing="leading", steps_offset=1)
+    assert StableDiffusion(sd, steps=999).num_steps == 999
+    with pytest.raises(ValueError, match="1000 steps with this spacing and offset begin past the schedule"):
+        StableDiffusion(sd, steps=1000)
+
+
+def test_a_decoder_that_overflows_is_copied_alone():
+    """The hooks of offloading form a chain through all networks of a pipeline."""
+    pipeline = tiny.stable_diffusion_xl().to(torch.float16)
+    pipeline.vae.register_to_config(force_upcast=True)
+    _, first = cpu_offload_with_hook(pipeline.unet, "cpu")
+    cpu_offload_with_hook(pipeline.vae, "cpu", prev_module_hook=first)
+    copied = StableDiffusion(pipeline, steps=2)._vae
+    assert copied is not pipeline.vae
+    assert copied.dtype == torch.float32
+    assert copied._hf_hook is None
+    with torch.no_grad():
+        copied.decode(torch.zeros(1, 4, 8, 8))
