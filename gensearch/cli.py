@@ -152,13 +152,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if given[:1] == ["--debug"]:
             raise
-        code = complain(*explain(error))
+        code = complain("interrupted", 130) if by_interrupt(error) else complain(*explain(error))
     sys.exit(code or 0)
 
 
 def warn(message: Warning | str, *where: Any) -> None:
     """Show a warning as one line on stderr."""
     print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def by_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: extensions turn it into their own while they are imported."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def explain(error: Exception) -> tuple[str, int]:

@@ -18,6 +18,7 @@ MAX_PROMPT = 2000  # characters; longer text is a mistake or an attack, no text 
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control, surrogate, line and paragraph separator
 MAX_CONFIG_BYTES = 100_000
 MAX_COMPUTE = 1_000_000
+MAX_THREADS = 256
 MAX_SEED = 2**53 - 1  # exact in JSON and in JavaScript
 CONTROLS = frozenset({"unguided"})  # searches that ignore what judges say, so that none may select either
 
@@ -100,7 +101,7 @@ def make_config(config: str | None = None, sets: Sequence[str] = (), **given: An
     unless that is asked for too. Raises ValueError with one line that names the field, the
     rule and the nearest known name.
     """
-    data = read_preset(config) if config else {}
+    data = {} if config is None else read_preset(config)
     for name, value in given.items():
         if isinstance(value, Mapping):
             data[name] = {**entries(data, name), **value}
@@ -174,13 +175,15 @@ def read_preset(name: str, folder: Path | None = None) -> dict[str, Any]:
     Raises ValueError if there is none, or if it is not a small YAML mapping.
     """
     folder = folder or configs()
-    path = Path(name) if Path(name).is_file() else folder / f"{Path(name).name}.yaml"
-    if not path.is_file():
-        raise ValueError(f"no file and no preset is called {name!r}{nearest(name, presets(folder))}")
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes; a config has at most {MAX_CONFIG_BYTES}")
     try:
+        path = Path(name) if Path(name).is_file() else folder / f"{Path(name).name}.yaml"
+        if not path.is_file():
+            raise ValueError(f"no file and no preset is called {name!r}{nearest(name, presets(folder))}")
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ValueError(f"{path} has {path.stat().st_size} bytes; a config has at most {MAX_CONFIG_BYTES}")
         text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot read the config {name[:160]!r} ({error.strerror}); give a YAML file") from error
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file; a config is YAML in UTF-8") from None
     data = parse_yaml(text, str(path))
@@ -207,11 +210,12 @@ def parse_yaml(text: str, where: str) -> Any:
     """YAML as plain data; raises ValueError naming the place of a syntax error."""
     try:
         return yaml.load(text, Loader)  # a SafeLoader
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date, a huge integer
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it cannot be read"
-        raise ValueError(f"bad YAML in {where}{place}: {problem}") from None
+        said = str(error).partition(";")[0] if type(error) is ValueError else ""
+        problem = getattr(error, "problem", None) or said or "it cannot be read"
+        raise ValueError(f"bad YAML in {where[:160]}{place}: {problem}") from None
 
 
 def explain(error: ValidationError, schema: type[BaseModel]) -> str:
@@ -225,6 +229,8 @@ def explain(error: ValidationError, schema: type[BaseModel]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in OUT_OF_RANGE and where in schema.model_fields:
         message = allowed(schema.model_json_schema()["properties"][where])
+    if problem["loc"][-1:] == ("bool",):  # the first of several kinds, of which none fits
+        message = "it should be a number, a text, true, false or a list of such"
     value = repr(problem["input"])
     size = len(problem["input"]) if isinstance(problem["input"], str) else len(value)
     shown = value if len(value) <= 80 else f"{value[:60]}... ({size} characters)"

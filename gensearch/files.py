@@ -37,6 +37,12 @@ def owned(folder: Path) -> Iterator[None]:
 
 def require_writable(folder: Path) -> None:
     """Raise ValueError if no file could be made in a folder, which may be missing; leaves no trace."""
+    try:
+        folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise unwritable(folder, error) from error
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     try:
         TemporaryFile(dir=there).close()
@@ -46,7 +52,7 @@ def require_writable(folder: Path) -> None:
 
 def unwritable(folder: Path, error: OSError) -> ValueError:
     """The error of a command that cannot write to its folder."""
-    return ValueError(f"cannot write to {folder} ({error.strerror or error}); take another --out")
+    return ValueError(f"cannot write to {str(folder)[:160]} ({error.strerror or error}); take another --out")
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -65,6 +71,17 @@ def write_atomic(path: Path, content: bytes) -> None:
         if isinstance(error, OSError):
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is what a kill in the middle of `write_atomic` left."""
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def sweep(folder: Path) -> None:
+    """Remove such files; for the one process that writes to a folder."""
+    for path in filter(is_part, folder.rglob("*")):
+        path.unlink()
 
 
 def append_line(path: Path, data: Any) -> None:

@@ -108,7 +108,7 @@ def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
     moves = [move for move, *_ in recipe]
     if moves[:1] != ["gaussian"] or set(moves[1:]) - MOVES:
         raise ValueError(
-            f"cannot remake noise from the moves {moves}; a recipe is one 'gaussian', then {sorted(MOVES)}"
+            f"cannot remake noise from the moves {moves[:8]}; a recipe is one 'gaussian', then {sorted(MOVES)}"
         )
     noise = randn([recipe[0][1]], shape)
     for move, *values in recipe[1:]:

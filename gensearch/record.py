@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gensearch import __version__
 from gensearch.compare import MACHINE, compare
 from gensearch.config import RunConfig, explain
-from gensearch.files import LOCK, append_line, owned, read_records, require_writable, write_atomic
+from gensearch.files import LOCK, append_line, is_part, owned, read_records, require_writable, sweep, write_atomic
 from gensearch.images import digest, encode, strip, thumbnail, to_pixels
 from gensearch.models.options import Batch
 from gensearch.movies import write_clip
@@ -183,8 +183,7 @@ class RunFolder:
         }
         self.publish_json("result.json", result)
         write_report(self.path)
-        for path in filter(is_part, self.path.rglob("*")):
-            path.unlink()
+        sweep(self.path)
         if found.stopped != "closed":
             write_atomic(self.path / "DONE", b"")
 
@@ -241,11 +240,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_journal(folder: Path) -> list[dict[str, Any]]:
     """The finished rounds of a run; a torn last line is ignored, any other damage raises ValueError."""
     return read_records(folder / "rounds.jsonl", set(COMPARED), "round")
-
-
-def is_part(path: Path) -> bool:
-    """Whether a file is the unpublished rest of an interrupted write."""
-    return path.name.startswith(".") and path.name.endswith(".part")
 
 
 # --- writing

@@ -201,6 +201,8 @@ def weigh(term: str) -> tuple[str, float]:
         raise ValueError(f"{weight!r} is no weight; write a sum as 'shapes/clip+0.5*random'") from None
     if not math.isfinite(factor):
         raise ValueError(f"the weight of {name!r} is {weight}; give a finite one, as in '0.5*random'")
+    if not name:
+        raise ValueError(f"{term!r} names no judge; write a sum as 'shapes/clip+0.5*random' and a vote as 'rank(a,b)'")
     if name not in VERIFIERS and name.partition(":")[0] not in SOURCES:
         raise ValueError(f"no verifier is called {name!r}{nearest(name, VERIFIERS)}")
     return name, factor
@@ -247,7 +249,7 @@ def models() -> dict[str, str]:
     return {**dict.fromkeys(embedded(), "embedded"), **TOYS, **hub}
 
 
-def load_model(source: Any, **options: Any) -> Model:
+def load_model(source: Any, /, **options: Any) -> Model:
     """A model by name or path, or around a loaded pipeline; raises LoadError or ValueError."""
     if isinstance(source, str) and source.startswith("toy/"):
         from gensearch.models.toys import toy

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gensearch.compare import compare
+from gensearch.config import MAX_THREADS
 from gensearch.images import decode, digest, to_pixels
 from gensearch.record import Provenance, read_json, read_provenance
 
 if TYPE_CHECKING:
     from gensearch.types import Model
-
-MAX_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def threads(count: Any) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    if isinstance(count, int) and 1 <= count <= MAX_THREADS:
+    if type(count) is int and 1 <= count <= MAX_THREADS:
         torch.set_num_threads(count)
     try:
         yield

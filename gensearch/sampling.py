@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from math import ceil
 
 import torch
 
@@ -112,4 +111,7 @@ def round_size(model: Model) -> int:
 def next_round(model: Model, left: float) -> int:
     """Samples of the next round when `left` remain (perhaps infinitely many): rounds are about equal."""
     most = round_size(model)
-    return most if left == float("inf") else ceil(left / ceil(left / most))
+    if left == float("inf"):
+        return most
+    rounds = -(-int(left) // most)
+    return -(-int(left) // rounds)

@@ -63,7 +63,7 @@ def generate(
         knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
         options={name: value for name, value in loading.items() if value is not None},
     )
-    folder = RunFolder(out or default_folder(wanted), wanted)
+    folder = RunFolder((out or default_folder(wanted)).expanduser(), wanted)
     pipe = build(wanted)
     if dry_run:
         from gensearch.commands.plan import show_plan

@@ -63,6 +63,7 @@ def evaluate(
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
     plan = make_plan(config or (None if method else PRESET[benchmark]), method or (), **options)
+    out = out.expanduser()
     require_writable(out)
     if dry_run:
         show_plan(plan, benchmark.benchmark())

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 
 from gensearch.evaluate.plan import Plan
-from gensearch.files import LOCK, read_records, write_atomic
-from gensearch.record import is_part, read_json
+from gensearch.files import LOCK, is_part, read_records, write_atomic
+from gensearch.record import read_json
 
 PLAN = "plan.json"
 JOURNAL = "results.jsonl"
@@ -44,7 +44,11 @@ def records(folder: Path) -> list[Record]:
     Raises ValueError if the journal is damaged, or if a method's results were made by different networks, as after new
     weights under an old name.
     """
-    found = {key(record): record for record in read_records(folder / JOURNAL, READ, "result")}
+    lines = read_records(folder / JOURNAL, READ, "result")
+    kinds = {"method": str, "prompt": int, "seed": int}
+    if not all(type(line[name]) is kind for line in lines for name, kind in kinds.items()):
+        raise ValueError(f"{folder / JOURNAL} is damaged: a line names no job. Take another --out or delete the folder")
+    found = {key(record): record for record in lines}
     made_by = {(record["method"], record["identity"]) for record in found.values()}
     for method, _ in made_by:
         if sum(method == name for name, _ in made_by) > 1:

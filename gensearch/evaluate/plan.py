@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gensearch.config import MAX_SEED, RunConfig, assign, explain, parse_yaml, read_preset
+from gensearch.config import MAX_SEED, MAX_THREADS, RunConfig, assign, explain, parse_yaml, read_preset
 from gensearch.errors import nearest
 from gensearch.packages import configs
 
@@ -29,7 +29,7 @@ class Method(BaseModel):
     search: str = "best_of_n"
     propose: str | None = None  # a hypernetwork
     knobs: dict[str, Any] = {}  # of the search
-    compute: float | None = None  # in prices of one ordinary sample; None: the knobs decide, or 16
+    compute: float | None = Field(None, strict=True)  # in prices of one ordinary sample; None: the knobs decide, or 16
 
 
 class Plan(BaseModel):
@@ -37,10 +37,10 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
-    prompts: int = Field(48, ge=1)  # per tag, at most
-    seeds: int = Field(1, ge=1)  # per prompt
-    seed: int = Field(0, ge=0, le=MAX_SEED)  # the root that all seeds come from
-    threads: int = Field(1, ge=1)  # per process: part of the plan because it changes the last bits
+    prompts: int = Field(48, ge=1, strict=True)  # per tag, at most
+    seeds: int = Field(1, ge=1, strict=True)  # per prompt
+    seed: int = Field(0, ge=0, le=MAX_SEED, strict=True)  # the root that all seeds come from
+    threads: int = Field(1, ge=1, le=MAX_THREADS, strict=True)  # per process: it changes the last bits
     holdout: Annotated[tuple[str, ...], Field(max_length=8)] = ()  # verifiers that only report
     methods: tuple[Method, ...] = Field(min_length=1)
     baseline: str = ""  # what the others are compared with; the first method unless given
@@ -51,6 +51,8 @@ class Plan(BaseModel):
         names = [method.name for method in self.methods]
         if len(set(names)) < len(names):
             raise ValueError(f"two methods have one name among {', '.join(names)}; rename one")
+        if len(set(self.holdout)) < len(self.holdout):
+            raise ValueError(f"two hold-outs have one name among {', '.join(self.holdout)}; leave one out")
         if self.baseline not in {"", *names}:
             raise ValueError(f"the baseline {self.baseline!r} is not a method{nearest(self.baseline, names)}")
         for method in self.methods:

@@ -15,6 +15,7 @@ from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
+from shutil import rmtree
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from torch import nn
 from gensearch import registry
 from gensearch.evaluate.folder import JOURNAL, Job, Record, claim, key, records, refuse_others
 from gensearch.evaluate.plan import Plan
-from gensearch.files import append_line, owned, write_atomic
+from gensearch.files import append_line, owned, sweep, write_atomic
 from gensearch.images import encode, to_pixels
 from gensearch.models.fingerprint import judge_hashes, module_hash
 from gensearch.nats import spent_nats
@@ -67,8 +68,10 @@ def run_plan(plan: Plan, benchmark: Benchmark, folder: Path, *, workers: int = 1
 
 
 def _run_plan(plan: Plan, benchmark: Benchmark, folder: Path, workers: int) -> Iterator[Record]:
-    with owned(folder):
+    made = not folder.exists()
+    with owned(folder), gone_unless_begun(folder, made):
         claim(plan, benchmark.name, folder)
+        sweep(folder)
         made_by = {key(record): record["identity"] for record in records(folder)}
         todo = [job for job in jobs(plan, len(benchmark.lines(plan.prompts))) if job not in made_by]
         known = {job.method: identity for job, identity in made_by.items()}
@@ -77,6 +80,17 @@ def _run_plan(plan: Plan, benchmark: Benchmark, folder: Path, workers: int) -> I
             write_atomic(folder / record["picture"], picture)
             append_line(folder / JOURNAL, record)
             yield record
+
+
+@contextmanager
+def gone_unless_begun(folder: Path, made: bool) -> Iterator[None]:
+    """Take a folder that was made for an evaluation away again if it fails before its first result."""
+    try:
+        yield
+    except Exception:
+        if made and not (folder / JOURNAL).exists():
+            rmtree(folder, ignore_errors=True)
+        raise
 
 
 # --- one process

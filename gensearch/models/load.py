@@ -53,7 +53,7 @@ class Source(NamedTuple):
 
 
 def load(
-    source: Any, *, adapter: str = "auto", device: str | None = None, dtype: str | None = None, **options: Any
+    source: Any, /, *, adapter: str = "auto", device: str | None = None, dtype: str | None = None, **options: Any
 ) -> Model:
     """A model from "org/name" on the hub, a pipeline's folder, "shapes/NAME", a loaded pipeline or a callable.
 
@@ -116,7 +116,7 @@ def usable(device: str | None) -> str:
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} cannot be used ({one_line(error)[:80]}); take 'cpu' or 'cuda'") from error
     return device
@@ -152,7 +152,7 @@ def in_folder(folder: Path) -> Source:
         raise LoadError(f"{folder} holds no model_index.json; give the folder that `save_pretrained` wrote")
     try:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8")) if (folder / SETTINGS).is_file() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LoadError(f"{folder / SETTINGS} is no JSON ({one_line(error)}); mend or remove it") from error
     if not isinstance(settings, dict):
         raise LoadError(f'{folder / SETTINGS} holds no settings; write them as {{"steps": 4}}')
@@ -170,8 +170,8 @@ def pipeline_class(where: str) -> type[Any]:
         raise LoadError("its model_index.json names no pipeline; download or copy it again")
     name = index["_class_name"]
     kind = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if kind is None:
-        raise LoadError(f"{where} needs {name!r}, which this diffusers does not have; code from a model is never run")
+    if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
+        raise LoadError(f"{where} needs {name!r}, no pipeline of this diffusers; code from a model is never run")
     return kind
 
 
@@ -261,8 +261,7 @@ def adapted(kind: type[Any], adapter: str, told: Mapping[str, Any], given: Mappi
         adapter = "native" if native else "probed" if is_pipeline else "black_box"
     if adapter != "native":
         told = {name: value for name, value in told.items() if name not in OF_OUR_LOOP}
-    if adapter != "native" and is_pipeline:
-        told, given = by_diffusers_name(told), by_diffusers_name(given)
+        told, given = map(by_diffusers_name, (told, given)) if is_pipeline else (told, given)
     options = {**told, **given}
     if adapter == "native":
         if native is None:

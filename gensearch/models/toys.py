@@ -17,7 +17,7 @@ TOYS = {
 }
 
 
-def toy(name: str, **options: Any) -> Model:
+def toy(name: str, /, **options: Any) -> Model:
     """A model in closed form, of 16x16 pictures or of clips; raises ValueError for an unknown name or option."""
     from gensearch.models.toy import GaussianFlow, GaussianMixture, GaussianTurbo
     from gensearch.models.toy_chunks import ToyChunks

@@ -73,6 +73,16 @@ def test_a_damaged_journal_is_one_clear_line(tmp_path: Path, line):
         command.finish(plan(), DICE, tmp_path, 1)
 
 
+def test_a_result_of_no_job_is_damage(tmp_path: Path):
+    command.finish(plan(), DICE, tmp_path, 1)
+    journal = tmp_path / runner.JOURNAL
+    line = {**json.loads(journal.read_text().splitlines()[0]), "prompt": "first"}
+    with journal.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match=r"results\.jsonl is damaged: a line names no job"):
+        command.finish(plan(), DICE, tmp_path, 1)
+
+
 def test_a_run_leaves_summary_and_table_and_a_second_one_repeats_them(tmp_path: Path):
     command.finish(plan(), DICE, tmp_path, 1)
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -153,3 +163,22 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_loaded
     said = capsys.readouterr()
     assert said.err == f"error: cannot write to {tmp_path / 'file' / 'run'} (Not a directory); take another --out\n"
     assert said.out == ""
+
+
+@pytest.mark.parametrize("mistake", ["model:toy/nope,verifier:random", "propose:nope", "options.sorce:x"])
+def test_a_wrong_request_leaves_nothing(mistake, tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as exit:
+        main(["evaluate", "shapes", "--method", f"a={mistake}", "--prompts", "1", "--out", str(out)])
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_what_a_kill_left_half_written_is_swept_away(tmp_path: Path):
+    command.finish(plan(), DICE, tmp_path, 1)
+    parts = [tmp_path / ".plan.json.7.part", next((tmp_path / "pictures").glob("*")) / ".0.png.7.part"]
+    for part in parts:
+        part.write_bytes(b"half")
+    command.finish(plan(), DICE, tmp_path, 1)
+    assert not any(part.exists() for part in parts)

@@ -309,6 +309,16 @@ WRONG = {
     "config that is binary": ([PROMPT, "--config", "binary.yaml"], "not a text file"),
     "config that is huge": ([PROMPT, "--config", "huge.yaml"], "at most 100000"),
     "config that runs code": ([PROMPT, "--config", "code.yaml"], "bad YAML"),
+    "config without a name": ([PROMPT, *TOY, "--config", ""], "no file and no preset is called ''"),
+    "config with a name too long": ([PROMPT, "--config", "x" * 5000], "(File name too long); give a YAML file"),
+    "out too long": ([PROMPT, *TOY, "--out", "x" * 300], "(File name too long); take another --out"),
+    "impossible date": ([PROMPT, *TOY, "--knob", "n=2024-13-45"], "bad YAML in --knob 'n=2024-13-45': month must be"),
+    "number of 5000 digits": ([PROMPT, *TOY, "--knob", f"n={'9' * 5000}"], "bad YAML in --knob 'n=99"),
+    "mapping for a number": ([PROMPT, *TOY, "--knob", "n={a: 1}"], "knobs.n: it should be a number, a text, true"),
+    "option with a parameter's name": ([PROMPT, *TOY, "--set", "options.name=x"], "has no option 'name'"),
+    "option that is the source": ([PROMPT, "--set", "options.source=x"], "unknown option 'source'"),
+    "sum without its second term": ([PROMPT, "--verifier", "random+"], "'' names no judge"),
+    "device without memory": ([PROMPT, "--set", "options.device=meta"], "device 'meta' cannot be used"),
 }
 
 
@@ -416,3 +426,14 @@ def test_parts_that_do_not_fit_are_one_line_too_and_leave_no_folder(case, capsys
     Path("run").mkdir()
     assert gensearch("generate", *words, "--out", "run") == 2
     assert Path("run").exists(), "a folder that was there before is gone"
+
+
+def test_ctrl_c_in_the_middle_of_an_import_is_an_interruption(monkeypatch, capsys):
+    """scipy's extensions say ImportError where Ctrl-C strikes them."""
+
+    def interrupted():
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    monkeypatch.setitem(registry.VERIFIERS, "random", Entry(interrupted, ""))
+    assert gensearch("generate", PROMPT, *TOY) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
