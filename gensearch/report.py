@@ -108,9 +108,10 @@ def curve(points: Sequence[tuple[int, float | None]], base: float | None, width:
     known = [(x, y) for x, y in points if y is not None]
     if not known:
         return "<p>Nothing was scored.</p>"
-    left, right, top, bottom = 58, 12, 12, 42
     values = [y for _, y in known] + ([base] if base is not None else [])
     low, high = padded(min(values), max(values))
+    digits = max(len(text) for _, text in ticks(low, high))
+    left, right, top, bottom = 30 + 8 * digits, 12, 12, 42
     end = max(x for x, _ in known)
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -130,8 +131,8 @@ def curve(points: Sequence[tuple[int, float | None]], base: float | None, width:
         y = at(0, tick)[1]
         grid_lines += f"<path class=grid d='M{left} {y:.1f}H{width - right}'/>"
         labels += f"<text x={left - 8} y={y + 4:.1f} text-anchor=end>{text}</text>"
-    for tick in sorted({round(end * i / 4) for i in range(5)}):
-        labels += f"<text x={at(tick, low)[0]:.1f} y={height - bottom + 18} text-anchor=middle>{tick}</text>"
+    for tick, text in ticks(0, end) if end >= 4 else [(i, str(i)) for i in range(int(end) + 1)]:
+        labels += f"<text x={at(tick, low)[0]:.1f} y={height - bottom + 18} text-anchor=middle>{text}</text>"
     dashes = ""
     if base is not None:
         y = at(0, base)[1]
