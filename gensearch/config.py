@@ -198,7 +198,16 @@ def presets(folder: Path | None = None) -> list[str]:
 
 
 class Loader(yaml.SafeLoader):
-    """Plain data only, with the floats of YAML 1.2: 1e2 is a number."""
+    """Plain data only, with the floats of YAML 1.2: 1e2 is a number. A key that is there twice is a mistake."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping; raises ConstructorError for a key that is there twice."""
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep=deep)
 
 
 Loader.add_implicit_resolver(

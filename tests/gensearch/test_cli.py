@@ -309,6 +309,7 @@ WRONG = {
     "config that is binary": ([PROMPT, "--config", "binary.yaml"], "not a text file"),
     "config that is huge": ([PROMPT, "--config", "huge.yaml"], "at most 100000"),
     "config that runs code": ([PROMPT, "--config", "code.yaml"], "bad YAML"),
+    "key that is there twice": ([PROMPT, *TOY, "--set", "knobs={n: 3, n: 4}"], "'n' is there twice"),
     "config without a name": ([PROMPT, *TOY, "--config", ""], "no file and no preset is called ''"),
     "config with a name too long": ([PROMPT, "--config", "x" * 5000], "(File name too long); give a YAML file"),
     "out too long": ([PROMPT, *TOY, "--out", "x" * 300], "(File name too long); take another --out"),
