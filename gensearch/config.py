@@ -202,11 +202,12 @@ class Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """A mapping; raises ConstructorError for a key that is there twice."""
-        seen = set()
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+        keys = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        seen: set[str] = set()
+        for key in filter(lambda key: isinstance(key, yaml.ScalarNode), keys):
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
 

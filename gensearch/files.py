@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -14,14 +15,16 @@ LOCK = ".lock"
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, journal: str = "") -> Iterator[None]:
     """Keep other processes from writing to a folder, which is made as needed; a dead process keeps nothing.
 
-    Raises ValueError if another process has it, or if it cannot be written to.
+    If a `journal` is named, a folder that was made goes again where the work fails before that file is there. Raises
+    ValueError if another process has it, or if it cannot be written to.
     """
     from filelock import FileLock, Timeout
 
     try:
+        made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, blocking=False)
         lock.acquire()
@@ -31,6 +34,10 @@ def owned(folder: Path) -> Iterator[None]:
         raise unwritable(folder, error) from error
     try:
         yield
+    except Exception:
+        if journal and made and not (folder / journal).exists():
+            rmtree(folder, ignore_errors=True)
+        raise
     finally:
         lock.release()
 
@@ -76,6 +83,11 @@ def write_atomic(path: Path, content: bytes) -> None:
 def is_part(path: Path) -> bool:
     """Whether a file is what a kill in the middle of `write_atomic` left."""
     return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def held(folder: Path) -> set[str]:
+    """Names of what a folder holds, less what only marks its writer."""
+    return {path.name for path in folder.glob("*") if path.name != LOCK and not is_part(path)}
 
 
 def sweep(folder: Path) -> None:

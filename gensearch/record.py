@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gensearch import __version__
 from gensearch.compare import MACHINE, compare
 from gensearch.config import RunConfig, explain
-from gensearch.files import LOCK, append_line, is_part, owned, read_records, require_writable, sweep, write_atomic
+from gensearch.files import append_line, held, owned, read_records, require_writable, sweep, write_atomic
 from gensearch.images import digest, encode, strip, thumbnail, to_pixels
 from gensearch.models.options import Batch
 from gensearch.movies import write_clip
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from gensearch.pipeline import Output
     from gensearch.types import Model
 
-PUBLISHED = ("config.json", "rounds.jsonl", "best.png", "base.png", "result.json", "report.html", "DONE")
+ROUNDS = "rounds.jsonl"
+PUBLISHED = ("config.json", ROUNDS, "best.png", "base.png", "result.json", "report.html", "DONE")
 COMPARED = ("done", "ids", "parents", "recipes", "scores", "parts")  # of a round: what a rerun must repeat bit for bit
 
 Move = Annotated[list[str | int | float], Field(min_length=2, max_length=8)]
@@ -92,10 +93,10 @@ class RunFolder:
 
     def refuse_others(self) -> None:
         """Raise ValueError if the folder holds a round of another config, or files but no config."""
-        held = {path.name for path in self.path.glob("*") if path.name != LOCK and not is_part(path)}
+        there = held(self.path)
         claim = self.path / "config.json"
         if not claim.exists():
-            if held:
+            if there:
                 raise ValueError(f"{self.path} holds other files and no run; take another --out")
             return
         about, mine = read_json(claim), self.config.model_dump(mode="json")
@@ -103,7 +104,7 @@ class RunFolder:
         if about.keys() != {"gensearch", "config"} or not isinstance(theirs, dict):
             raise ValueError(f"{claim} is damaged; take another --out")
         differ = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
-        began = held - {"config.json", "candidates"}  # without a round a corrected run may have the folder
+        began = there - {"config.json", "candidates"}  # without a round a corrected run may have the folder
         if differ and began:
             raise ValueError(f"{self.path} holds another run: {', '.join(differ)} differ. Take another --out")
 
@@ -123,8 +124,7 @@ class RunFolder:
 
         A folder that was made for it goes again if it fails before its first round.
         """
-        made = not self.path.exists()
-        with owned(self.path):
+        with owned(self.path, ROUNDS):
             self.refuse_others()  # again: somebody may have written since
             self.rounds = read_journal(self.path)
             if not self.rounds:
@@ -133,12 +133,7 @@ class RunFolder:
                 self.publish_json("config.json", {"gensearch": __version__, "config": config})
             if not self.done:
                 (self.path / "DONE").unlink(missing_ok=True)
-            try:
-                yield
-            except Exception:
-                if made and not self.added:
-                    rmtree(self.path, ignore_errors=True)
-                raise
+            yield
 
     def add(self, progress: Progress) -> None:
         """Record one round. A resumed run starts over and must repeat the recorded rounds; raises ValueError if not."""
@@ -155,7 +150,7 @@ class RunFolder:
                 pixels = to_pixels(progress.round.media[row])
                 write_atomic(self.path / "candidates" / f"{sample:05}.png", encode(thumbnail(pixels)))
         if self.added >= len(self.rounds):
-            append_line(self.path / "rounds.jsonl", line)
+            append_line(self.path / ROUNDS, line)
         self.added += 1
 
     def finish(self, output: Output, model: Model) -> None:
@@ -164,7 +159,7 @@ class RunFolder:
 
         if self.added < len(self.rounds) and output.result.stopped != "closed":
             raise ValueError(
-                f"{self.path / 'rounds.jsonl'} holds {len(self.rounds)} rounds and this run has {self.added}: it was "
+                f"{self.path / ROUNDS} holds {len(self.rounds)} rounds and this run has {self.added}: it was "
                 "edited, or another version made it. Take another --out"
             )
         found = output.result
@@ -239,7 +234,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
     """The finished rounds of a run; a torn last line is ignored, any other damage raises ValueError."""
-    return read_records(folder / "rounds.jsonl", set(COMPARED), "round")
+    return read_records(folder / ROUNDS, set(COMPARED), "round")
 
 
 # --- writing

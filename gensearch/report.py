@@ -110,8 +110,8 @@ def curve(points: Sequence[tuple[int, float | None]], base: float | None, width:
         return "<p>Nothing was scored.</p>"
     values = [y for _, y in known] + ([base] if base is not None else [])
     low, high = padded(min(values), max(values))
-    digits = max(len(text) for _, text in ticks(low, high))
-    left, right, top, bottom = 30 + 8 * digits, 12, 12, 42
+    scale = ticks(low, high)
+    left, right, top, bottom = 30 + 8 * max(len(text) for _, text in scale), 12, 12, 42
     end = max(x for x, _ in known)
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -127,7 +127,7 @@ def curve(points: Sequence[tuple[int, float | None]], base: float | None, width:
         last = (px, py)
     dots = "".join("<circle r=3 cx={:.1f} cy={:.1f} />".format(*at(x, y)) for x, y in known[:200])
     grid_lines, labels = "", ""
-    for tick, text in ticks(low, high):
+    for tick, text in scale:
         y = at(0, tick)[1]
         grid_lines += f"<path class=grid d='M{left} {y:.1f}H{width - right}'/>"
         labels += f"<text x={left - 8} y={y + 4:.1f} text-anchor=end>{text}</text>"

@@ -1,4 +1,4 @@
-"""One thread for every test: laws about single bits hold for a fixed number of threads."""
+"""One thread for every test, since laws about single bits hold for a fixed number; no garbage looked for in imports."""
 
 import gc
 

@@ -123,9 +123,10 @@ def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
 
 def fixed_batches(rows: int, batch_size: int) -> list[slice | Tensor]:
     """Rows in batches of exactly `batch_size`: slices, and an index that repeats the last row if it does not fill."""
-    batches: list[slice | Tensor] = [slice(first, first + batch_size) for first in range(0, rows, batch_size)]
-    if rows % batch_size:
-        batches[-1] = torch.arange(rows - rows % batch_size, rows - rows % batch_size + batch_size).clamp(max=rows - 1)
+    whole = rows - rows % batch_size
+    batches: list[slice | Tensor] = [slice(first, first + batch_size) for first in range(0, whole, batch_size)]
+    if whole < rows:
+        batches.append(torch.arange(whole, whole + batch_size).clamp(max=rows - 1))
     return batches
 
 

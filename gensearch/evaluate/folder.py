@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gensearch.evaluate.plan import Plan
-from gensearch.files import LOCK, is_part, read_records, write_atomic
+from gensearch.files import held, read_records, write_atomic
 from gensearch.record import read_json
 
 PLAN = "plan.json"
@@ -63,9 +63,8 @@ def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; give a folder with --out")
     if not (folder / PLAN).exists():
-        others = sorted(path.name for path in folder.glob("*") if path.name != LOCK and not is_part(path))
-        if others:
-            raise ValueError(f"{folder} holds {others[0]} and no {PLAN}: it is no evaluation. Take another --out")
+        if others := held(folder):
+            raise ValueError(f"{folder} holds {min(others)} and no {PLAN}: it is no evaluation. Take another --out")
         return
     theirs, mine = read_json(folder / PLAN), claimed(plan, benchmark)
     if not (folder / JOURNAL).exists() and theirs.keys() == mine.keys():

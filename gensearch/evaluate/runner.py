@@ -15,7 +15,6 @@ from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
-from shutil import rmtree
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -68,8 +67,7 @@ def run_plan(plan: Plan, benchmark: Benchmark, folder: Path, *, workers: int = 1
 
 
 def _run_plan(plan: Plan, benchmark: Benchmark, folder: Path, workers: int) -> Iterator[Record]:
-    made = not folder.exists()
-    with owned(folder), gone_unless_begun(folder, made):
+    with owned(folder, JOURNAL):
         claim(plan, benchmark.name, folder)
         sweep(folder)
         made_by = {key(record): record["identity"] for record in records(folder)}
@@ -80,17 +78,6 @@ def _run_plan(plan: Plan, benchmark: Benchmark, folder: Path, workers: int) -> I
             write_atomic(folder / record["picture"], picture)
             append_line(folder / JOURNAL, record)
             yield record
-
-
-@contextmanager
-def gone_unless_begun(folder: Path, made: bool) -> Iterator[None]:
-    """Take a folder that was made for an evaluation away again if it fails before its first result."""
-    try:
-        yield
-    except Exception:
-        if made and not (folder / JOURNAL).exists():
-            rmtree(folder, ignore_errors=True)
-        raise
 
 
 # --- one process

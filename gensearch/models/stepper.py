@@ -28,7 +28,7 @@ class Order(NamedTuple):
     """How to take the step that the worker is waiting in."""
 
     rows: Sequence[int] | None  # sample rows[i] goes to row i first
-    noise: Tensor | None  # [b, *] for a scheduler that draws
+    noise: Tensor  # [b, *] for a scheduler that draws, no rows for others
 
 
 class Call:
