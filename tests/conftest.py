@@ -1,6 +1,7 @@
-"""One thread for every test, since laws about single bits hold for a fixed number; no garbage looked for in imports."""
+"""A fixed number of threads, since laws about single bits hold for a fixed number; no garbage looked for in imports."""
 
 import gc
+import os
 
 import pytest
 import torch
@@ -15,6 +16,6 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    # Two threads split a batch of three in the middle of a row, and then a row's last bits depend on its place.
-    torch.set_num_threads(1)
+def threads() -> None:
+    """One thread, or as many as TEST_THREADS says (`make bits`)."""
+    torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))

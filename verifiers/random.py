@@ -1,4 +1,4 @@
-"""A judge that knows nothing: the control that no search may gain against."""
+"""A verifier that knows nothing: the control that no search may gain against."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from verifiers.types import Media, Scores
 
+GRID, LEVELS = 8, 32  # how coarsely a picture is read
+
 
 class RandomScore:
-    """Independent uniform scores in [0, 1) that depend only on a sample's content and the seed.
+    """Uniform scores in [0, 1) that depend only on how a sample looks from afar, and on the seed.
 
-    The same picture always gets the same score; the prompt does not matter. Non-finite media score NaN.
+    A picture is read as 8-bit pixels, averaged over at most 8x8 cells, in 32 levels. Processors and libraries differ in
+    the last bits of a generated picture, and those must not draw another score. The prompt does not matter. Media that
+    are not finite score NaN.
     """
 
     differentiable = False
@@ -30,9 +35,17 @@ class RandomScore:
         return Scores(total, {self.name: total})
 
     def draw(self, sample: Tensor) -> float:
-        """One uniform number from the bytes of one sample; 24 bits, exact in fp32."""
+        """One uniform number from one sample [..., h, w]; 24 bits, exact in fp32."""
         if not bool(sample.isfinite().all()):
             return float("nan")
         key = self.seed.to_bytes(8, "little", signed=True)
-        digest = hashlib.blake2b(sample.contiguous().numpy().tobytes(), digest_size=3, key=key).digest()
+        digest = hashlib.blake2b(coarse(sample).numpy().tobytes(), digest_size=3, key=key).digest()
         return int.from_bytes(digest, "little") / 2**24
+
+
+def coarse(sample: Tensor) -> Tensor:
+    """Mean 8-bit value of each cell of a sample [..., h, w], in 32 levels, as uint8."""
+    pixels = (sample.clamp(0, 1) * 255).round().double()  # sums of whole numbers: exact in any order
+    height, width = pixels.shape[-2:]
+    cells = adaptive_avg_pool2d(pixels.reshape(1, -1, height, width), (min(height, GRID), min(width, GRID)))
+    return (cells * (LEVELS / 256)).floor().to(torch.uint8)

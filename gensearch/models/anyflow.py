@@ -13,10 +13,10 @@ from torch import Tensor
 
 from gensearch.models.black_box import describe, label
 from gensearch.models.chunks import Chunk, Chunks
+from gensearch.models.clip_decoder import denormalised, developed
 from gensearch.models.dense_attention import dense_attention
 from gensearch.models.native import call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, Shape, checked
-from gensearch.models.wan_decoder import denormalised, developed
 from gensearch.models.wrapped import Wrapped
 from gensearch.types import Noise
 

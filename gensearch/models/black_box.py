@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.fingerprint import attention, backends, versions
 from gensearch.models.options import Batch, Count, Shape, checked
 from gensearch.models.stepper import exclusive
@@ -115,7 +116,7 @@ def pipeline_call(pipeline: Any, settings: dict[str, Any]) -> Callable[[Sequence
     def call(prompts: Sequence[str], noise: Noise) -> Any:
         given: dict[str, Any] = {"generator": generators(noise)} if "generator" in accepted else {}
         given |= {"latents": as_latents(pipeline, noise, pipeline.dtype), **for_rows(settings, len(prompts))}
-        with exclusive(pipeline, new=True):
+        with exclusive(pipeline, new=True), clip_by_clip(getattr(pipeline, "vae", None)):
             return pipeline(prompt=list(prompts), output_type="pt", **given)[0]
 
     return call

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,10 +11,10 @@ from torch import Tensor
 
 from gensearch.models.black_box import describe, generators, label
 from gensearch.models.chunks import Chunk, Chunks
+from gensearch.models.clip_decoder import decoding_by, denormalised
 from gensearch.models.native import call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, Shape, checked
 from gensearch.models.stepper import exclusive
-from gensearch.models.wan_decoder import denormalised
 from gensearch.models.wrapped import Wrapped
 from gensearch.types import Noise
 
@@ -91,7 +90,7 @@ class Helios(Wrapped, Chunks):
                     "add_noise_to_video_latents": False,
                     "add_noise_to_image_latents": False,
                 }
-            with exclusive(self.pipeline, new=True), undecoded(self.pipeline.vae):
+            with exclusive(self.pipeline, new=True), decoding_by(self.pipeline.vae, nothing):
                 clip = self.pipeline(
                     prompt=prompt,
                     height=self.size[0],
@@ -115,15 +114,6 @@ class Helios(Wrapped, Chunks):
         return frames[: self.frames[index]].float(), None
 
 
-@contextmanager
-def undecoded(vae: Any) -> Iterator[None]:
-    """Keep a pipeline that is asked for latents from decoding them all the same."""
-
-    def nothing(latents: Tensor, return_dict: bool = True) -> tuple[Tensor]:
-        return (latents.new_zeros(len(latents), 3, 1, 1, 1),)
-
-    vae.decode = nothing  # on the instance, over the method of its class
-    try:
-        yield
-    finally:
-        del vae.decode
+def nothing(latents: Tensor, return_dict: bool = True) -> tuple[Tensor]:
+    """Stands in for a decoder in a pipeline that is asked for latents and decodes them all the same."""
+    return (latents.new_zeros(len(latents), 3, 1, 1, 1),)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gensearch.models.clip_decoder import clip_by_clip, denormalised
 from verifiers.types import Media
 
 Settings = Mapping[str, Any]  # the keyword arguments of the pipeline call
@@ -77,14 +78,10 @@ def decode_binned(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
 
 
 def decode_clip(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
-    """Wan: a mean and deviation per channel, then the video autoencoder; [b, t, 3, h, w]."""
+    """Wan: a mean and deviation per channel, then the video autoencoder, clip by clip; [b, t, 3, h, w]."""
     vae = pipeline.vae
-    latents = latents.to(vae.dtype)
-    mean, std = (
-        torch.tensor(v).view(1, vae.config.z_dim, 1, 1, 1).to(latents.device, latents.dtype)
-        for v in (vae.config.latents_mean, vae.config.latents_std)
-    )
-    video = vae.decode(latents / (1.0 / std) + mean, return_dict=False)[0]
+    with clip_by_clip(vae):
+        video = vae.decode(denormalised(vae, latents.to(vae.dtype)), return_dict=False)[0]
     return pipeline.video_processor.postprocess_video(video, output_type="pt")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gensearch.models.black_box import label
+from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.flux import SHIFTS
 from gensearch.models.native import Native, call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, Share, checked
@@ -127,6 +128,7 @@ class LTX(Native):
         latents = pipe._denormalize_latents(clean, vae.latents_mean, vae.latents_std, vae.config.scaling_factor)
         told = vae.config.timestep_conditioning
         at = torch.zeros(len(clean), device=latents.device, dtype=vae.dtype) if told else None
-        video = vae.decode(latents.to(vae.dtype), at, return_dict=False)[0]
+        with clip_by_clip(vae):
+            video = vae.decode(latents.to(vae.dtype), at, return_dict=False)[0]
         clip: Media = pipe.video_processor.postprocess_video(video, output_type="pt")
         return clip.float()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gensearch.models.batching import in_batches
 from gensearch.models.black_box import as_latents, counting, describe, fill, for_rows, label, to_media
+from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.latents import family, rearranged
 from gensearch.models.options import Batch, Shape, checked
 from gensearch.models.probe import Step
@@ -128,7 +129,8 @@ class Probed(Wrapped):
         if latents is not None:
             given["latents"] = as_latents(self.pipeline, latents, self.dtype)
         given |= for_rows(self.settings, len(prompts))
-        made = self.pipeline(prompt=list(prompts), output_type="latent" if self.family else "pt", **given)[0]
+        with clip_by_clip(getattr(self.pipeline, "vae", None)):
+            made = self.pipeline(prompt=list(prompts), output_type="latent" if self.family else "pt", **given)[0]
         return made if self.family else to_media(made)
 
     def _call(self, state: State) -> Call:

@@ -34,8 +34,9 @@ class Order(NamedTuple):
 class Call:
     """A pipeline call that waits inside its scheduler until it is told to go on.
 
-    `first` returns the first step and `go` the next one, or what the pipeline returned. Dropping the last reference
-    closes it: the pipeline unwinds, the thread ends, and the pipeline is as it was.
+    `first` starts it and returns the first step, `go` the next one, or what the pipeline returned. Nothing runs before
+    `first`, so that whoever counts its passes can be in place. Dropping the last reference closes it: the pipeline
+    unwinds, the thread ends, and the pipeline is as it was.
     """
 
     def __init__(self, pipeline: Any, prompts: Sequence[str], run: Callable[[], Tensor]) -> None:
@@ -45,14 +46,14 @@ class Call:
         self.owner = threading.current_thread()
         orders: SimpleQueue[Order | None] = SimpleQueue()
         reports: SimpleQueue[Any] = SimpleQueue()
-        thread = threading.Thread(target=work, args=(pipeline, run, orders, reports), daemon=True)
+        self._thread = threading.Thread(target=work, args=(pipeline, run, orders, reports), daemon=True)
         self._orders, self._reports = orders, reports
-        self.close = weakref.finalize(self, stop, orders, thread)
+        self.close = weakref.finalize(self, stop, orders, self._thread)
         LIVE[pipeline] = weakref.ref(self)
-        thread.start()
 
     def first(self) -> Step | Tensor:
-        """Wait for the first scheduler step."""
+        """Start the call and wait for its first scheduler step."""
+        self._thread.start()
         return self._report()
 
     def go(self, order: Order) -> Step | Tensor:
@@ -124,9 +125,10 @@ def work(pipeline: Any, run: Callable[[], Tensor], orders: SimpleQueue[Any], rep
 
 
 def stop(orders: SimpleQueue[Any], thread: threading.Thread) -> None:
-    """End a worker at its next scheduler step and wait for it."""
+    """End a worker at its next scheduler step and wait for it; one that never started has nothing to end."""
     orders.put(None)
-    thread.join()
+    if thread.ident is not None:
+        thread.join()
 
 
 @contextmanager

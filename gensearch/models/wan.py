@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from gensearch.models.black_box import label
+from gensearch.models.clip_decoder import clip_by_clip, denormalised
 from gensearch.models.native import Native, call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, checked
 from gensearch.models.schedules import Flow
 from gensearch.models.stable_diffusion import callers_level
-from gensearch.models.wan_decoder import denormalised
 from verifiers.types import Media
 
 
@@ -105,7 +105,8 @@ class Wan(Native):
     def _decode(self, clean: Tensor) -> Media:
         """One physical batch of clips [b, t, 3, height, width]."""
         vae = self.pipeline.vae
-        video = vae.decode(denormalised(vae, clean.to(vae.dtype)), return_dict=False)[0]
+        with clip_by_clip(vae):
+            video = vae.decode(denormalised(vae, clean.to(vae.dtype)), return_dict=False)[0]
         clip: Media = self.pipeline.video_processor.postprocess_video(video, output_type="pt")
         return clip.float()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -17,8 +18,11 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from gensearch.models.black_box import BlackBox
+from gensearch.models import probed
+from gensearch.models.black_box import BlackBox, counting
+from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.probed import Probed, Running
+from gensearch.models.stepper import Call
 from gensearch.noise import randn
 from gensearch.run import run
 from gensearch.sampling import generate
@@ -56,7 +60,8 @@ def test_stepping_is_the_plain_call_bit_for_bit(name):
     seeds = [torch.Generator().manual_seed(k) for k in (8, 9)]
     step_noise = torch.stack([torch.randn(model.noise_shape, generator=g) for g in seeds])
     seeds = [torch.Generator().manual_seed(k) for k in (8, 9)]
-    plain = pipeline(prompt=prompts, latents=noise, output_type="pt", generator=seeds, **settings)[0]
+    with clip_by_clip(pipeline.vae):  # a batch of clips may decode to other last bits than each clip by itself
+        plain = pipeline(prompt=prompts, latents=noise, output_type="pt", generator=seeds, **settings)[0]
     state = model.start(prompts, noise)
     previews = []
     while not state.done.all():
@@ -376,3 +381,25 @@ def test_a_scheduler_that_was_exchanged_for_one_that_draws_is_refused():
     state = model.start([STAR], randn([1], model.noise_shape))
     with pytest.raises(ValueError, match="asks for noise"):
         model.advance(state)
+
+
+def test_a_call_starts_nothing_before_it_is_asked():
+    started = []
+    call = Call(stable_diffusion(), [STAR], lambda: started.append(1))
+    time.sleep(0.1)
+    assert not started
+    call.close()  # one that never started ends at once
+    assert not started
+
+
+def test_passes_are_counted_however_slowly_the_counter_is_installed(monkeypatch):
+    @contextmanager
+    def late(pipeline):
+        time.sleep(0.2)
+        with counting(pipeline) as passed:
+            yield passed
+
+    model = sd()
+    monkeypatch.setattr(probed, "counting", late)
+    state = finish(model, model.start([STAR, CAT], randn([1, 2], model.noise_shape)))
+    assert state.done.all()

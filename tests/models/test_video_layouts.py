@@ -10,6 +10,7 @@ from diffusers import Kandinsky5I2VPipeline
 
 from gensearch import load
 from gensearch.models.black_box import BlackBox, as_latents, to_media
+from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.probed import Probed
 from gensearch.noise import randn
 from gensearch.run import run
@@ -112,7 +113,8 @@ def plainly(pipeline: Any, latents: torch.Tensor, prompt: Any = PROMPT, **settin
     latents = latents.clone()
     if getattr(pipeline.transformer, "visual_cond", False):
         latents = torch.cat([latents, torch.zeros_like(latents), torch.zeros_like(latents[..., :1])], -1)
-    return to_media(pipeline(prompt=prompt, latents=latents, output_type="pt", **settings)[0])
+    with clip_by_clip(pipeline.vae):
+        return to_media(pipeline(prompt=prompt, latents=latents, output_type="pt", **settings)[0])
 
 
 def test_a_pipeline_that_is_given_a_picture_is_given_no_empty_one():
