@@ -19,10 +19,10 @@ from clip_shapes import agreement, features
 from gensearch.models.load import load
 from gensearch.shapes import clips
 from gensearch.shapes.tracker import ShapesTracker
-from gensearch.shapes.train import clip_motion
-from verifiers.clip import CLIPScore
-from verifiers.clips import Grid
+from gensearch.shapes.train.judges import clip_motion
+from verifiers.embedding.clip import CLIPScore
 from verifiers.types import Media
+from verifiers.video.clips import Grid
 
 Shown = tuple[list[clips.Spec], list[clip_motion.Film], Media]
 

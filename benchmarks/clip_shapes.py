@@ -17,13 +17,13 @@ import torch
 from scipy.stats import rankdata, spearmanr
 
 from gensearch import registry
+from gensearch.core.noise import gaussian
+from gensearch.core.sampling import generate
 from gensearch.models.load import load
-from gensearch.noise import gaussian
-from gensearch.sampling import generate
 from gensearch.shapes import world
 from gensearch.shapes.judge import ShapesJudge
-from gensearch.shapes.train.matches import facts, matches, near_miss
-from verifiers.clip import CLIPScore
+from gensearch.shapes.train.judges.matches import facts, matches, near_miss
+from verifiers.embedding.clip import CLIPScore
 from verifiers.types import Verifier
 
 

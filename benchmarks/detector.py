@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
-from verifiers.geneval import judge
+from verifiers.detect.geneval import judge
 
 Picture = np.ndarray  # uint8 [h, w, 3]
 

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from gensearch import registry
-from gensearch.gradient import climb
-from gensearch.ledger import Ledger
-from gensearch.models.stable_diffusion import StableDiffusion
-from gensearch.noise import randn
+from gensearch.core.ledger import Ledger
+from gensearch.core.noise import randn
+from gensearch.models.native.stable_diffusion import StableDiffusion
+from gensearch.search.gradient.climb import climb
 
 
 def sd_turbo() -> Any:

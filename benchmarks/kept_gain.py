@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gensearch.evaluate.folder import records
+from gensearch.evaluate.journal import records
 
 
 def table(folder: Path) -> tuple[list[str], dict[str, dict[str, np.ndarray]]]:

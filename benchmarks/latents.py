@@ -22,17 +22,17 @@ import torch
 from torch import Tensor
 
 from gensearch import registry
-from gensearch.chains import Chains
+from gensearch.core.noise import derive, randn
+from gensearch.core.sampling import generate
+from gensearch.engine.run import stream
 from gensearch.evaluate.bootstrap import interval, mean_of_tags
-from gensearch.files import append_line, read_records
-from gensearch.noise import derive, randn
-from gensearch.run import stream
-from gensearch.sampling import generate
-from gensearch.search.milr import milr
-from gensearch.search.suffix_mcmc import suffix_mcmc
+from gensearch.files.atomic import append_line, read_records
+from gensearch.search.tokens.chains import Chains
+from gensearch.search.tokens.milr import milr
+from gensearch.search.tokens.suffix_mcmc import suffix_mcmc
 from gensearch.shapes import world
 from verifiers.types import Media, Scores
-from verifiers.vqa import VQAScore
+from verifiers.vlm.vqa import VQAScore
 
 STEPS = (4, 10, 20)
 SIDE_BY_SIDE = 40

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from gensearch import registry
-from gensearch.nats import best_of_n_nats, shift_nats
-from gensearch.noise import derive, randn
-from gensearch.sampling import generate
+from gensearch.core.divergence import best_of_n_nats, shift_nats
+from gensearch.core.noise import derive, randn
+from gensearch.core.sampling import generate
 from gensearch.shapes import world
 from hypernoise.artefact import HyperNoise
 from hypernoise.network import trainable

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gensearch.models.dense_attention import dense_attention
+from gensearch.models.chunks.dense_attention import dense_attention
 from gensearch.shapes import clips, tracker
 from gensearch.shapes.judge import pixels
 

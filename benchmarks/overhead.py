@@ -25,10 +25,10 @@ import torch
 from torch import nn
 
 from gensearch import registry
-from gensearch.noise import Rng
-from gensearch.run import run
-from gensearch.search.best_of_n import best_of_n
-from verifiers.clip import CLIPScore
+from gensearch.core.noise import Rng
+from gensearch.engine.run import run
+from gensearch.search.noise.best_of_n import best_of_n
+from verifiers.embedding.clip import CLIPScore
 
 Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
 

@@ -20,14 +20,14 @@ from typing import Any
 import torch
 from transformers import JanusImageProcessor, JanusProcessor, JanusVQVAE, JanusVQVAEConfig
 
-from gensearch.models.janus import Janus, JanusPipeline
-from gensearch.noise import randn
-from gensearch.run import run
-from gensearch.sampling import generate
-from gensearch.search.milr import milr
+from gensearch.core.noise import randn
+from gensearch.core.sampling import generate
+from gensearch.engine.run import run
+from gensearch.models.tokens.janus import Janus, JanusPipeline
+from gensearch.search.tokens.milr import milr
 from gensearch.shapes import plans
-from gensearch.shapes.train import janus, vq
-from verifiers.redness import Redness
+from gensearch.shapes.train.tokens import janus, vq
+from verifiers.controls.redness import Redness
 
 PROMPT = "a photo of a red star and a blue ring"
 

@@ -21,8 +21,8 @@ import torch
 from accelerate import Accelerator
 
 from gensearch import registry
-from gensearch.noise import randn
-from gensearch.sampling import generate
+from gensearch.core.noise import randn
+from gensearch.core.sampling import generate
 from hypernoise.config import make_config
 from hypernoise.form import build
 from hypernoise.network import trainable

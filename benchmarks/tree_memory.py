@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from gensearch import registry
-from gensearch.ledger import Ledger
-from gensearch.metered import MeteredModel, MeteredVerifier
-from gensearch.models.chunks import Chunk, Desk
-from gensearch.noise import Rng
-from gensearch.search.tree_of_frames import tree_of_frames
-from gensearch.types import Noise, State
+from gensearch.core.ledger import Ledger
+from gensearch.core.noise import Rng
+from gensearch.core.types import Noise, State
+from gensearch.engine.metered import MeteredModel, MeteredVerifier
+from gensearch.models.chunks.base import Chunk, Desk
+from gensearch.search.chunks.tree_of_frames import tree_of_frames
 
 PROMPT = "a red circle moving fast to the right"
 

@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from gensearch.evaluate.runner import records
-from gensearch.images import decode
+from gensearch.files.images import decode
 
 FRAMES = (0, 2, 5, 7, 10, 12)
 SHOWN = "tree4"

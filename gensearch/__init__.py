@@ -19,21 +19,21 @@ except ImportError as error:
     raise
 
 if TYPE_CHECKING:
-    from gensearch.ledger import BudgetSpent, Ledger
+    from gensearch.core.ledger import BudgetSpent, Ledger
+    from gensearch.engine.run import stream
     from gensearch.models.load import LoadError, load
     from gensearch.pipeline import Output, SearchPipeline
-    from gensearch.run import stream
     from gensearch.search import SEARCHES
 
 _HOMES = {  # loaded when first asked for, because torch takes seconds to import
-    "BudgetSpent": "gensearch.ledger",
-    "Ledger": "gensearch.ledger",
+    "BudgetSpent": "gensearch.core.ledger",
+    "Ledger": "gensearch.core.ledger",
     "LoadError": "gensearch.models.load",
     "Output": "gensearch.pipeline",
     "SEARCHES": "gensearch.search",
     "SearchPipeline": "gensearch.pipeline",
     "load": "gensearch.models.load",
-    "stream": "gensearch.run",
+    "stream": "gensearch.engine.run",
 }
 
 __all__ = [

@@ -10,12 +10,12 @@ from typing import Any, TypeVar, cast
 import torch
 
 from gensearch import registry
-from gensearch.config import RunConfig
-from gensearch.images import Picture, to_images
-from gensearch.outcome import Progress, Result
-from gensearch.run import checked_knobs, open_ended, result, stream
-from gensearch.types import Model, Proposal, Search
-from verifiers.ensemble import Panel
+from gensearch.config.run import RunConfig
+from gensearch.core.result import Progress, Result
+from gensearch.core.types import Model, Proposal, Search
+from gensearch.engine.run import checked_knobs, open_ended, result, stream
+from gensearch.files.images import Picture, to_images
+from verifiers.combine import Panel
 from verifiers.types import Media, Verifier
 
 DEFAULT_COMPUTE = 16.0

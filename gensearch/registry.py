@@ -11,11 +11,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gensearch.errors import nearest
+from gensearch.core.errors import nearest
 from gensearch.shapes import verifiers as shapes
 
 if TYPE_CHECKING:
-    from gensearch.types import Model, Proposal, Search
+    from gensearch.core.types import Model, Proposal, Search
     from verifiers.types import Verifier
 
 
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 def open_clip(source: str, device: Any = "cpu") -> Verifier:
     """Any open_clip model, as `ARCHITECTURE@TAG` or the path of a local folder."""
-    from verifiers.clip import CLIPScore
+    from verifiers.embedding.clip import CLIPScore
 
     model, tag = (source, "") if os.path.isdir(source) else source.partition("@")[::2]
     return CLIPScore.load(model, tag or None, name=f"clip:{source}", device=device)
@@ -41,7 +41,7 @@ def open_clip(source: str, device: Any = "cpu") -> Verifier:
 def vqa(source: str, device: Any = "cpu") -> Verifier:
     """Any image-text-to-text model of transformers, by folder or name on the hub; `question` is that of its folder."""
     from gensearch.models.load import in_folder
-    from verifiers.vqa import VQAScore
+    from verifiers.vlm.vqa import VQAScore
 
     asked = in_folder(Path(source)).settings.get("question") if os.path.isdir(source) else None
     return VQAScore.load(source, device=device, **({"question": asked} if asked else {}))
@@ -49,7 +49,7 @@ def vqa(source: str, device: Any = "cpu") -> Verifier:
 
 def frames(source: str, device: Any = "cpu") -> Verifier:
     """Any judge of pictures on clips, as `frames:NAME`: the mean over frames."""
-    from verifiers.clips import PerFrame
+    from verifiers.video.clips import PerFrame
 
     weigh(source)  # a name that exists
     return PerFrame(single(source, device))
@@ -57,7 +57,7 @@ def frames(source: str, device: Any = "cpu") -> Verifier:
 
 def motion() -> Verifier:
     """How much a clip moves."""
-    from verifiers.clips import Motion
+    from verifiers.video.clips import Motion
 
     return Motion()
 
@@ -69,14 +69,14 @@ def own() -> Verifier:
 
 def redness() -> Verifier:
     """The reward to try a training run with."""
-    from verifiers.redness import Redness
+    from verifiers.controls.redness import Redness
 
     return Redness()
 
 
 def random_score() -> Verifier:
     """The control."""
-    from verifiers.random import RandomScore
+    from verifiers.controls.random import RandomScore
 
     return RandomScore()
 
@@ -130,7 +130,7 @@ def verifier(name: str, *, device: Any = "cpu", loaded: dict[str, Verifier] | No
     terms = parse_verifier(name)
     known = {} if loaded is None else loaded
     if voters := ranked(name):
-        from verifiers.ensemble import RankVote
+        from verifiers.combine import RankVote
 
         return RankVote(*(verifier(voter, device=device, loaded=known) for voter in voters), name=name)
     for leaf, _ in terms:
@@ -138,7 +138,7 @@ def verifier(name: str, *, device: Any = "cpu", loaded: dict[str, Verifier] | No
             known[leaf] = single(leaf, device)
     if len(terms) == 1 and terms[0][1] == 1:
         return known[terms[0][0]]
-    from verifiers.ensemble import Term, WeightedSum
+    from verifiers.combine import Term, WeightedSum
 
     return WeightedSum(*(Term(known[leaf], weight) for leaf, weight in terms), name=name)
 
@@ -243,7 +243,7 @@ PROPOSALS = "gensearch.proposals"
 def models() -> dict[str, str]:
     """The models that are known by name, and what they are: embedded, in closed form, or settings for the hub."""
     from gensearch.models.load import embedded, presets
-    from gensearch.models.toys import TOYS
+    from gensearch.models.toy.names import TOYS
 
     hub = {name: f"on the hub, licence {preset.licence}" for name, preset in presets().items()}
     return {**dict.fromkeys(embedded(), "embedded"), **TOYS, **hub}
@@ -252,7 +252,7 @@ def models() -> dict[str, str]:
 def load_model(source: Any, /, **options: Any) -> Model:
     """A model by name or path, or around a loaded pipeline; raises LoadError or ValueError."""
     if isinstance(source, str) and source.startswith("toy/"):
-        from gensearch.models.toys import toy
+        from gensearch.models.toy.names import toy
 
         return toy(source, **options)
     from gensearch.models.load import load

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from gensearch.errors import one_line
-from gensearch.files import write_atomic
-from gensearch.ledger import Cost
+from gensearch.core.errors import one_line
+from gensearch.core.ledger import Cost
+from gensearch.core.noise import randn
+from gensearch.core.types import Model, Noise, Proposal
+from gensearch.files.atomic import write_atomic
 from gensearch.models.batching import in_batches
-from gensearch.noise import randn
-from gensearch.types import Model, Noise, Proposal
 from hypernoise.card import card
 from hypernoise.form import Form, Strict, build, lookable
 from hypernoise.network import fold, trainable
@@ -174,7 +174,7 @@ def find(source: str) -> Path:
 
 def read_manifest(folder: Path) -> Manifest:
     """Read and validate; raises ValueError naming the first problem."""
-    from gensearch.config import explain
+    from gensearch.config.run import explain
 
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())

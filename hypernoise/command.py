@@ -12,8 +12,8 @@ import torch
 import typer
 
 from gensearch import registry
-from gensearch.errors import nearest
-from gensearch.files import append_line, owned, read_records, write_atomic
+from gensearch.core.errors import nearest
+from gensearch.files.atomic import append_line, owned, read_records, write_atomic
 from gensearch.pipeline import device_of
 from hypernoise.config import TrainConfig, make_config
 from hypernoise.prompts import read_prompts, split
@@ -80,7 +80,7 @@ def go_on(trainer: Trainer) -> None:
 
 def remember(runs: Sequence[Path], folder: Path) -> None:
     """Put the winners of finished runs into a memory, all of one model and verifier; says what became of each."""
-    from gensearch.record import read_json, read_provenance
+    from gensearch.runs.folder import read_json, read_provenance
     from hypernoise.memory import Memory
 
     memory: Memory | None = None

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from gensearch.config import MAX_SEED, Name, entries, explain, read_preset, split
+from gensearch.config.run import MAX_SEED, Name, entries, explain, read_preset, split
 from gensearch.packages import configs
 from hypernoise.form import Form, LowRankForm, Strict
 from hypernoise.objective import Temperature

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from gensearch.noise import derive, randn, remake
-from gensearch.types import Model
+from gensearch.core.noise import derive, randn, remake
+from gensearch.core.types import Model
 from hypernoise.form import lookable
 from hypernoise.memory import Winner
 from hypernoise.network import trainable

@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import nn
 
-from gensearch.types import Lookable, Model
+from gensearch.core.types import Lookable, Model
 from hypernoise.network import Difference, Lowpass, LowRank, Tokens
 
 

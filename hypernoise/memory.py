@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from gensearch.files import append_line, owned, read_records
-from gensearch.noise import derive, nearby, randn, remake
-from gensearch.outcome import Result
-from gensearch.types import Model, Noise, Recipe
+from gensearch.core.noise import derive, nearby, randn, remake
+from gensearch.core.result import Result
+from gensearch.core.types import Model, Noise, Recipe
+from gensearch.files.atomic import append_line, owned, read_records
 from hypernoise.artefact import base_hashes
 from hypernoise.form import lookable
 from hypernoise.prompts import refuse_benchmarks

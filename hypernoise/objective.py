@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gensearch.nats import shift_nats
+from gensearch.core.divergence import shift_nats
 
 Map = Callable[[Tensor], Tensor]  # residual f, [b, *shape] -> [b, *shape], each row on its own
 

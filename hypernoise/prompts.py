@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gensearch.noise import derive
+from gensearch.core.noise import derive
 from gensearch.shapes import world
 
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gensearch import checkpoint
-from gensearch.gradient import climb, clip, require_differentiable, require_gradients
-from gensearch.ledger import Cost, Ledger
-from gensearch.metered import MeteredModel
-from gensearch.noise import derive, randn
-from gensearch.types import Model
+from gensearch.core.ledger import Cost, Ledger
+from gensearch.core.noise import derive, randn
+from gensearch.core.types import Model
+from gensearch.engine.metered import MeteredModel
+from gensearch.files import checkpoint
+from gensearch.search.gradient.climb import climb, clip, require_differentiable, require_gradients
 from hypernoise.artefact import HyperNoise, describe
 from hypernoise.config import Lessons, TrainConfig
 from hypernoise.distil import distil
@@ -31,7 +31,7 @@ from hypernoise.memory import Memory
 from hypernoise.network import trainable
 from hypernoise.objective import Temperature, divergence, dual_ascent
 from hypernoise.prompts import refuse_benchmarks
-from verifiers.ensemble import leaves
+from verifiers.combine import leaves
 from verifiers.types import Verifier
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gensearch.nats import shift_nats
-from gensearch.noise import derive, randn
-from gensearch.sampling import generate
-from gensearch.types import Model, Noise, Recipe
+from gensearch.core.divergence import shift_nats
+from gensearch.core.noise import derive, randn
+from gensearch.core.sampling import generate
+from gensearch.core.types import Model, Noise, Recipe
 from hypernoise.artefact import HyperNoise
 from hypernoise.form import lookable
 from hypernoise.objective import divergence

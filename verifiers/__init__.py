@@ -6,24 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from verifiers.clip import CLIPScore
-    from verifiers.ensemble import Panel, RankVote, Term, WeightedSum, rank_vote
-    from verifiers.random import RandomScore
+    from verifiers.combine import Panel, RankVote, Term, WeightedSum, rank_vote
+    from verifiers.controls.random import RandomScore
+    from verifiers.embedding.clip import CLIPScore
     from verifiers.types import Media, Scores, Verifier
 
 GENSEARCH_VERIFIERS = True  # the marker by which gensearch tells this package from others of the same name
 
 _HOME = {  # loaded on first use, so that the rule engine works without torch
-    "CLIPScore": "clip",
+    "CLIPScore": "embedding.clip",
     "Media": "types",
-    "Panel": "ensemble",
-    "RandomScore": "random",
-    "RankVote": "ensemble",
+    "Panel": "combine",
+    "RandomScore": "controls.random",
+    "RankVote": "combine",
     "Scores": "types",
-    "Term": "ensemble",
+    "Term": "combine",
     "Verifier": "types",
-    "WeightedSum": "ensemble",
-    "rank_vote": "ensemble",
+    "WeightedSum": "combine",
+    "rank_vote": "combine",
 }
 
 __all__ = [

@@ -22,19 +22,19 @@ import torch
 from torch import nn
 
 from gensearch import registry
-from gensearch.evaluate.folder import JOURNAL, Job, Record, claim, key, records, refuse_others
+from gensearch.core.divergence import spent_nats
+from gensearch.core.noise import derive
+from gensearch.core.result import Result
+from gensearch.core.types import Model, Search
+from gensearch.engine.run import result
+from gensearch.evaluate.journal import JOURNAL, Job, Record, claim, key, records, refuse_others
 from gensearch.evaluate.plan import Plan
-from gensearch.files import append_line, owned, sweep, write_atomic
-from gensearch.images import encode, to_pixels
+from gensearch.files.atomic import append_line, owned, sweep, write_atomic
+from gensearch.files.images import encode, to_pixels
 from gensearch.models.fingerprint import judge_hashes, module_hash
-from gensearch.nats import spent_nats
-from gensearch.noise import derive
-from gensearch.outcome import Result
 from gensearch.pipeline import SearchPipeline
-from gensearch.record import number
-from gensearch.run import result
-from gensearch.types import Model, Search
-from verifiers.ensemble import leaf_names
+from gensearch.runs.folder import number
+from verifiers.combine import leaf_names
 from verifiers.types import Verifier
 
 

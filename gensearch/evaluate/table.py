@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gensearch.config import CONTROLS
+from gensearch.config.run import CONTROLS
+from gensearch.core.ledger import Cost
 from gensearch.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, interval, mean_of_tags
 from gensearch.evaluate.plan import Plan
-from gensearch.ledger import Cost
-from verifiers.summary import Judged
-from verifiers.summary import summarise as sum_up
+from verifiers.detect.summary import Judged
+from verifiers.detect.summary import summarise as sum_up
 
 GUIDE = "guide"  # among the scores: what the searches themselves wanted
 Record = dict[str, Any]

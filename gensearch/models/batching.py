@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gensearch.types import Noise, State
+from gensearch.core.types import Noise, State
 
 
 def check_noise(name: str, shape: Sequence[int], prompts: Sequence[str], noise: Noise) -> None:

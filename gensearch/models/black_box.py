@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gensearch.core.noise import SEED_BITS, randn
+from gensearch.core.types import Noise, State
 from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.fingerprint import attention, backends, versions
 from gensearch.models.options import Batch, Count, Shape, checked
-from gensearch.models.stepper import exclusive
-from gensearch.models.wrapped import Wrapped
-from gensearch.noise import SEED_BITS, randn
-from gensearch.types import Noise, State
+from gensearch.models.pipelines import Wrapped
+from gensearch.models.probed.stepper import exclusive
 from verifiers.types import Media
 
 DENOISERS = ("unet", "transformer", "transformer_2")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from verifiers.ensemble import judges
+from verifiers.combine import judges
 from verifiers.types import Verifier
 
 

@@ -13,11 +13,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gensearch.errors import nearest, one_line
-from gensearch.models.adapters import NATIVE
+from gensearch.core.errors import nearest, one_line
+from gensearch.core.types import Model
+from gensearch.models.names import GENERAL, NATIVE
 from gensearch.models.options import check_options
 from gensearch.models.quiet import quiet
-from gensearch.types import Model
 
 ADAPTERS = ("auto", "native", "probed", "black_box")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -187,7 +187,7 @@ def token_pipeline(where: str) -> type[Any] | None:
         return None
     if config.model_type != "janus":
         raise LoadError(f"it is a {config.model_type!r}, which does not draw by itself; models of this kind: janus")
-    from gensearch.models.janus import JanusPipeline
+    from gensearch.models.tokens.janus import JanusPipeline
 
     return JanusPipeline
 
@@ -273,8 +273,8 @@ def adapted(kind: type[Any], adapter: str, told: Mapping[str, Any], given: Mappi
     elif adapter == "probed" and not is_pipeline:
         raise ValueError(f"{kind.__name__} is no diffusers pipeline to probe; use adapter='black_box'")
     else:
-        module = import_module(f"gensearch.models.{adapter}")
-        build = module.Probed if adapter == "probed" else module.BlackBox
+        module, name = GENERAL[adapter]
+        build = getattr(import_module(module), name)
         taken = parameters(build) | (parameters(kind.__call__) if is_pipeline else set())
     if adapter == "black_box" and "noise_shape" not in options:
         raise ValueError(f"what shape is the noise of a {kind.__name__}? Give noise_shape=(4, 64, 64) or the like")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from gensearch.errors import rule
+from gensearch.core.errors import rule
 
 Batch = Annotated[int, Field(ge=1, le=4096)]  # what a record can hold
 Count = Annotated[int, Field(ge=1)]

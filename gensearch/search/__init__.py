@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from gensearch.search.backtracking import backtracking
-from gensearch.search.beam_of_frames import beam_of_frames
-from gensearch.search.best_of_n import best_of_n
-from gensearch.search.calibrated import calibrated
-from gensearch.search.dno import dno
-from gensearch.search.latent_noise import latent_noise
-from gensearch.search.latent_value import latent_value
-from gensearch.search.milr import milr
-from gensearch.search.prefix import prefix
-from gensearch.search.reno import reno
-from gensearch.search.suffix_mcmc import suffix_mcmc
-from gensearch.search.tree_of_frames import tree_of_frames
-from gensearch.search.unguided import unguided
-from gensearch.search.zero_order import zero_order
-from gensearch.types import Search
+from gensearch.core.types import Search
+from gensearch.search.chunks.backtracking import backtracking
+from gensearch.search.chunks.beam_of_frames import beam_of_frames
+from gensearch.search.chunks.tree_of_frames import tree_of_frames
+from gensearch.search.gradient.dno import dno
+from gensearch.search.gradient.reno import reno
+from gensearch.search.noise.best_of_n import best_of_n
+from gensearch.search.noise.unguided import unguided
+from gensearch.search.noise.zero_order import zero_order
+from gensearch.search.tokens.calibrated import calibrated
+from gensearch.search.tokens.latent_noise import latent_noise
+from gensearch.search.tokens.latent_value import latent_value
+from gensearch.search.tokens.milr import milr
+from gensearch.search.tokens.prefix import prefix
+from gensearch.search.tokens.suffix_mcmc import suffix_mcmc
 
 SEARCHES: dict[str, Search] = {
     "backtracking": backtracking,

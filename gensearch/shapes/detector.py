@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from gensearch.shapes import drawing
-from verifiers.geneval import Detection
+from verifiers.detect.geneval import Detection
 
 PALETTE = np.array(list(drawing.COLORS.values()), np.float32)
 

@@ -9,7 +9,7 @@ import torch
 
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
-from verifiers.geneval import Verdict, judge
+from verifiers.detect.geneval import Verdict, judge
 from verifiers.types import Media, Scores
 
 

@@ -19,7 +19,7 @@ from gensearch.shapes.clips import MOTIONS, Motion
 from gensearch.shapes.detector import ShapesDetector
 from gensearch.shapes.judge import pixels
 from gensearch.shapes.world import Clause, Spec
-from verifiers.geneval import GENEVAL, Detection
+from verifiers.detect.geneval import GENEVAL, Detection
 from verifiers.types import Media, Scores
 
 ASPECTS = ("object", "color", "count", "direction", "speed", "identity", "smoothness")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def clip(name: str, device: Any = "cpu") -> Verifier:
     """An embedded CLIP of the Shapes world, by the name of its folder."""
-    from verifiers.clip import CLIPScore
+    from verifiers.embedding.clip import CLIPScore
 
     folder = files("gensearch") / "shapes" / "weights" / name
     return CLIPScore.load(str(folder), name=f"shapes/{name}", device=device)
@@ -20,8 +20,8 @@ def clip(name: str, device: Any = "cpu") -> Verifier:
 def clip_frames(device: Any = "cpu") -> Verifier:
     """The embedded CLIP on every frame of a clip, asked for what the prompt says of looks."""
     from gensearch.shapes.clips import still
-    from verifiers.clips import PerFrame
-    from verifiers.rephrased import Rephrased
+    from verifiers.video.clips import PerFrame
+    from verifiers.video.rephrased import Rephrased
 
     return PerFrame(Rephrased(clip("clip", device), still))
 
@@ -29,7 +29,7 @@ def clip_frames(device: Any = "cpu") -> Verifier:
 def clip_motion(device: Any = "cpu") -> Verifier:
     """The embedded CLIP of the moving Shapes, which sees four frames of a clip, or of its beginning, in one picture."""
     from gensearch.shapes.clips import FRAMES
-    from verifiers.clips import Grid
+    from verifiers.video.clips import Grid
 
     return Grid(clip("clip-motion", device), FRAMES)
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from gensearch.ledger import Ledger
-from gensearch.metered import MeteredModel
-from gensearch.models.toy_chunks import good
-from gensearch.noise import randn
+from gensearch.core.ledger import Ledger
+from gensearch.core.noise import randn
+from gensearch.core.types import State, cat
+from gensearch.engine.metered import MeteredModel
+from gensearch.models.toy.chunks import good
 from gensearch.testing.models import PROMPTS, SEEDS, ModelLaws, fresh, needs, started
-from gensearch.types import State, cat
 from verifiers.types import Media, Scores
 
 

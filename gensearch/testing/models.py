@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gensearch.ledger import Cost, Ledger
-from gensearch.metered import MeteredModel
-from gensearch.noise import randn, step_noise
-from gensearch.sampling import generate, price
+from gensearch.core.ledger import Cost, Ledger
+from gensearch.core.noise import randn, step_noise
+from gensearch.core.sampling import generate, price
+from gensearch.core.types import Noise, Recipe, State, cat
+from gensearch.engine.metered import MeteredModel
 from gensearch.testing.witness import Failure, assert_booked, calls_of, counting, disturb, global_state, weights_of
-from gensearch.types import Noise, Recipe, State, cat
 from verifiers.types import Media
 
 SEEDS = (11, 12, 13, 14, 15, 16, 17)

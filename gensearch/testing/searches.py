@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from gensearch.config import CONTROLS
-from gensearch.ledger import BudgetSpent, Cost
-from gensearch.run import result
-from gensearch.sampling import price
+from gensearch.config.run import CONTROLS
+from gensearch.core.ledger import BudgetSpent, Cost
+from gensearch.core.sampling import price
+from gensearch.core.types import Round, Search
+from gensearch.engine.run import result
 from gensearch.testing.setting import Batched, Failing, Setting, Unscorable, digest, finished, told, watched
 from gensearch.testing.witness import Failure, assert_booked, counting, disturb, global_state, weights_of
-from gensearch.types import Round, Search
-from verifiers.ensemble import Term, WeightedSum
-from verifiers.random import RandomScore
+from verifiers.combine import Term, WeightedSum
+from verifiers.controls.random import RandomScore
 
 
 class SearchLaws:

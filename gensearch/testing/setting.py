@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gensearch.models.toy import GaussianFlow
-from gensearch.noise import randn, remake
-from gensearch.outcome import Progress, Result
-from gensearch.run import result, stream
-from gensearch.sampling import generate
+from gensearch.core.noise import randn, remake
+from gensearch.core.result import Progress, Result
+from gensearch.core.sampling import generate
+from gensearch.core.types import Model, Recipe, Round, Search
+from gensearch.engine.run import result, stream
+from gensearch.models.toy.gaussian import GaussianFlow
 from gensearch.testing.verifiers import LinearScore
 from gensearch.testing.witness import Failure
-from gensearch.types import Model, Recipe, Round, Search
-from verifiers.random import RandomScore
+from verifiers.controls.random import RandomScore
 from verifiers.types import Media, Scores, Verifier
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gensearch.models.toy import undrawn
-from gensearch.noise import randn
+from gensearch.core.noise import randn
+from gensearch.models.toy.gaussian import undrawn
 from gensearch.testing.witness import disturb, global_state
 from verifiers.types import Media, Scores, Verifier
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gensearch.ledger import Ledger
+from gensearch.core.ledger import Ledger
 
 
 class Failure(RuntimeError):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gensearch.evaluate.bootstrap import interval, mean_of_tags, strata
-from verifiers.summary import Judged, summarise
+from verifiers.detect.summary import Judged, summarise
 
 SIZES = {"a": 8, "b": 24, "c": 16, "d": 30}
 TAGS = [tag for tag, size in SIZES.items() for _ in range(size)]

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from gensearch.core.ledger import Cost
+from gensearch.core.noise import derive, remake
 from gensearch.evaluate.runner import JOURNAL, identity, jobs, records, run_plan
-from gensearch.ledger import Cost
-from gensearch.noise import derive, remake
 from gensearch.pipeline import SearchPipeline
-from tests.evaluate import dice
-from tests.evaluate.dice import DICE, ODDS, plan
+from tests.builders import dice
+from tests.builders.dice import DICE, ODDS, plan
 
 ROOT = Path(__file__).parents[2]
 
@@ -145,7 +145,7 @@ def test_a_finished_run_does_nothing_again(whole):
 @pytest.mark.slow
 def test_kill_two_workers_and_go_on_with_one(whole, tmp_path):
     """The killed process leaves no workers behind: they would hold its pipe open and `run` would time out."""
-    command = [sys.executable, "-m", "tests.evaluate.dice", str(tmp_path), "17", "2"]
+    command = [sys.executable, "-m", "tests.builders.dice", str(tmp_path), "17", "2"]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=100, check=False)
     assert killed.returncode == -9, killed.stderr
     assert len(records(tmp_path)) == 17

@@ -14,17 +14,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gensearch import SearchPipeline, registry
-from gensearch.models.stable_diffusion import StableDiffusion
-from gensearch.noise import gaussian, randn, remake
-from gensearch.run import run
-from gensearch.sampling import generate
+from gensearch.core.noise import gaussian, randn, remake
+from gensearch.core.sampling import generate
+from gensearch.engine.run import run
+from gensearch.models.native.stable_diffusion import StableDiffusion
 from gensearch.search import OF_CHUNKS, OF_TOKENS, SEARCHES
 from gensearch.testing.witness import weights_of
 from hypernoise.artefact import MANIFEST, WEIGHTS, HyperNoise, base_hashes, describe
 from hypernoise.form import DifferenceForm, Form, LowRankForm, TokensForm, build
 from hypernoise.network import trainable
-from tests import tiny
-from verifiers.redness import Redness
+from tests.builders import tiny
+from verifiers.controls.redness import Redness
 
 FORMS = [
     LowRankForm(rank=2),

@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 
-from gensearch.cli import main
+from gensearch.cli.main import main
 from gensearch.packages import configs
 from hypernoise import command
 from hypernoise.command import placed
@@ -90,7 +90,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_end(tmp_path):
     config = recipe(tmp_path, steps=6)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert call("train", "hypernoise", "--config", config, "--out", str(whole), "--log", "none") == 0
-    command = [sys.executable, "-m", "gensearch.cli", "train", "hypernoise", "--config", config, "--log", "none"]
+    command = [sys.executable, "-m", "gensearch", "train", "hypernoise", "--config", config, "--log", "none"]
     process = subprocess.Popen([*command, "--out", str(cut)], env={**os.environ, "OMP_NUM_THREADS": "1"})
     while not (cut / "checkpoint.safetensors").exists() and process.poll() is None:
         time.sleep(0.02)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from gensearch.noise import exact, gaussian, randn
-from gensearch.run import run
+from gensearch.core.noise import exact, gaussian, randn
+from gensearch.engine.run import run
 from gensearch.search import SEARCHES
 from hypernoise.artefact import HyperNoise, load
 from hypernoise.config import TrainConfig
@@ -18,8 +18,8 @@ from hypernoise.distil import distil, lessons
 from hypernoise.form import TokensForm, build
 from hypernoise.memory import JOURNAL, Memory, WarmStart
 from hypernoise.train import Trainer
-from tests.hypernoise.cases import trainer
-from tests.hypernoise.identity import Identity, Linear
+from tests.builders.hypernoise import trainer
+from tests.builders.identity import Identity, Linear
 from tests.hypernoise.test_train import same
 
 DIRECTION = randn([9], (2, 2, 2))[0]

@@ -11,7 +11,7 @@ from torch import nn
 
 from gensearch.testing.witness import weights_of
 from hypernoise.network import Difference, Lowpass, LowRank, Tokens, dct, lowpass, shared_copy, suits, trainable
-from tests import tiny
+from tests.builders import tiny
 
 SHAPE = (4, 8, 8)
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gensearch.nats import best_of_n_nats, shift_nats
+from gensearch.core.divergence import best_of_n_nats, shift_nats
 from hypernoise.objective import (
     Temperature,
     divergence,

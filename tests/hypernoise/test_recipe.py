@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gensearch.models.stable_diffusion import StableDiffusion
+from gensearch.models.native.stable_diffusion import StableDiffusion
 from hypernoise.network import trainable
 from hypernoise.watch import Watch
-from tests import tiny
-from tests.hypernoise.cases import trainer
-from tests.hypernoise.identity import Linear
-from tests.test_gradient import Calls
-from verifiers.redness import Redness
+from tests.builders import tiny
+from tests.builders.hypernoise import trainer
+from tests.builders.identity import Linear
+from tests.search.gradient.test_climb import Calls
+from verifiers.controls.redness import Redness
 
 LOW_RANK = {"kind": "low_rank", "rank": 2}
 

@@ -14,17 +14,17 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from gensearch.gradient import clip
-from gensearch.models.stable_diffusion import StableDiffusion
-from gensearch.noise import derive, randn
+from gensearch.core.noise import derive, randn
+from gensearch.models.native.stable_diffusion import StableDiffusion
+from gensearch.search.gradient.climb import clip
 from gensearch.testing.witness import weights_of
 from hypernoise.config import TrainConfig
 from hypernoise.network import trainable
 from hypernoise.train import Trainer, rate
-from tests import tiny
-from tests.hypernoise.cases import CASES, PROMPTS, case, outcome, trainer
-from tests.hypernoise.identity import Bowl, Identity, Linear
-from verifiers.redness import Redness
+from tests.builders import tiny
+from tests.builders.hypernoise import CASES, PROMPTS, case, outcome, trainer
+from tests.builders.identity import Bowl, Identity, Linear
+from verifiers.controls.redness import Redness
 from verifiers.types import Scores
 
 ROOT = Path(__file__).parents[2]

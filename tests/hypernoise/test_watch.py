@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from gensearch.noise import derive, randn
+from gensearch.core.noise import derive, randn
 from hypernoise.artefact import HyperNoise, describe
 from hypernoise.form import TokensForm
 from hypernoise.watch import Watch
-from tests.hypernoise.identity import Identity, Linear
+from tests.builders.identity import Identity, Linear
 
 PROMPTS = ["a red star", "a blue cat", "two green dogs"]
 DIRECTION = randn([3], (2, 2, 2))[0]

@@ -7,12 +7,12 @@ from diffusers import DDIMScheduler
 from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 
+from gensearch.core.noise import randn
+from gensearch.core.sampling import generate, price
 from gensearch.models.black_box import BlackBox, generators, to_media
-from gensearch.noise import randn
-from gensearch.sampling import generate, price
-from tests import tiny_dit
-from tests.tiny import LENGTH, stable_diffusion
-from tests.tiny_dit import SIZE
+from tests.builders import tiny_dit
+from tests.builders.tiny import LENGTH, stable_diffusion
+from tests.builders.tiny_dit import SIZE
 
 SHAPE = (3, 4, 4)
 

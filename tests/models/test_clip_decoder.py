@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gensearch.models.clip_decoder import clip_by_clip, decoding_by
-from tests import tiny, tiny_dit, tiny_video
+from tests.builders import tiny, tiny_dit, tiny_video
 
 
 @pytest.mark.parametrize("build", [lambda: tiny_dit.wan(None).vae, tiny_video.ltx_vae], ids=["wan", "ltx"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from peft import LoraConfig
 
 from gensearch.models.fingerprint import module_hash
-from tests import tiny
+from tests.builders import tiny
 
 
 def test_scales_and_switches_of_a_lora_are_part_of_a_network():

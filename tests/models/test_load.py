@@ -10,16 +10,16 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
+from gensearch.core.noise import randn
+from gensearch.core.sampling import generate
 from gensearch.models import load as module
 from gensearch.models.black_box import BlackBox
-from gensearch.models.flux import Flux
-from gensearch.models.janus import JanusPipeline
 from gensearch.models.load import LoadError, load, presets
-from gensearch.models.probed import Probed
-from gensearch.models.stable_diffusion import StableDiffusion
-from gensearch.noise import randn
-from gensearch.sampling import generate
-from tests import tiny, tiny_dit
+from gensearch.models.native.flux import Flux
+from gensearch.models.native.stable_diffusion import StableDiffusion
+from gensearch.models.probed.model import Probed
+from gensearch.models.tokens.janus import JanusPipeline
+from tests.builders import tiny, tiny_dit
 
 
 @pytest.fixture(scope="module")

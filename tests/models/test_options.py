@@ -9,11 +9,11 @@ from gensearch import registry
 from gensearch.models import load as module
 from gensearch.models.black_box import BlackBox
 from gensearch.models.load import load
+from gensearch.models.native.stable_diffusion import StableDiffusion
 from gensearch.models.options import Batch, Shape, checked
-from gensearch.models.probed import Probed
-from gensearch.models.stable_diffusion import StableDiffusion
-from gensearch.models.toys import TOYS
-from tests import tiny
+from gensearch.models.probed.model import Probed
+from gensearch.models.toy.names import TOYS
+from tests.builders import tiny
 
 WHOLE = "input should be a valid integer"
 

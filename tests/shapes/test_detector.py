@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector, ramp
-from verifiers.geneval import Detection, judge, keep
+from verifiers.detect.geneval import Detection, judge, keep
 
 DETECTOR = ShapesDetector()
 BACKGROUND = (238, 241, 236)

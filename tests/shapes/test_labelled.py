@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from gensearch.shapes.detector import ShapesDetector
-from verifiers.geneval import Detection, overlap
+from verifiers.detect.geneval import Detection, overlap
 
 FOLDER = Path(__file__).parent / "labelled"
 OBJECTS = json.loads((FOLDER / "objects.json").read_text())

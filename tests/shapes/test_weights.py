@@ -8,16 +8,16 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from gensearch import registry
-from gensearch.models.dense_attention import dense_attention
+from gensearch.core.noise import randn
+from gensearch.core.sampling import generate
+from gensearch.engine.run import run
+from gensearch.models.chunks.dense_attention import dense_attention
 from gensearch.models.load import embedded, load
-from gensearch.noise import randn
-from gensearch.run import run
-from gensearch.sampling import generate
-from gensearch.search.best_of_n import best_of_n
+from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.shapes import clips, world
 from gensearch.shapes.judge import ShapesJudge
 from gensearch.shapes.tracker import ShapesTracker
-from gensearch.shapes.train import clip_motion
+from gensearch.shapes.train.judges import clip_motion
 
 WEIGHTS = Path(world.__file__).parent / "weights"
 STARS = "a photo of two red stars"

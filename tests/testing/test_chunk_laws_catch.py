@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gensearch.ledger import Cost
-from gensearch.models.chunks import Chunk
-from gensearch.models.toy_chunks import ToyChunks
+from gensearch.core.ledger import Cost
+from gensearch.core.types import Rows
+from gensearch.models.chunks.base import Chunk
+from gensearch.models.toy.chunks import ToyChunks
 from gensearch.testing import ChunkLaws
-from gensearch.types import Rows
 from tests.testing.test_laws_catch import call, laws_of
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from gensearch.ledger import Cost
-from gensearch.models.toy import GaussianFlow, GaussianTurbo
-from gensearch.noise import nearby, randn
-from gensearch.sampling import attempt, generate, price
-from gensearch.search.best_of_n import best_of_n
+from gensearch.core.ledger import Cost
+from gensearch.core.noise import nearby, randn
+from gensearch.core.sampling import attempt, generate, price
+from gensearch.core.types import Round
+from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
+from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.testing import ModelLaws, SearchLaws, Setting, VerifierLaws
-from gensearch.types import Round
-from verifiers.ensemble import leaves
+from verifiers.combine import leaves
 from verifiers.types import Scores
 
 # Models: each breaks one promise of GaussianFlow.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gensearch.models.toy import GaussianFlow, GaussianMixture, GaussianTurbo
-from gensearch.noise import randn
+from gensearch.core.noise import randn
+from gensearch.models.toy.gaussian import GaussianFlow, GaussianMixture, GaussianTurbo
 from gensearch.search import SEARCHES
 from gensearch.testing import ModelLaws, SearchLaws, Setting, VerifierLaws
 from gensearch.testing.verifiers import LinearScore
-from verifiers.random import RandomScore
+from verifiers.controls.random import RandomScore
 
 MODELS = {
     "turbo": lambda: GaussianTurbo((3, 5, 7), batch_size=3),

@@ -8,13 +8,13 @@ import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler
 
 from gensearch import registry
+from gensearch.core.noise import randn
 from gensearch.models.black_box import BlackBox
-from gensearch.models.probed import Probed
-from gensearch.models.stable_diffusion import StableDiffusion
-from gensearch.noise import randn
+from gensearch.models.native.stable_diffusion import StableDiffusion
+from gensearch.models.probed.model import Probed
 from gensearch.shapes import world
 from gensearch.testing import ModelLaws, VerifierLaws
-from tests import tiny, tiny_dit
+from tests.builders import tiny, tiny_dit
 
 
 def ddim_with_eta():

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from gensearch.shapes.train import clip, clip_motion, dmd, janus, sd, turbo, vae, value, video, video_map, video_vae, vq
+from gensearch.shapes.train.clips import video, video_map, video_vae
+from gensearch.shapes.train.judges import clip, clip_motion
+from gensearch.shapes.train.pictures import dmd, sd, turbo, vae
+from gensearch.shapes.train.tokens import janus, value, vq
 
 TRAINERS: dict[str, Callable[..., None]] = {
     "vae": vae.train,

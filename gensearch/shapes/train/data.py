@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gensearch.shapes import world
 from gensearch.shapes.train.loop import autocast
-from gensearch.shapes.train.vae import pictures
+from gensearch.shapes.train.pictures.vae import pictures
 
 PROMPT_LENGTH = 16
 PART = 250  # scenes drawn from one seed

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gensearch import checkpoint
+from gensearch.files import checkpoint
 from gensearch.shapes.train.muon import Muon
 
 CHECKPOINT = "checkpoint.safetensors"

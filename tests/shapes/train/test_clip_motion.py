@@ -8,7 +8,7 @@ import torch
 
 from gensearch.shapes import clips, tracker, world
 from gensearch.shapes.drawing import render
-from gensearch.shapes.train import clip_motion
+from gensearch.shapes.train.judges import clip_motion
 
 SEEDS = range(40)
 

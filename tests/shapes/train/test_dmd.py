@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gensearch.shapes.train import dmd, turbo
 from gensearch.shapes.train.data import token_ids
-from gensearch.shapes.train.sd import scheduler
-from gensearch.shapes.train.turbo import levels, trailing
+from gensearch.shapes.train.pictures import dmd, turbo
+from gensearch.shapes.train.pictures.sd import scheduler
+from gensearch.shapes.train.pictures.turbo import levels, trailing
 
 
 class Gaussian(nn.Module):

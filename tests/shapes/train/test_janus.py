@@ -7,14 +7,14 @@ import pytest
 import torch
 from transformers import JanusForConditionalGeneration, JanusVQVAE, JanusVQVAEConfig
 
-from gensearch.models.janus import Janus
+from gensearch.core.noise import randn
+from gensearch.core.sampling import generate
 from gensearch.models.load import load
-from gensearch.noise import randn
-from gensearch.sampling import generate
+from gensearch.models.tokens.janus import Janus
 from gensearch.shapes import plans, world
-from gensearch.shapes.train import janus, vq
-from gensearch.shapes.train.vae import batch
-from verifiers.vqa import VQAScore
+from gensearch.shapes.train.pictures.vae import batch
+from gensearch.shapes.train.tokens import janus, vq
+from verifiers.vlm.vqa import VQAScore
 
 THINGS = (world.Thing("star", "red", 12.0, 50.0, 8.0), world.Thing("ring", "blue", 40.0, 10.0, 8.0))
 

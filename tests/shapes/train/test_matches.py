@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from gensearch.shapes import world
-from gensearch.shapes.train.matches import facts, matches, near_misses
-from verifiers.geneval import Detection, judge
+from gensearch.shapes.train.judges.matches import facts, matches, near_misses
+from verifiers.detect.geneval import Detection, judge
 
 
 class Told:

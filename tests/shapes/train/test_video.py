@@ -9,8 +9,8 @@ from diffusers import AnyFlowFARPipeline, AutoencoderKLWan, FlowMapEulerDiscrete
 from diffusers.models.transformers.transformer_anyflow_far import AnyFlowCausalAttnProcessor
 
 from gensearch.shapes import clips
-from gensearch.shapes.train import video, video_map, video_network, video_vae
-from gensearch.shapes.train.video_network import CHANNELS, SIDE
+from gensearch.shapes.train.clips import video, video_map, video_network, video_vae
+from gensearch.shapes.train.clips.video_network import CHANNELS, SIDE
 
 PROMPTS = ["a red star moving fast to the left and a blue ring standing still", "a pink heart appearing"]
 pytestmark = [

@@ -1,0 +1,135 @@
+"""`gensearch evaluate`: methods against each other on a benchmark, resumable, with paired intervals."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gensearch.evaluate.plan import Plan, make_plan
+from gensearch.files.atomic import require_writable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gensearch.evaluate.runner import Benchmark
+
+
+class Name(StrEnum):
+    """The benchmarks."""
+
+    shapes = "shapes"
+    moving = "moving"
+
+    def benchmark(self) -> Benchmark:
+        """What goes by that name."""
+        from gensearch.evaluate.benchmarks.shapes import MOVING, SHAPES
+
+        return {"shapes": SHAPES, "moving": MOVING}[self.value]
+
+
+PRESET = {Name.shapes: "shapes_turbo", Name.moving: "shapes_video"}
+
+
+def evaluate(
+    benchmark: Annotated[Name, typer.Argument(help="What to measure on.")] = Name.shapes,
+    config: Annotated[
+        str | None, typer.Option(help="A preset or a YAML file (default without --method: that of the benchmark).")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="NAME=KEY:VALUE,... once for each method; added to those of the config.")
+    ] = None,
+    prompts: Annotated[int | None, typer.Option(help="Prompts per tag, at most (default: 48).")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: 1).")] = None,
+    seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
+    baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
+    holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")] = Path(
+        "runs/evaluate"
+    ),
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, do nothing.")] = False,
+) -> None:
+    """Compare methods on the same prompts and seeds and print a table with paired intervals.
+
+    Example: gensearch evaluate shapes --method base=compute:1 --method best16=compute:16 --prompts 8 --out runs/first
+
+    Keys of a method: model, options.*, verifier, select, search, knobs.*, compute. The verifier `random` and the
+    search `unguided` are controls; a method that searches with the judge itself is marked as an oracle. The folder gets
+    results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
+    """
+    options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
+    plan = make_plan(config or (None if method else PRESET[benchmark]), method or (), **options)
+    out = out.expanduser()
+    require_writable(out)
+    if dry_run:
+        show_plan(plan, benchmark.benchmark())
+        return
+    finish(plan, benchmark.benchmark(), out, workers)
+
+
+def show_plan(plan: Plan, benchmark: Benchmark) -> None:
+    """Print what would run and what it would cost, without loading anything."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gensearch import registry
+    from gensearch.pipeline import budget
+
+    pairs = len(benchmark.lines(plan.prompts)) * plan.seeds
+    table = Table("method", "model", "search", "guide", "select", "samples' worth of compute")
+    for method in plan.methods:
+        each = budget(registry.search(method.search), method.compute, method.knobs)
+        cost = f"{each:g} x {pairs} = {each * pairs:g}" if each else "set by its knobs"
+        table.add_row(method.name, method.model, method.search, method.verifier, method.select or "guide", cost)
+    console = Console(markup=False, emoji=False)  # names are taken literally
+    console.print(table)
+    console.print(
+        f"{benchmark.name}: {pairs} pairs of prompt and seed; hold-outs: {', '.join(plan.holdout) or 'none'}."
+    )
+
+
+def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
+    """Run what is missing in the folder, then write and print the summary; Ctrl-C keeps what is done."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from gensearch.evaluate.runner import jobs, records, run_plan
+
+    console = Console(markup=False, emoji=False)  # names are taken literally
+    total = len(jobs(plan, len(benchmark.lines(plan.prompts))))
+    columns = (TextColumn("{task.description}", markup=False), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(benchmark.name, total=total)
+        try:
+            work = run_plan(plan, benchmark, out, workers=workers)
+            progress.update(task, completed=len(records(out)))
+            for record in work:
+                progress.update(task, advance=1, description=f"{record['method']}: {record['text'][:48]}")
+        except KeyboardInterrupt:
+            console.print(f"stopped at {len(records(out))} of {total}; the same command goes on from here")
+            raise typer.Exit(130) from None
+    show_summary(plan, benchmark, out, console)
+
+
+def show_summary(plan: Plan, benchmark: Benchmark, out: Path, console: Console) -> None:
+    """Write summary.json and table.md and print the table."""
+    from rich.table import Table
+
+    from gensearch.evaluate.runner import records
+    from gensearch.evaluate.table import caption, cells, markdown, summarise
+    from gensearch.files.atomic import write_atomic
+
+    summary = {"benchmark": benchmark.name, **summarise(plan, benchmark.judge().name, records(out))}
+    write_atomic(out / "summary.json", json.dumps(summary, indent=1).encode())
+    write_atomic(out / "table.md", markdown(summary).encode())
+    header, rows = cells(summary)
+    table = Table(header[0], *(row[0] for row in rows))  # on its side: many scores, few methods
+    for name, *values in list(zip(header, *rows, strict=True))[1:]:
+        table.add_row(name, *values)
+    console.print(table)
+    console.print(caption(summary))
+    console.print(f"written to {out}: summary.json, table.md, results.jsonl, pictures", soft_wrap=True)

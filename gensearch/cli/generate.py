@@ -1,0 +1,164 @@
+"""`gensearch generate`: search on one prompt, into one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gensearch.config.run import RunConfig, make_config, split
+from gensearch.runs.folder import RunFolder, default_folder, read_json
+
+if TYPE_CHECKING:
+    from gensearch.core.result import Progress
+    from gensearch.pipeline import SearchPipeline
+
+
+def generate(
+    prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
+    model: Annotated[str | None, typer.Option(help="A name or a folder (default: shapes/turbo).")] = None,
+    verifier: Annotated[str | None, typer.Option(help="Guides the search (default: shapes/clip).")] = None,
+    search: Annotated[str | None, typer.Option(help="See `gensearch list` (default: best_of_n).")] = None,
+    compute: Annotated[
+        float | None,
+        typer.Option(help="Budget in prices of one ordinary sample (default: 16, unless a knob bounds the search)."),
+    ] = None,
+    propose: Annotated[
+        str | None, typer.Option(help="A noise hypernetwork to start from, NAME or GAIN*NAME (default: plain noise).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random comes from it (default: 0).")] = None,
+    knob: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the search; may be repeated.")] = None,
+    select: Annotated[str | None, typer.Option(help="A verifier that picks the winner instead of the guide.")] = None,
+    holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Network steps of one sample (default: the model's own).")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale (default: the model's own).")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Physical batch of the networks.")] = None,
+    config: Annotated[str | None, typer.Option(help="A preset or a YAML file; options win over it.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="FIELD=VALUE or options.NAME=VALUE; wins over everything.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<time>-<hash>).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, make nothing.")] = False,
+    no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Keep the recipe out of the PNG files.")] = False,
+) -> None:
+    """Search for the best picture of a prompt.
+
+    Example: gensearch generate "a photo of two red stars" --search best_of_n --knob n=8 --holdout shapes/clip-holdout
+
+    Ctrl-C keeps the best so far. The same command goes on with an unfinished folder (from the start, checking that
+    the recorded rounds repeat bit for bit) and reuses a finished one.
+    """
+    loading = {"steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+    wanted = make_config(
+        config,
+        sets or (),
+        **{"prompt": prompt, "model": model, "verifier": verifier, "search": search, "compute": compute, "seed": seed},
+        select=select,
+        propose=propose,
+        holdout=holdout or None,
+        metadata=False if no_metadata else None,
+        knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
+        options={name: value for name, value in loading.items() if value is not None},
+    )
+    folder = RunFolder((out or default_folder(wanted)).expanduser(), wanted)
+    pipe = build(wanted)
+    if dry_run:
+        from gensearch.estimate import show_plan
+
+        show_plan(pipe, folder)
+    elif folder.done:
+        folder.refuse_changes(pipe.model)
+        typer.echo("this run is finished already; its files are reused")
+        show_files(folder)
+    else:
+        go(pipe, folder)
+
+
+def build(config: RunConfig) -> SearchPipeline:
+    """Load what the config names, cheap mistakes first."""
+    from gensearch import registry
+    from gensearch.engine.run import checked_knobs
+
+    checked_knobs(registry.search(config.search), config.knobs)
+    for name in filter(None, [config.verifier, config.select, *config.holdout]):
+        registry.parse_verifier(name)
+    from gensearch.pipeline import SearchPipeline
+
+    return SearchPipeline.from_config(config)
+
+
+def go(pipe: SearchPipeline, folder: RunFolder) -> None:
+    """Search, record every round, publish the result; Ctrl-C publishes the best so far and exits 130."""
+    from gensearch.engine.run import result
+
+    config = folder.config
+    rounds = pipe.stream(config.prompt, config.seed)  # refuses a bad budget before the folder is made
+    progress, closed = None, False
+    with folder.claimed():
+        with live(config) as show:
+            try:
+                for step in rounds:
+                    folder.add(step)
+                    progress = step
+                    show(step)
+            except KeyboardInterrupt:
+                closed = True
+        if closed and (progress is None or progress.best is None):
+            typer.echo("error: interrupted before the first sample was finished", err=True)
+            raise typer.Exit(130)
+        folder.finish(pipe.output(config.prompt, result(progress, closed)), pipe.model)
+    if closed:
+        typer.echo("interrupted: this is the best so far; the same command with this --out finishes it", err=True)
+    show_files(folder)
+    if closed:
+        raise typer.Exit(130)
+
+
+@contextmanager
+def live(config: RunConfig) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar on stderr, and the function that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(config.search, total=None)
+
+        def show(step: Progress) -> None:
+            best = f"{step.best.score:.4g}" if step.best else "none yet"
+            spent = step.ledger.spent
+            bar.update(task, completed=spent.work, total=step.ledger.limit.get("work"))
+            bar.update(task, description=f"{config.search}: best {best}, {spent.nfe} nfe")
+
+        yield show
+
+
+def show_files(folder: RunFolder) -> None:
+    """The last lines of a command: what came of it, and where it is."""
+    from gensearch.core.result import Motion
+
+    result = read_json(folder.path / "result.json")
+    try:
+        best, base, spent = result["best"]["score"], result["base"]["score"], result["ledger"]["spent"]["nfe"]
+        opinions = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
+        motion = Motion(**result["motion"]) if result.get("motion") else None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
+        ) from None
+    typer.echo(f"score {best} (first finished sample: {base}), {spent} nfe")
+    for name, winner, plain in opinions:
+        typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
+    if motion and motion.still:
+        typer.echo(
+            f"warning: the winner moves {motion.winner / motion.leaves:.2f} times as much as its search's clips on "
+            "average; the judge may prefer those that stand still",
+            err=True,
+        )
+    typer.echo(f"picture: {folder.path / 'best.png'}")
+    typer.echo(f"report:  {folder.path / 'report.html'}")

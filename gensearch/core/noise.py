@@ -1,0 +1,153 @@
+"""Noise from integer seeds, and the moves that searches make on it: pure, variance-preserving, replayable."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gensearch.core.types import Model, Noise, Proposal, Recipe
+
+SEED_BITS = 53  # exact in JSON and in JavaScript
+
+
+def derive(*parts: int | str) -> int:
+    """A seed that depends on all parts, the same on every machine and in every process; in [0, 2^53)."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> (64 - SEED_BITS)
+
+
+class Rng:
+    """A stream of seeds. The first is the root itself, so that candidate 0 is the plain picture of that seed."""
+
+    def __init__(self, root: int) -> None:
+        self.root = root
+        self.drawn = 0
+
+    def seeds(self, count: int) -> tuple[int, ...]:
+        """The next `count` seeds; a longer search extends a shorter one."""
+        first, self.drawn = self.drawn, self.drawn + count
+        return tuple(self.root if i == 0 else derive(self.root, i) for i in range(first, first + count))
+
+
+def randn(seeds: Sequence[int], shape: Sequence[int]) -> Noise:
+    """Standard normal noise [len(seeds), *shape], fp32 on the CPU, one generator per sample.
+
+    Torch's generator reads the lowest 32 bits of a seed; seeds that agree in them give the same noise.
+    """
+    return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+
+def gaussian(model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
+    """The default proposal: plain noise."""
+    return randn(seeds, model.noise_shape)
+
+
+def master(noise: Noise) -> Noise:
+    """Noise in fp32 or better: sums and an optimiser's steps are lost in anything less."""
+    return noise.to(torch.promote_types(noise.dtype, torch.float32))
+
+
+def nearby(pivot: Noise, direction: Noise, cosine: float) -> Noise:
+    """Points on the pivot's sphere at a fixed angle from it (zero-order search, Ma et al. 2025, arXiv:2501.09732).
+
+    `pivot` [1 or b, *shape], `direction` [b, *shape] any noise: only its part orthogonal to the pivot counts.
+    Returns [b, *shape] with the pivot's norm and the given cosine in [-1, 1], computed in float64.
+    """
+    pairs = zip(pivot.expand_as(direction), direction, strict=True)
+    return torch.stack([_rotate(x, w, cosine) for x, w in pairs])  # one by one: a sum's last bits depend on its batch
+
+
+def _rotate(pivot: Tensor, direction: Tensor, cosine: float) -> Tensor:
+    norm = pivot.double().norm()
+    u = pivot.double() / norm
+    w = direction.double()
+    w = w - (w * u).sum() * u
+    return (norm * (cosine * u + (1 - cosine**2) ** 0.5 * w / w.norm())).to(direction.dtype)
+
+
+def exact(noises: Tensor) -> tuple[str, str]:
+    """The move to noises [1 + k, *shape] that no seed describes: x_T, and if k > 0 those of the first k steps.
+
+    Base64 of their little-endian float32, row by row.
+    """
+    values = noises.detach().cpu().float().contiguous().numpy().astype("<f4")
+    return "exact", base64.b64encode(values.tobytes()).decode()
+
+
+def exactly(recipes: Sequence[Recipe], noises: Tensor) -> tuple[Recipe, ...]:
+    """Recipes that end in their own noises [b, 1 + k, *shape]."""
+    return tuple((*recipe, exact(own)) for recipe, own in zip(recipes, noises, strict=True))
+
+
+def described(propose: Proposal, noise: Noise, seeds: Sequence[int]) -> tuple[Recipe, ...]:
+    """Recipes of proposed noise [b, *shape]: by seed if it is plain, and otherwise exactly."""
+    plain: tuple[Recipe, ...] = tuple((("gaussian", seed),) for seed in seeds)
+    return plain if propose is gaussian else exactly(plain, noise[:, None])
+
+
+def read_exact(text: str, shape: Sequence[int]) -> Tensor:
+    """The noises [1 + k, *shape] of an "exact" move; raises ValueError for a text that is none."""
+    values = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
+    return torch.from_numpy(values).reshape(-1, *shape)
+
+
+MOVES = {"nearby", "exact", "chunk"}  # what may follow a recipe's first move, "gaussian"
+
+
+def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
+    """The noise [1, *shape] that a recipe describes, of clips that of their first chunk.
+
+    ("gaussian", seed) comes first; ("nearby", seed, cosine), ("exact", text) and ("chunk", step, seed) may follow.
+    Raises ValueError for moves of other kinds, which a newer version may have recorded.
+    """
+    moves = [move for move, *_ in recipe]
+    if moves[:1] != ["gaussian"] or set(moves[1:]) - MOVES:
+        raise ValueError(
+            f"cannot remake noise from the moves {moves[:8]}; a recipe is one 'gaussian', then {sorted(MOVES)}"
+        )
+    noise = randn([recipe[0][1]], shape)
+    for move, *values in recipe[1:]:
+        if move == "nearby":
+            seed, cosine = values
+            if not -1 < cosine < 1:
+                raise ValueError(f"cannot turn noise by the cosine {cosine}; it lies between -1 and 1")
+            noise = nearby(noise, randn([seed], shape), cosine)
+        elif move == "exact":
+            noise = read_exact(values[0], shape)[:1]
+    return noise
+
+
+def step_noise(recipes: Sequence[Recipe], step: int, shape: Sequence[int]) -> Noise:
+    """Noise for one stochastic step, from each recipe's first seed: neighbours share it, so only x_T differs.
+
+    An "exact" move may bring its own. A move ("chunk", step, seed) sets that of one chunk of a clip, and
+    ("chunk", step, seed, correlation) follows the chunk before: `correlated`.
+    """
+    return torch.stack([_own_step(recipe, step, shape) for recipe in recipes])
+
+
+def correlated(before: Tensor, fresh: Tensor, correlation: float) -> Tensor:
+    """Noise s z + sqrt(1 - s^2) e that keeps to the noise z of the chunk before (Stream-T1, arXiv:2605.04461).
+
+    Raises ValueError for a correlation s outside [-1, 1].
+    """
+    if not -1 <= correlation <= 1:
+        raise ValueError(f"noise cannot have the correlation {correlation}; it lies between -1 and 1")
+    return correlation * before + (1 - correlation**2) ** 0.5 * fresh
+
+
+def _own_step(recipe: Recipe, step: int, shape: Sequence[int]) -> Tensor:
+    if step == 0:
+        return remake(recipe, shape)[0]
+    for move, *values in recipe:
+        if move == "chunk" and values[0] == step:
+            fresh = randn([values[1]], shape)[0]
+            return correlated(_own_step(recipe, step - 1, shape), fresh, values[2]) if len(values) > 2 else fresh
+    move, *values = [given for given in recipe if given[0] != "chunk"][-1]
+    own = read_exact(values[0], shape) if move == "exact" else ()
+    return own[step] if step < len(own) else randn([derive(recipe[0][1], "step", step)], shape)[0]

@@ -1,0 +1,182 @@
+"""Models and verifiers behind a ledger: refused before they would overspend, booked as soon as they have worked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any, TypeVar, cast
+
+import torch
+
+from gensearch.core.ledger import Cost, Ledger
+from gensearch.core.sampling import fee, looks, step_costs
+from gensearch.core.types import ChunkModel, Model, Noise, Proposal, State, TokenModel, cat
+from verifiers.combine import leaves, with_leaves
+from verifiers.types import Media, Scores, Verifier
+
+T = TypeVar("T")
+
+
+class MeteredModel:
+    """A model whose every network pass goes through a ledger, one physical batch at a time.
+
+    A call that does not fit raises BudgetSpent and does nothing. Each batch is booked when it is done, so the account
+    is right wherever an exception strikes. Models of tokens and of chunks book each of their passes themselves.
+    """
+
+    def __init__(self, model: Model, ledger: Ledger) -> None:
+        self._books = bool({"tokens", "chunks"} & model.verbs)
+        self._model: Any = cast(TokenModel | ChunkModel, model).booked(ledger.charge) if self._books else model
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def start(self, prompts: Sequence[str], noise: Noise) -> State:
+        """One network step for every row."""
+        return self._step("starting", [0] * len(prompts), lambda rows: self._model.start(prompts[rows], noise[rows]))
+
+    def advance(self, state: State, noise: Noise | None = None) -> State:
+        """One more network step for every row."""
+        part = _part(state)
+        if "chunks" in self._model.verbs:  # in one piece: rows may share the reading of a prefix
+            self._ledger.require(f"advancing {len(state)} samples", self._model.due(state))
+            return cast(State, self._model.advance(state, noise))
+        return self._step(
+            "advancing",
+            state.step.clamp(max=state.num_steps - 1).tolist(),
+            lambda rows: self._model.advance(part(rows), None if noise is None else noise[rows]),
+        )
+
+    def rewind(self, state: State, step: torch.Tensor, noise: Noise) -> State:
+        """One network step at an earlier, noisier point for every row."""
+        part = _part(state)
+        steps = [0] * len(state)
+        return self._step("rewinding", steps, lambda rows: self._model.rewind(part(rows), step[rows], noise[rows]))
+
+    def render(self, state: State) -> Media:
+        """Decode every row; clips, of which a decoder goes on where it stopped, count as one each."""
+        if "chunks" in self._model.verbs:
+            self._ledger.require(f"decoding {len(state)} samples", Cost(decoded=len(state)))
+            media = self._model.render(state)
+            self._ledger.charge(Cost(decoded=len(state)))
+            return cast(Media, media)
+        part = _part(state)
+        return torch.cat(
+            self._batches("decoding", len(state), Cost(decoded=1), lambda rows: self._model.render(part(rows)))
+        )
+
+    def tilted(self, temperature: float, shift: torch.Tensor) -> MeteredModel:
+        """The same account for the model with other image logits."""
+        return MeteredModel(self._model.tilted(temperature, shift), self._ledger)
+
+    def _step(self, verb: str, steps: Sequence[int], work: Callable[[slice], State]) -> State:
+        costs = step_costs(self._model)
+        most = reduce(Cost.plus, [costs[step] for step in steps])
+        self._ledger.require(f"{verb} {len(steps)} samples", most)
+        unit = Cost() if self._books else costs[0]
+        return cat(self._batches(verb, len(steps), unit, work))
+
+    def _batches(self, verb: str, rows: int, unit: Cost, work: Callable[[slice], T]) -> list[T]:
+        self._ledger.require(f"{verb} {rows} samples", unit.times(rows))
+        size = self._model.batch_size
+        done = []
+        for first in range(0, rows, size):
+            count = min(size, rows - first)
+            done.append(work(slice(first, first + count)))
+            self._ledger.charge(unit.times(count), unit.times(size - count))
+        return done
+
+
+def _part(state: State) -> Callable[[slice], State]:
+    return lambda rows: state[range(len(state))[rows]]
+
+
+class MeteredProposal:
+    """A proposal behind a ledger; plain noise costs nothing and needs none."""
+
+    def __init__(self, propose: Proposal, ledger: Ledger) -> None:
+        self._propose = propose
+        self._ledger = ledger
+        self.cost = fee(propose)
+
+    def __call__(self, model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
+        """Noise for every row; raises BudgetSpent, and does nothing, if it does not fit."""
+        rows = len(seeds)
+        self._ledger.require(f"proposing {rows} noises", self.cost.times(rows))
+        with torch.no_grad():
+            noise = self._propose(model, prompts, seeds)
+        self._ledger.charge(self.cost.times(rows), self.cost.times(-rows % model.batch_size))
+        return noise
+
+
+class Booked:
+    """A single judge that works, and is booked, one physical batch at a time; all at once if it has no batch size."""
+
+    def __init__(self, judge: Verifier, ledger: Ledger) -> None:
+        self._judge = judge
+        self._ledger = ledger
+        self.name = judge.name
+        self.differentiable = judge.differentiable
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """The judge's own scores."""
+        rows = max(len(media), len(prompts))  # so that the judge notices if they differ
+        size = getattr(self._judge, "batch_size", rows)
+        done = []
+        for first in range(0, rows, size):
+            part = slice(first, min(first + size, rows))
+            scores = self._judge(media[part], prompts[part], progress=progress)
+            done.append(self._checked(scores, len(prompts[part])))
+            count = part.stop - first
+            self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
+        parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
+        return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
+
+    def _checked(self, said: Any, rows: int) -> Scores:
+        total = getattr(said, "total", None)
+        if not isinstance(total, torch.Tensor) or total.shape != (rows,):
+            found = list(total.shape) if isinstance(total, torch.Tensor) else type(said).__name__
+            raise ValueError(
+                f"the verifier {self.name} returned {found} for {rows} samples; return Scores whose total has one "
+                "number for each, NaN for those without a score"
+            )
+        return said
+
+
+class NothingScored(ValueError):
+    """A call in which no sample could be scored."""
+
+
+class MeteredVerifier:
+    """A verifier behind a ledger that also stops NaN: unscored samples are counted and lose every comparison.
+
+    One call is charged per sample and single judge: a sum of two judges costs two, and each fills its own batches.
+    A search that reckons by its guide reckons with `select` too, which scores what is finished.
+    """
+
+    def __init__(self, verifier: Verifier, ledger: Ledger, select: Verifier | None = None) -> None:
+        self._verifier = verifier
+        self._booked = with_leaves(verifier, lambda judge: Booked(judge, ledger))
+        self._ledger = ledger
+        self.name = verifier.name
+        self.differentiable = verifier.differentiable
+        self.looks = looks(verifier) + (looks(select) if select else 0)
+        self.unscored = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._verifier, name)  # also `terms`: a sum stays one for those who count its judges
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """Score every row, infinite scores counting as none; raises NothingScored if no row has a score."""
+        rows = len(prompts)
+        self._ledger.require(f"scoring {rows} samples", Cost(scored=rows * len(leaves(self._verifier))))
+        scores = self._booked(media, prompts, progress=progress)
+        missing = ~torch.isfinite(scores.total)
+        self.unscored += int(missing.sum())
+        if bool(missing.all()):
+            raise NothingScored(
+                f"{self.name} could score none of {rows} samples (all NaN or infinite); "
+                "check the weights of model and verifier, or take another verifier"
+            )
+        return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))

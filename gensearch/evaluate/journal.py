@@ -1,0 +1,88 @@
+"""The folder of an evaluation: the plan it belongs to, and a journal with one line per finished job.
+
+plan.json       what is measured; written first
+results.jsonl   one line per job: the truth that everything else follows from
+pictures/       the winner of every job
+summary.json table.md
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from gensearch.evaluate.plan import Plan
+from gensearch.files.atomic import held, read_records, write_atomic
+from gensearch.runs.folder import read_json
+
+PLAN = "plan.json"
+JOURNAL = "results.jsonl"
+Record = dict[str, Any]
+READ = {"method", "prompt", "seed", "tag", "identity", "oracle", "judge", "holdout"}  # of a record, to go on
+READ |= {"spent", "padding", "unscored", "seconds"}  # and to sum up
+
+
+class Job(NamedTuple):
+    """One method on one prompt with one seed; prompt and seed by index."""
+
+    method: str
+    prompt: int
+    seed: int
+
+
+def key(record: Record) -> Job:
+    """The job that made a record."""
+    return Job(record["method"], record["prompt"], record["seed"])
+
+
+def records(folder: Path) -> list[Record]:
+    """What a folder holds, in order of prompt, seed and method name, each job once.
+
+    Raises ValueError if the journal is damaged, or if a method's results were made by different networks, as after new
+    weights under an old name.
+    """
+    lines = read_records(folder / JOURNAL, READ, "result")
+    kinds = {"method": str, "prompt": int, "seed": int}
+    if not all(type(line[name]) is kind for line in lines for name, kind in kinds.items()):
+        raise ValueError(f"{folder / JOURNAL} is damaged: a line names no job. Take another --out or delete the folder")
+    found = {key(record): record for record in lines}
+    made_by = {(record["method"], record["identity"]) for record in found.values()}
+    for method, _ in made_by:
+        if sum(method == name for name, _ in made_by) > 1:
+            raise ValueError(
+                f"{folder}: the model or a judge of {method!r} changed between its results; start again with --out"
+            )
+    return sorted(found.values(), key=lambda record: (record["prompt"], record["seed"], record["method"]))
+
+
+def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
+    """Raise ValueError if a folder holds the results of another plan, or files but no plan; changes nothing."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give a folder with --out")
+    if not (folder / PLAN).exists():
+        if others := held(folder):
+            raise ValueError(f"{folder} holds {min(others)} and no {PLAN}: it is no evaluation. Take another --out")
+        return
+    theirs, mine = read_json(folder / PLAN), claimed(plan, benchmark)
+    if not (folder / JOURNAL).exists() and theirs.keys() == mine.keys():
+        return  # nothing was spent on that plan: a corrected one may have the folder
+    changed = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
+    if changed:
+        raise ValueError(
+            f"{folder} holds another evaluation: {', '.join(changed)} differ. Take a new folder with --out"
+        )
+
+
+def claim(plan: Plan, benchmark: str, folder: Path) -> None:
+    """Mark a folder without results as this plan's; raises ValueError if it is not free."""
+    refuse_others(plan, benchmark, folder)  # again, now that nobody else writes
+    if not (folder / JOURNAL).exists():
+        write_atomic(folder / PLAN, json.dumps(claimed(plan, benchmark), indent=1).encode())
+
+
+def claimed(plan: Plan, benchmark: str) -> dict[str, Any]:
+    """What plan.json holds: all that the results of a folder have in common."""
+    return {"benchmark": benchmark, "torch": torch.__version__, **plan.model_dump(mode="json")}

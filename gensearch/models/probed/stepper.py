@@ -1,0 +1,150 @@
+"""One pipeline call driven step by step from outside: a worker thread that stops inside every scheduler step."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gensearch.models.probed.probe import Step, probe
+
+IDS = itertools.count()
+LOCKS: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
+LIVE: weakref.WeakKeyDictionary[Any, weakref.ref[Call]] = weakref.WeakKeyDictionary()
+
+
+class Cancelled(BaseException):
+    """Unwinds a pipeline from inside its scheduler; no pipeline catches it."""
+
+
+class Order(NamedTuple):
+    """How to take the step that the worker is waiting in."""
+
+    rows: Sequence[int] | None  # sample rows[i] goes to row i first
+    noise: Tensor  # [b, *] for a scheduler that draws, no rows for others
+
+
+class Call:
+    """A pipeline call that waits inside its scheduler until it is told to go on.
+
+    `first` starts it and returns the first step, `go` the next one, or what the pipeline returned. Nothing runs before
+    `first`, so that whoever counts its passes can be in place. Dropping the last reference closes it: the pipeline
+    unwinds, the thread ends, and the pipeline is as it was.
+    """
+
+    def __init__(self, pipeline: Any, prompts: Sequence[str], run: Callable[[], Tensor]) -> None:
+        self.id = next(IDS)
+        self.prompts = prompts  # of every slot
+        self.taken = 0  # scheduler steps
+        self.owner = threading.current_thread()
+        orders: SimpleQueue[Order | None] = SimpleQueue()
+        reports: SimpleQueue[Any] = SimpleQueue()
+        self._thread = threading.Thread(target=work, args=(pipeline, run, orders, reports), daemon=True)
+        self._orders, self._reports = orders, reports
+        self.close = weakref.finalize(self, stop, orders, self._thread)
+        LIVE[pipeline] = weakref.ref(self)
+
+    def first(self) -> Step | Tensor:
+        """Start the call and wait for its first scheduler step."""
+        self._thread.start()
+        return self._report()
+
+    def go(self, order: Order) -> Step | Tensor:
+        """Take the step that the worker waits in, and wait for the next one or for what the pipeline returns."""
+        self.owner = threading.current_thread()
+        self.taken += 1
+        self._orders.put(order)
+        return self._report()
+
+    def _report(self) -> Any:
+        try:
+            report = self._reports.get()
+        except BaseException:  # Ctrl-C while the network runs: unwind at its next step
+            self.close()
+            raise
+        if isinstance(report, BaseException):
+            self.close()
+            raise report
+        if not isinstance(report, Step):
+            self.close()
+        return report
+
+
+def first_step(pipeline: Any, run: Callable[[], Any]) -> Step:
+    """Run a pipeline call up to and including its first scheduler step; raises ValueError if it has none."""
+    seen: list[Step] = []
+
+    def visit(step: Step) -> None:
+        step.take(noise=torch.zeros_like(step.x))
+        seen.append(step)
+        raise Cancelled
+
+    with suppress(Cancelled), probe(pipeline.scheduler, visit):
+        run()
+    pipeline.maybe_free_model_hooks()
+    if not seen:
+        raise ValueError(f"{type(pipeline).__name__} never calls scheduler.step; use BlackBox instead")
+    return seen[0]
+
+
+def work(pipeline: Any, run: Callable[[], Tensor], orders: SimpleQueue[Any], reports: SimpleQueue[Any]) -> None:
+    """The worker: report every step, wait for an order, report the end. Holds no reference to its `Call`."""
+
+    worker = threading.current_thread()
+
+    def visit(step: Step) -> None:
+        if threading.current_thread() is not worker:  # it has already reset the scheduler under the waiting call
+            orders.put(None)
+            raise RuntimeError(
+                f"{type(pipeline).__name__} was called while a search waited inside it, which ends that search; "
+                "call it again, or load a second pipeline"
+            )
+        reports.put(step)
+        order = orders.get()
+        if order is None:
+            raise Cancelled
+        step.take(order.rows, order.noise)
+
+    try:
+        with probe(pipeline.scheduler, visit):
+            made = run()
+    except Cancelled:
+        pipeline.maybe_free_model_hooks()
+        reports.put(RuntimeError(f"the call of {type(pipeline).__name__} was ended from outside; start again"))
+    except BaseException as error:
+        reports.put(error)
+    else:
+        reports.put(made)
+
+
+def stop(orders: SimpleQueue[Any], thread: threading.Thread) -> None:
+    """End a worker at its next scheduler step and wait for it; one that never started has nothing to end."""
+    orders.put(None)
+    if thread.ident is not None:
+        thread.join()
+
+
+@contextmanager
+def exclusive(pipeline: Any, *, new: bool = False) -> Iterator[None]:
+    """Have a pipeline to oneself: two threads inside one pipeline give wrong pictures.
+
+    `new` announces a call from the start, which ends one that this thread left unfinished. Raises RuntimeError if
+    another thread is in the middle of one.
+    """
+    with LOCKS.setdefault(pipeline, threading.RLock()):
+        call = LIVE[pipeline]() if new and pipeline in LIVE else None
+        if call is not None and call.close.alive:
+            if call.owner is not threading.current_thread() and call.owner.is_alive():
+                raise RuntimeError(
+                    f"{type(pipeline).__name__} is in the middle of a call of thread {call.owner.name!r}; "
+                    "finish or drop its state first, or load a second pipeline"
+                )
+            call.close()
+        yield

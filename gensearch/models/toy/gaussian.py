@@ -1,0 +1,280 @@
+"""Generators whose every distribution is known in closed form: a linear Gaussian and a mixture tied to words."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gensearch.core.noise import derive, randn
+from gensearch.core.types import Noise, State, Transition
+from gensearch.models.fingerprint import module_hash
+from gensearch.models.options import Batch, Count, Share, checked
+from verifiers.types import Media
+
+Guidance = Annotated[float, Field(allow_inf_nan=False)] | None
+Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Toy(ABC):
+    """What the toys share: the path x_t = (1 - t) x_0 + t e from t = 1 down, guidance, fixed batches, a picture.
+
+    Samples are [c, h, w] with c = 1 or 3; [-8, 8] is drawn as [0, 1]. `churn` in [0, 1] is how much of the noise
+    each step renews; at 0 the model is an ODE. `guidance` None takes one network pass per step, a number takes two.
+    """
+
+    name: str
+    verbs = frozenset({"branch", "rewind", "transition", "gradient"})
+
+    def __init__(
+        self,
+        network: nn.Module,
+        noise_shape: tuple[int, ...],
+        num_steps: int,
+        churn: float,
+        guidance: float | None,
+        batch_size: int,
+    ) -> None:
+        self.network = network
+        self.decoder = Decoder()
+        self.noise_shape = noise_shape
+        self.num_steps = num_steps
+        self.nfe_per_step = 1 if guidance is None else 2
+        self.batch_size = batch_size
+        self.stochastic = churn > 0
+        self.churn = churn
+        self.guidance = guidance
+        self.times = torch.linspace(1, 0, num_steps + 1)[:-1]  # what network step 1, 2, ... looks at
+
+    @abstractmethod
+    def condition(self, prompt: str) -> Tensor:
+        """What the network is told about a prompt; the empty prompt stands for no condition."""
+
+    @abstractmethod
+    def transition(self, state: State) -> Transition:
+        """The Gaussian kernel of the next step; rows must not be done."""
+
+    def start(self, prompts: Sequence[str], noise: Noise) -> State:
+        """The first network step."""
+        conditions = torch.stack([self.condition(prompt) for prompt in prompts])
+        step = torch.ones(len(prompts), dtype=torch.long)
+        return self._look(tuple(prompts), step, noise, conditions)
+
+    def advance(self, state: State, noise: Noise | None = None) -> State:
+        """One more network step."""
+        mean, std = self.transition(state)
+        x = mean if noise is None or not self.stochastic else mean + std * noise
+        return self._look(state.prompts, state.step + 1, x, state.extra["condition"])
+
+    def rewind(self, state: State, step: Tensor, noise: Noise) -> State:
+        """Noise rows to an earlier step by the forward kernel of the path, and look at them there."""
+        t, earlier = wide(self.times[state.step - 1]), wide(self.times[step - 1])
+        ratio = (1 - earlier) / (1 - t)
+        x = ratio * state.x + (earlier**2 - (ratio * t) ** 2).sqrt() * noise
+        return self._look(state.prompts, step, x, state.extra["condition"])
+
+    def render(self, state: State) -> Media:
+        """Pictures [b, 3, h, w] of the clean estimates."""
+        pictures = self._in_batches(self.decoder, state.clean)
+        return pictures.expand(-1, 3, -1, -1).contiguous()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything the bits of a sample depend on, less the machine."""
+        names = ("name", "noise_shape", "num_steps", "churn", "guidance", "batch_size")
+        return {name: getattr(self, name) for name in names} | {"weights": module_hash(self.network)}
+
+    def _look(self, prompts: tuple[str, ...], step: Tensor, x: Tensor, conditions: Tensor) -> State:
+        clean = self._in_batches(self._denoise, x, self.times[step - 1], conditions)
+        return State(prompts, step, self.num_steps, x, clean, {"condition": conditions})
+
+    def _denoise(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        if self.guidance is None:
+            return self.network(x, t, condition)
+        nothing = self.condition("").expand_as(condition)
+        both = self.network(torch.cat([x, x]), torch.cat([t, t]), torch.cat([condition, nothing]))
+        with_prompt, without = both.chunk(2)
+        return without + self.guidance * (with_prompt - without)
+
+    def _in_batches(self, work: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        rows, size = len(inputs[0]), self.batch_size
+        padded = [torch.cat([x, x[-1:].expand(-rows % size, *x.shape[1:])]) for x in inputs]
+        batches = zip(*(x.split(size) for x in padded), strict=True)
+        return torch.cat([work(*batch) for batch in batches])[:rows]
+
+
+class Decoder(nn.Module):
+    """Draw a sample: [-8, 8] becomes [0, 1]. Plain arithmetic, for exp has other last bits at the end of an array."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures of samples, of the same shape."""
+        return (x / 16 + 0.5).clamp(0, 1)
+
+
+def undrawn(media: Media) -> Tensor:
+    """The sample behind a picture, three equal channels if it had one."""
+    return (media - 0.5) * 16
+
+
+def wide(values: Tensor) -> Tensor:
+    """Per-sample numbers [b] as [b, 1, 1, 1]."""
+    return values[:, None, None, None]
+
+
+class PosteriorMean(nn.Module):
+    """E[x_0 | x_t] for x_0 ~ N(mean, std^2): the perfect denoiser of a Gaussian."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = nn.Parameter(torch.tensor(std))
+
+    def spread(self, t: Tensor) -> Tensor:
+        """The standard deviation of x_t."""
+        return ((1 - t) ** 2 * self.std**2 + t**2).sqrt()
+
+    def forward(self, x: Tensor, t: Tensor, mean: Tensor) -> Tensor:
+        """Clean estimates of x [b, c, h, w] at times t [b]."""
+        t = wide(t)
+        return mean + (1 - t) * self.std**2 / self.spread(t) ** 2 * (x - (1 - t) * mean)
+
+
+class EndPoint(PosteriorMean):
+    """Where the exact ODE takes x_t: the perfect flow map, or consistency model, of a Gaussian."""
+
+    def forward(self, x: Tensor, t: Tensor, mean: Tensor) -> Tensor:
+        """End points for x [b, c, h, w] at times t [b]."""
+        t = wide(t)
+        return mean + self.std / self.spread(t) * (x - (1 - t) * mean)
+
+
+class GaussianFlow(Toy):
+    """A perfect flow model of x_0 ~ N(mean(prompt), std^2), independent pixels.
+
+    Its steps keep every marginal exact, x_t ~ N((1 - t) mean, (1 - t)^2 std^2 + t^2), at any churn and number of
+    steps. The last clean estimate is a posterior mean, so finished samples are a little less spread than the data;
+    `marginal` says how much.
+    """
+
+    name = "toy/flow"
+    network: PosteriorMean
+
+    @checked
+    def __init__(
+        self,
+        noise_shape: tuple[int, ...] = (1, 8, 8),
+        *,
+        num_steps: Count = 4,
+        churn: Share = 0.0,
+        guidance: Guidance = None,
+        batch_size: Batch = 4,
+        std: Spread = 0.8,
+    ) -> None:
+        super().__init__(self.make_network(std), noise_shape, num_steps, churn, guidance, batch_size)
+
+    @staticmethod
+    def make_network(std: float) -> PosteriorMean:
+        """The denoiser."""
+        return PosteriorMean(std)
+
+    def condition(self, prompt: str) -> Tensor:
+        """The mean picture of a prompt: smooth nowhere, fixed for ever; zero for the empty prompt."""
+        return 0.5 * randn([derive("toy", prompt)], self.noise_shape)[0] if prompt else torch.zeros(self.noise_shape)
+
+    def transition(self, state: State) -> Transition:
+        """An exact step: keep the standardised sample, but for a share of fresh noise."""
+        t, later = wide(self.times[state.step - 1]), wide(self.times[state.step])
+        mean = state.extra["condition"] * (1.0 if self.guidance is None else self.guidance)
+        spread = self.network.spread(later)
+        kept = (1 - self.churn**2) ** 0.5 * spread / self.network.spread(t) * (state.x - (1 - t) * mean)
+        return Transition((1 - later) * mean + kept, (self.churn * spread).expand_as(kept))
+
+    def marginal(self, prompt: str) -> tuple[Tensor, float]:
+        """Mean [c, h, w] and standard deviation of finished samples, in closed form."""
+        mean = self.condition(prompt) * (1.0 if self.guidance is None else self.guidance)
+        unit = self.network(torch.ones(1, 1, 1, 1), self.times[-1:], torch.zeros(1, 1, 1, 1)).item()
+        return mean, unit * self.network.spread(self.times[-1]).item()
+
+
+class GaussianTurbo(GaussianFlow):
+    """The same flow distilled: every clean estimate is the end of its ODE, so samples are exact even in one step."""
+
+    name = "toy/turbo"
+
+    def __init__(self, noise_shape: tuple[int, ...] = (1, 8, 8), *, num_steps: int = 1, **options: Any) -> None:
+        super().__init__(noise_shape, num_steps=num_steps, **options)
+
+    @staticmethod
+    def make_network(std: float) -> PosteriorMean:
+        """The flow map."""
+        return EndPoint(std)
+
+
+class MixturePosterior(nn.Module):
+    """E[x_0 | x_t] for a mixture of Gaussians with common standard deviation."""
+
+    def __init__(self, means: Tensor, std: float) -> None:
+        super().__init__()
+        self.means = nn.Parameter(means)  # [k, c, h, w]
+        self.std = nn.Parameter(torch.tensor(std))
+
+    def responsibilities(self, x: Tensor, t: Tensor, log_weights: Tensor) -> Tensor:
+        """p(component | x_t) [b, k] from x [b, c, h, w], t [b] and prior log-weights [b, k]."""
+        variance = (1 - t) ** 2 * self.std**2 + t**2
+        gap = x[:, None] - (1 - t)[:, None, None, None, None] * self.means
+        return (log_weights - gap.square().flatten(2).sum(2) / (2 * variance[:, None])).softmax(1)
+
+    def forward(self, x: Tensor, t: Tensor, log_weights: Tensor) -> Tensor:
+        """Clean estimates of x [b, c, h, w] at times t [b]."""
+        s = wide(t)
+        gain = (1 - s) * self.std**2 / ((1 - s) ** 2 * self.std**2 + s**2)
+        belief = self.responsibilities(x, t, log_weights)
+        mean = (belief[:, :, None, None, None] * self.means).sum(1)
+        return mean + gain * (x - (1 - s) * mean)
+
+
+class GaussianMixture(Toy):
+    """A perfect denoiser of a mixture with one component per word it knows; sampled by DDIM steps.
+
+    Words in the prompt have weight 1 and all others `leak`, so that a share of the samples ignores the prompt, as
+    with real models. `shows` tells exactly which word a finished sample shows.
+    """
+
+    name = "toy/mixture"
+    network: MixturePosterior
+
+    @checked
+    def __init__(
+        self,
+        noise_shape: tuple[int, ...] = (1, 8, 8),
+        *,
+        words: tuple[str, ...] = ("red", "green", "blue", "star", "ring"),
+        leak: Share = 0.2,
+        num_steps: Count = 8,
+        churn: Share = 0.0,
+        guidance: Guidance = None,
+        batch_size: Batch = 4,
+        std: Spread = 0.3,
+    ) -> None:
+        self.words = words
+        self.leak = leak
+        means = randn([derive("toy", word) for word in words], noise_shape)
+        super().__init__(MixturePosterior(means, std), noise_shape, num_steps, churn, guidance, batch_size)
+
+    def condition(self, prompt: str) -> Tensor:
+        """Log-weights [k] of the components."""
+        said = prompt.lower().split()
+        return torch.tensor([1.0 if word in said else self.leak for word in self.words]).log().log_softmax(0)
+
+    def transition(self, state: State) -> Transition:
+        """A DDIM step: the clean estimate and its noise, part of it renewed, at the next noise level."""
+        t, later = wide(self.times[state.step - 1]), wide(self.times[state.step])
+        noise = (state.x - (1 - t) * state.clean) / t
+        kept = later * (1 - self.churn**2) ** 0.5 * noise
+        return Transition((1 - later) * state.clean + kept, (self.churn * later).expand_as(kept))
+
+    def shows(self, sample: Tensor, prompt: str) -> Tensor:
+        """p(word | sample) [b, k] for finished samples [b, c, h, w]."""
+        return self.network.responsibilities(sample, torch.zeros(len(sample)), self.condition(prompt))

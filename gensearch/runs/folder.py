@@ -1,0 +1,286 @@
+"""The folder of a run: append-only rounds, everything else published whole, and the recipe inside each picture.
+
+config.json    what was asked; written first
+rounds.jsonl   one line per round: the truth that everything else follows from
+candidates/    a small picture of every finished sample
+best.png base.png result.json report.html
+best.gif best_strip.png ...  of clips: for other programs, with the recipe in the GIF's comment and in best.gif.json
+DONE           written last, and only if the search was not cut short
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gensearch import __version__
+from gensearch.files.compare import MACHINE, compare
+from gensearch.config.run import RunConfig, explain
+from gensearch.files.atomic import append_line, held, owned, read_records, require_writable, sweep, write_atomic
+from gensearch.files.images import digest, encode, strip, thumbnail, to_pixels
+from gensearch.models.options import Batch
+from gensearch.files.movies import write_clip
+
+if TYPE_CHECKING:
+    from gensearch.core.result import Progress, Sample
+    from gensearch.pipeline import Output
+    from gensearch.core.types import Model
+
+ROUNDS = "rounds.jsonl"
+PUBLISHED = ("config.json", ROUNDS, "best.png", "base.png", "result.json", "report.html", "DONE")
+COMPARED = ("done", "ids", "parents", "recipes", "scores", "parts")  # of a round: what a rerun must repeat bit for bit
+
+Move = Annotated[list[str | int | float], Field(min_length=2, max_length=8)]
+
+
+class Provenance(BaseModel):
+    """All that one picture needs to be made again: carried by the PNG and by result.json, trusted in neither."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    gensearch: str = Field(max_length=40)  # the version that made it
+    config: RunConfig
+    sample: int = Field(ge=0)  # its id within the search
+    recipe: Annotated[list[Move], Field(min_length=1, max_length=10_000)]
+    score: float | None
+    pixels: str = Field(pattern=r"^[0-9a-f]{64}$")  # sha256 of the uint8 frames [t, h, w, 3]
+    batch_size: Batch  # the physical one of the networks
+    fingerprint: dict[str, Any]  # what else the bits depend on
+
+    def text(self) -> str:
+        """As files carry it."""
+        return json.dumps(self.model_dump(mode="json"))
+
+
+def read_provenance(text: str | bytes, where: str) -> Provenance:
+    """Parse and validate; raises ValueError with one line that names the place and the first problem."""
+    try:
+        return Provenance.model_validate_json(text)
+    except (ValidationError, RecursionError) as error:
+        problem = explain(error, Provenance) if isinstance(error, ValidationError) else "it is nested too deeply"
+        raise ValueError(f"{where} holds no usable recipe: {problem}") from None
+
+
+class RunFolder:
+    """One run on disk. Killed at any moment, it holds only whole files and whole lines."""
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        """Look at a folder, change nothing; raises ValueError if it is another's or cannot be written to."""
+        self.path = path
+        self.config = config
+        self.added = 0
+        if os.path.isfile(path):
+            raise ValueError(f"{path} is a file; give a folder with --out")
+        if not os.path.exists(path / "DONE"):  # a finished run is only read
+            require_writable(path)
+        self.refuse_others()
+        self.rounds = read_journal(path)
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is finished and everything that it wrote is still there."""
+        return all((self.path / name).exists() for name in PUBLISHED)
+
+    def refuse_others(self) -> None:
+        """Raise ValueError if the folder holds a round of another config, or files but no config."""
+        there = held(self.path)
+        claim = self.path / "config.json"
+        if not claim.exists():
+            if there:
+                raise ValueError(f"{self.path} holds other files and no run; take another --out")
+            return
+        about, mine = read_json(claim), self.config.model_dump(mode="json")
+        theirs = about.get("config")
+        if about.keys() != {"gensearch", "config"} or not isinstance(theirs, dict):
+            raise ValueError(f"{claim} is damaged; take another --out")
+        differ = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
+        began = there - {"config.json", "candidates"}  # without a round a corrected run may have the folder
+        if differ and began:
+            raise ValueError(f"{self.path} holds another run: {', '.join(differ)} differ. Take another --out")
+
+    def refuse_changes(self, model: Model) -> None:
+        """Raise ValueError if another model than this one, by weights or settings, made the finished run."""
+        about = read_provenance(json.dumps(read_json(self.path / "result.json").get("provenance")), str(self.path))
+        now = json.loads(json.dumps(model.fingerprint()))
+        changed = [name for name in compare(about.fingerprint, now) if name.split(".")[0] not in MACHINE]
+        if changed:
+            raise ValueError(
+                f"{self.path} is finished, but the model changed since: {', '.join(changed)} differ. Take another --out"
+            )
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder this run's own, and this process its only writer; raises ValueError if another is.
+
+        A folder that was made for it goes again if it fails before its first round.
+        """
+        with owned(self.path, ROUNDS):
+            self.refuse_others()  # again: somebody may have written since
+            self.rounds = read_journal(self.path)
+            if not self.rounds:
+                rmtree(self.path / "candidates", ignore_errors=True)
+                config = self.config.model_dump(mode="json")
+                self.publish_json("config.json", {"gensearch": __version__, "config": config})
+            if not self.done:
+                (self.path / "DONE").unlink(missing_ok=True)
+            yield
+
+    def add(self, progress: Progress) -> None:
+        """Record one round. A resumed run starts over and must repeat the recorded rounds; raises ValueError if not."""
+        line = json.loads(json.dumps(round_line(progress, self.added)))
+        if self.added < len(self.rounds):
+            known = self.rounds[self.added]
+            if any(known.get(key) != line[key] for key in COMPARED):
+                raise ValueError(
+                    f"round {self.added} differs from the one in {self.path}: the model, the device or a library "
+                    "changed since. Take another --out"
+                )
+        if progress.round.done:
+            for row, sample in enumerate(progress.round.ids):
+                pixels = to_pixels(progress.round.media[row])
+                write_atomic(self.path / "candidates" / f"{sample:05}.png", encode(thumbnail(pixels)))
+        if self.added >= len(self.rounds):
+            append_line(self.path / ROUNDS, line)
+        self.added += 1
+
+    def finish(self, output: Output, model: Model) -> None:
+        """Publish pictures, result and report, and mark the run as done unless it was cut short."""
+        from gensearch.runs.report import write_report
+
+        if self.added < len(self.rounds) and output.result.stopped != "closed":
+            raise ValueError(
+                f"{self.path / ROUNDS} holds {len(self.rounds)} rounds and this run has {self.added}: it was "
+                "edited, or another version made it. Take another --out"
+            )
+        found = output.result
+        best = self.publish_picture("best", found.best, model)
+        base = self.publish_picture("base", found.base, model)
+        result = {
+            "provenance": best.model_dump(mode="json"),
+            "best": opinion(found.best),
+            "base": opinion(found.base) | {"pixels": base.pixels},
+            "holdout": {name: [number(value) for value in pair] for name, pair in output.holdout.items()},
+            "curve": [[p.spent.nfe, round(p.seconds, 3), number(p.best)] for p in found.curve],
+            "ledger": found.ledger.report(),
+            "unscored": found.unscored,
+            "stopped": found.stopped,
+            "motion": found.motion._asdict() if found.motion else None,
+        }
+        self.publish_json("result.json", result)
+        write_report(self.path)
+        sweep(self.path)
+        if found.stopped != "closed":
+            write_atomic(self.path / "DONE", b"")
+
+    def publish_picture(self, name: str, sample: Sample, model: Model) -> Provenance:
+        """Write one picture with its recipe inside; returns the recipe."""
+        pixels = to_pixels(sample.media)
+        about = Provenance(
+            gensearch=__version__,
+            config=self.config,
+            sample=sample.id,
+            recipe=[list(move) for move in sample.recipe],
+            score=number(sample.score),
+            pixels=digest(pixels),
+            batch_size=model.batch_size,
+            fingerprint=json.loads(json.dumps(model.fingerprint())),
+        )
+        text = {"parameters": parameters(about, pixels, model), "gensearch": about.text()}
+        kept = text if self.config.metadata else None
+        write_atomic(self.path / f"{name}.png", encode(pixels, kept))
+        if len(pixels) > 1:
+            write_atomic(self.path / f"{name}_strip.png", encode(strip(pixels)))
+            write_clip(self.path / f"{name}.gif", pixels, kept["gensearch"] if kept else None)
+        return about
+
+    def publish_json(self, name: str, data: Any) -> None:
+        """Write a JSON file whole or not at all."""
+        write_atomic(self.path / name, json.dumps(data, indent=1, allow_nan=False).encode())
+
+
+# --- reading
+
+
+def default_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
+    """Where this config has run before, or a new `runs/<time>-<hash>`; the name never holds text of the prompt."""
+    key = f"{__version__} {config.model_dump_json()}"
+    hashed = hashlib.sha256(key.encode()).hexdigest()[:10]
+    before = sorted(root.glob(f"*-{hashed}"))
+    return before[-1] if before else root / f"{time.strftime('%Y%m%d-%H%M%S')}-{hashed}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run folder; raises ValueError in one line if it is missing or damaged."""
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); is {path.parent} the folder of a run?") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is damaged: it is not JSON") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return data
+
+
+def read_journal(folder: Path) -> list[dict[str, Any]]:
+    """The finished rounds of a run; a torn last line is ignored, any other damage raises ValueError."""
+    return read_records(folder / ROUNDS, set(COMPARED), "round")
+
+
+# --- writing
+
+
+def round_line(progress: Progress, index: int) -> dict[str, Any]:
+    """One round as a line of the journal; null where a sample could not be scored."""
+    round_ = progress.round
+    return {
+        "round": index,
+        "done": round_.done,
+        "ids": round_.ids,
+        "parents": round_.parents,
+        "recipes": round_.recipes,
+        "scores": [number(score) for score in round_.scores.total.tolist()],
+        "parts": {name: [number(v) for v in values.tolist()] for name, values in round_.scores.parts.items()},
+        "best": number(progress.best.score) if progress.best else None,
+        "spent": progress.ledger.spent._asdict(),
+        "seconds": round(progress.ledger.seconds, 4),
+    }
+
+
+def number(value: float) -> float | None:
+    """A score as JSON can hold it; None for NaN and for the -inf of an unscored sample."""
+    return float(value) if abs(value) < float("inf") else None
+
+
+def opinion(sample: Sample) -> dict[str, Any]:
+    """A sample's scores, as JSON can hold them."""
+    parts = {name: number(value) for name, value in sample.parts.items()}
+    return {"id": sample.id, "score": number(sample.score), "parts": parts}
+
+
+def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
+    """The recipe in the form that AUTOMATIC1111's web UI writes and many tools read."""
+    config = about.config
+    height, width = pixels.shape[1:3]
+    fields = {
+        "Steps": model.num_steps,
+        "Sampler": config.options.get("sampler"),
+        "CFG scale": getattr(model, "guidance_scale", getattr(model, "guidance", None)),
+        "Seed": about.recipe[0][1],
+        "Size": f"{width}x{height}",
+        "Model": model.name.replace(",", " "),
+        "Score": None if about.score is None else f"{about.score:.6g}",
+        "Search": config.search,
+        "Version": f"gensearch {about.gensearch}",
+    }
+    return f"{config.prompt}\n" + ", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None)

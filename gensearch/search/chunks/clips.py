@@ -1,0 +1,193 @@
+"""What searches over chunks share: clips in progress with their paths, seeds that follow from paths, and stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field, PositiveInt
+
+from gensearch.core.ledger import Cost, Ledger
+from gensearch.core.noise import Rng, derive, described, step_noise
+from gensearch.core.sampling import looks, step_costs
+from gensearch.core.types import ChunkModel, Model, Proposal, Recipe, Round, State
+from gensearch.engine.metered import NothingScored
+from verifiers.types import Verifier
+
+Path = tuple[int, ...]  # which child was taken at each depth, from the first chunk on
+Schedule = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]  # one number, or one per depth and so on
+Stages = Annotated[list[str], Field(min_length=3, max_length=3)] | Callable[[str], Sequence[str]]
+AS_IT_IS = ["{prompt}"] * 3  # what the verifier is asked of the first chunk, of those between, and of the end
+
+
+class Clips(NamedTuple):
+    """Clips in progress, all of one length, in the order of their paths."""
+
+    state: State
+    paths: tuple[Path, ...]
+    recipes: tuple[Recipe, ...]
+    homes: tuple[int | None, ...]  # the last ancestor that was judged
+
+    @property
+    def depth(self) -> int:
+        """How many chunks they have."""
+        return int(self.state.step[0])
+
+    def at(self, rows: Sequence[int]) -> Clips:
+        """Some of them; rows may repeat."""
+        others = (tuple(column[row] for row in rows) for column in self[1:])
+        return Clips(self.state[rows], *others)  # type: ignore[arg-type]
+
+
+class Account(NamedTuple):
+    """What a search pays for: a model's chunks and, of every clip that is judged, a decoding and its scores."""
+
+    ledger: Ledger
+    steps: Sequence[Cost]
+    look: Cost
+
+    def chunks(self, count: int, parents: int, depth: int) -> Cost:
+        """One more chunk for so many children of so many clips, which are each read once."""
+        own = self.steps[0]
+        reading = Cost(*(a - b for a, b in zip(self.steps[depth], own, strict=True)))
+        return own.times(count).plus(reading.times(min(count, parents)))
+
+    def ending(self, depth: int) -> Cost:
+        """What it takes to finish and judge one clip that has so many chunks; nothing if it is finished."""
+        rest = self.steps[depth:]
+        return sum_of(rest).plus(self.look) if rest else Cost()
+
+    def room(self, wanted: int, parents: int, depth: int, unjudged: int = 0) -> int:
+        """How many children with one more chunk can be paid so that one clip can still be finished, at least 1.
+
+        Up to `unjudged` of them need no judge before the end.
+        """
+        for count in range(wanted, 1, -1):
+            looks = count if count > unjudged or depth == len(self.steps) - 1 else 0
+            cost = self.chunks(count, parents, depth).plus(self.look.times(looks))
+            if affords(self.ledger, cost.plus(self.ending(depth + 1))):
+                return count
+        return 1
+
+
+def affords(ledger: Ledger, cost: Cost) -> bool:
+    """Whether all of a cost fits."""
+    return all(getattr(cost, column) <= ledger.left(column) for column in ledger.limit)
+
+
+def open_account(model: Model, verifier: Verifier, ledger: Ledger) -> Account:
+    """The account of a search on a model and a verifier."""
+    return Account(ledger, step_costs(model), Cost(decoded=1, scored=looks(verifier)))
+
+
+def sum_of(costs: Sequence[Cost]) -> Cost:
+    """Costs, column by column."""
+    return Cost(*(sum(column) for column in zip(*costs, strict=True))) if costs else Cost()
+
+
+def require_chunks(model: Model, search: str) -> ChunkModel:
+    """The model, if it makes clips chunk by chunk; raises ValueError for any other."""
+    if "chunks" not in model.verbs:
+        raise ValueError(
+            f"{search} branches between the chunks of a clip, and {model.name} has none; "
+            "take a model of chunks such as an AnyFlow FAR, or best_of_n"
+        )
+    return model  # type: ignore[return-value]
+
+
+def at_depth(schedule: int | Sequence[int], depth: int) -> int:
+    """The entry for a depth; the last one counts for all depths after it."""
+    return schedule if isinstance(schedule, int) else schedule[min(depth, len(schedule) - 1)]
+
+
+def chunk_seed(root: int, path: Path) -> int:
+    """The seed of a chunk's noise: a function of its path alone, whatever else was tried and in which order."""
+    return derive(root, "path", *path)
+
+
+def straight(path: Path) -> bool:
+    """Whether a path only ever took the first child: then it is a plain sample, with its plain noise."""
+    return not any(path[1:])
+
+
+@torch.no_grad()
+def first_chunks(model: Model, prompt: str, rng: Rng, count: int, propose: Proposal) -> Clips:
+    """The first chunk of `count` clips; the first one's noise is that of the search's own seed."""
+    seeds = rng.seeds(count)
+    noise = propose(model, [prompt] * count, seeds)
+    paths = tuple((child,) for child in range(count))
+    state = model.start([prompt] * count, noise)
+    return Clips(state, paths, described(propose, noise, seeds), (None,) * count)
+
+
+@torch.no_grad()
+def next_chunks(model: Model, clips: Clips, children: Sequence[int], root: int, correlation: float = 0.0) -> Clips:
+    """One more chunk: so many children of each clip, from noise by their paths.
+
+    With a correlation noise keeps to that of the chunk before; a plain sample's noise stays its own.
+    """
+    rows = [row for row, count in enumerate(children) for _ in range(count)]
+    paths = tuple((*path, child) for path, count in zip(clips.paths, children, strict=True) for child in range(count))
+    depth, told = clips.depth, (correlation,) if correlation else ()
+    recipes = tuple(
+        clips.recipes[row]
+        if straight(path)
+        else (*before(clips.recipes[row], depth), ("chunk", depth, chunk_seed(root, path), *told))
+        for row, path in zip(rows, paths, strict=True)
+    )
+    parents = clips.at(rows)
+    noise = step_noise(recipes, depth, model.noise_shape) if model.stochastic else None
+    return Clips(model.advance(parents.state, noise), paths, recipes, parents.homes)
+
+
+def before(recipe: Recipe, depth: int) -> Recipe:
+    """A recipe without what it says of chunks from some depth on."""
+    return tuple(move for move in recipe if not (move[0] == "chunk" and move[1] >= depth))
+
+
+def written(stages: Any, prompt: str) -> tuple[str, ...]:
+    """The three texts of a prompt: from templates with {prompt}, or by whoever writes them.
+
+    Raises ValueError if there are not three of them.
+    """
+    if callable(stages):
+        texts = tuple(stages(prompt))
+    else:
+        texts = tuple(template.replace("{prompt}", prompt) for template in stages)
+    if len(texts) != 3 or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f"a prompt has three stages, the first chunk, the middle and the end, not {texts!r}")
+    return texts
+
+
+def stage(depth: int, last: int) -> int:
+    """Which of the three stages a clip is in that has so many chunks of `last`; a clip of one chunk is at its end."""
+    return 2 if depth == last else min(depth - 1, 1)
+
+
+@torch.no_grad()
+def judged(
+    model: Model, verifier: Verifier, clips: Clips, texts: Sequence[str], first: int
+) -> tuple[Round, Clips, list[float]] | None:
+    """A round of clips by the text of their stage, with ids from `first` on; the clips, at home there; their scores.
+
+    Unfinished clips are previews; None if none of them could be scored.
+    """
+    media = model.render(clips.state)
+    last, depth = model.num_steps, clips.depth
+    prompts = [texts[stage(depth, last)]] * len(media)
+    try:
+        scores = verifier(media, prompts, progress=depth / last)
+    except NothingScored:
+        if depth == last:
+            raise
+        return None
+    ids = tuple(range(first, first + len(media)))
+    round = Round(media, scores, clips.recipes, ids, clips.homes, done=depth == last)
+    return round, clips._replace(homes=ids), scores.total.tolist()
+
+
+def best_rows(totals: Sequence[float], count: int) -> list[int]:
+    """The rows of the `count` highest scores in their own order; of equals those with the lowest paths."""
+    ranked = sorted(range(len(totals)), key=lambda row: (-totals[row], row))
+    return sorted(ranked[:count])

@@ -1,0 +1,37 @@
+"""Best-of-N: random search over starting noises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import PositiveInt
+
+from gensearch.core.ledger import Ledger
+from gensearch.core.noise import Rng, described, gaussian
+from gensearch.core.sampling import attempt, next_round, price
+from gensearch.core.types import Model, Proposal, Round
+from verifiers.types import Verifier
+
+
+def best_of_n(
+    model: Model,
+    verifier: Verifier,
+    prompt: str,
+    *,
+    rng: Rng,
+    ledger: Ledger,
+    n: PositiveInt | None = None,
+    propose: Proposal = gaussian,
+) -> Iterator[Round]:
+    """Draw `n` samples (None: as many as the ledger pays) and score each (Ma et al. 2025, arXiv:2501.09732).
+
+    Rounds are about equal: a last round of one sample would end the search early if that one cannot be scored.
+    """
+    drawn, unit = 0, price(model, verifier, propose=propose)
+    while left := min((n or float("inf")) - drawn, ledger.affords(unit)):
+        size = next_round(model, left)
+        seeds = rng.seeds(size)
+        noise = propose(model, [prompt] * size, seeds)
+        recipes = described(propose, noise, seeds)
+        yield attempt(model, verifier, prompt, noise, recipes, range(drawn, drawn + size), [None] * size)
+        drawn += size

@@ -1,0 +1,71 @@
+"""QAlign: a Markov chain over token sequences whose law is the model's, tilted by the reward."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from pydantic import PositiveFloat, PositiveInt
+
+from gensearch.core.gumbel import given
+from gensearch.core.ledger import Ledger
+from gensearch.core.noise import Rng, derive, described, exactly, gaussian, randn
+from gensearch.core.sampling import fee, price, require_tokens, roll
+from gensearch.core.types import Model, Proposal, Round
+from verifiers.types import Verifier
+
+LIMIT = 20.0  # of a log-ratio, as in the paper's code
+
+
+def suffix_mcmc(
+    model: Model,
+    verifier: Verifier,
+    prompt: str,
+    *,
+    rng: Rng,
+    ledger: Ledger,
+    iterations: PositiveInt | None = None,
+    chains: PositiveInt = 1,
+    beta: PositiveFloat = 0.1,
+    propose: Proposal = gaussian,
+) -> Iterator[Round]:
+    """Draw the tokens after a random cut anew, and keep them with probability exp((r' - r) / beta) (arXiv:2504.03790).
+
+    The chain leaves p(picture) exp(r / beta) / Z unchanged: the model's own law cancels, and so does the number of
+    cuts, which is that of image tokens. The plan stays. All chains share the cut, and `iterations` None takes as many
+    rounds as the ledger pays. It resists rewards that can be fooled, and is the control for gradients on tokens.
+    Raises ValueError for models without tokens.
+    """
+    require_tokens(model, "suffix_mcmc")
+    unit = price(model, verifier)
+    seeds = rng.seeds(int(min(chains, ledger.affords(unit.plus(fee(propose))))))
+    size, text = len(seeds), model.text_length  # type: ignore[attr-defined]
+    now = propose(model, [prompt] * size, seeds)
+    plain = described(propose, now, seeds)
+    state, media, scores = roll(model, verifier, prompt, now)
+    yield Round(media, scores, plain, tuple(range(size)), (None,) * size)
+    home, reward, tokens, drawn = list(range(size)), scores.total.tolist(), state.clean.cpu(), size
+    for _ in ledger.rounds(iterations, unit.times(size)):
+        fresh = rng.seeds(size)
+        cut = text + derive(fresh[0], "cut") % (len(tokens[0]) - text)
+        noise = randn(fresh, model.noise_shape)
+        noise[:, :cut] = given(tokens[:, :cut])
+        state, media, scores = roll(model, verifier, prompt, noise)
+        ids = range(drawn, drawn + size)
+        yield Round(media, scores, exactly(plain, noise[:, None]), tuple(ids), tuple(home))
+        drawn += size
+        for chain, (new, old, seed) in enumerate(zip(scores.total.tolist(), reward, fresh, strict=True)):
+            if accepts(new, old, beta, seed):
+                home[chain], reward[chain], tokens[chain] = ids[chain], new, state.clean[chain].cpu()
+
+
+def accepts(new: float, old: float, beta: float, seed: int) -> bool:
+    """Metropolis' rule on rewards; unscored samples (-inf) are left at once and never entered."""
+    if not math.isfinite(new):
+        return False
+    if not math.isfinite(old):
+        return True
+    ratio = max(-LIMIT, min(LIMIT, (new - old) / beta))
+    uniform = torch.rand((), generator=torch.Generator().manual_seed(derive(seed, "accept")), dtype=torch.float64)
+    return math.log(float(uniform)) < ratio

@@ -1,0 +1,182 @@
+"""Train a CLIP of clips: an open_clip model that tells from four frames in one picture how things move.
+
+Its eyes go on from those of `shapes/clip-holdout`, and it sees beginnings of clips too. What a clip shows is read off
+the places of its objects by the tracker's rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gensearch.shapes import clips, tracker, world
+from gensearch.shapes.drawing import COLORS, SHAPES, Scene, Thing, render
+from gensearch.shapes.train.clips.video import token_ids
+from gensearch.shapes.train.clips.video_network import WORDS, words
+from gensearch.shapes.train.judges import clip
+from gensearch.shapes.train.judges.matches import taught
+from gensearch.shapes.train.loop import Batches, accelerator, fit
+from verifiers.video.clips import grid
+
+SIDE = 2  # frames along one side of the picture
+SHOWN = (0, 4, 8, 12)  # the frames in it, one for each latent frame
+LENGTHS, SHARES = clips.CHUNKS, (0.1, 0.15, 0.2, 0.55)  # frames that there are already, and how often
+SPOILT = 0.4  # share of clips in which an object changes, goes or is one too many
+VISION = {**clip.VISION["clip-holdout"], "image_size": SIDE * clips.SIZE}
+TEXT = {**clip.TEXT, "width": 96, "context_length": WORDS, "vocab_size": len(clips.words())}
+CONFIG = {**clip.config("clip-holdout"), "vision_cfg": VISION, "text_cfg": TEXT}
+
+Film = Sequence[Scene]
+
+
+def build() -> Any:
+    """The untrained pair with the eyes of `shapes/clip-holdout`, whose places are laid over every frame."""
+    import open_clip
+
+    model = open_clip.CLIP(**CONFIG)
+    held = load_file(str(files("gensearch") / "shapes" / "weights" / "clip-holdout" / "open_clip_model.safetensors"))
+    eyes = {name.removeprefix("visual."): x.float() for name, x in held.items() if name.startswith("visual.")}
+    own, places = eyes["positional_embedding"][:1], eyes["positional_embedding"][1:]
+    side = round(len(places) ** 0.5)
+    tiled = places.view(side, side, -1).repeat(SIDE, SIDE, 1)
+    drawn = torch.Generator().manual_seed(0)
+    frame = torch.randn(SIDE, SIDE, tiled.shape[-1], generator=drawn) * 0.02  # so that frames are told apart
+    tiled = tiled + frame.repeat_interleave(side, 0).repeat_interleave(side, 1)
+    eyes["positional_embedding"] = torch.cat([own, tiled.flatten(0, 1)])
+    model.visual.load_state_dict(eyes)
+    return model
+
+
+# --- clips and what they show
+
+
+def spoil(film: Film, rng: np.random.Generator) -> list[Scene]:
+    """The clip with one object too many or, from some frame on, of another shape or colour, or gone."""
+    return crowd(film, rng) if rng.random() < 0.4 else change(film, rng)
+
+
+def crowd(film: Film, rng: np.random.Generator) -> list[Scene]:
+    """The clip with one more object, mostly another of its own, that goes beside one; itself where there is no room."""
+    victim, twin = int(rng.integers(2)), rng.random() < 0.7
+    look: dict[str, Any] = {} if twin else {"shape": str(rng.choice(SHAPES)), "color": str(rng.choice(list(COLORS)))}
+    for dx, dy in rng.integers(-4, 5, (clips.TRIES, 2)) * clips.GRID:
+        crowded = []
+        for scene in film:
+            own = scene.things[victim % len(scene.things)] if scene.things else None
+            added = [replace(own, x=own.x + dx, y=own.y + dy, **look)] if own else []
+            crowded.append(replace(scene, things=(*scene.things, *added)))
+        if all(roomy(scene) for scene in crowded):
+            return crowded
+    return list(film)
+
+
+def roomy(scene: Scene) -> bool:
+    """All objects are whole and apart."""
+    at = np.array([(thing.x, thing.y) for thing in scene.things]).reshape(-1, 2)
+    apart = np.abs(at[:, None] - at).max(-1)[~np.eye(len(at), dtype=bool)]
+    inside = np.abs(at - clips.SIZE / 2) <= clips.SIZE / 2 - clips.RADIUS
+    return bool(inside.all() and (apart >= 2 * clips.RADIUS + clips.GAP).all())
+
+
+def change(film: Film, rng: np.random.Generator) -> list[Scene]:
+    """The clip with one object, from some frame on, of another shape or colour, or gone."""
+    start, victim, way = int(rng.integers(1, clips.FRAMES)), int(rng.integers(2)), int(rng.integers(3))
+    shape, color = str(rng.choice(SHAPES)), str(rng.choice(list(COLORS)))
+
+    def changed(scene: Scene) -> Scene:
+        things = list(scene.things)
+        if things:
+            thing = things.pop(victim % len(things))
+            if way < 2:
+                things.append(replace(thing, shape=shape) if way else replace(thing, color=color))
+        return replace(scene, things=tuple(things))
+
+    return [changed(scene) if number >= start else scene for number, scene in enumerate(film)]
+
+
+def sighting(number: int, thing: Thing) -> tracker.Sighting:
+    """What the tracker would see of an object."""
+    at, (least, most) = np.array([thing.x, thing.y]), clips.extent(thing.shape)
+    box = (*(at + thing.radius * least), *(at + thing.radius * most))
+    return tracker.Sighting(number, thing.shape, thing.color, thing.x, thing.y, box)
+
+
+def shows(films: Sequence[Film], lengths: Sequence[int], lines: Sequence[clips.Spec]) -> Tensor:
+    """Labels [films, prompts]: the first frames of the film are right for the prompt."""
+    asked = [{(c["class"], c["color"]) for c in line["include"]} for line in lines]
+    out = torch.zeros(len(films), len(lines))
+    for row, (film, length) in enumerate(zip(films, lengths, strict=True)):
+        seen = [[sighting(i, thing) for thing in scene.things] for i, scene in enumerate(film[:length])]
+        there = {(s.shape, s.color) for frame in seen for s in frame}
+        for column, line in enumerate(lines):
+            if there <= asked[column]:
+                out[row, column] = tracker.correct(tracker.judge(seen, line, length == clips.FRAMES))
+    return out
+
+
+def near_miss(rng: np.random.Generator, line: clips.Spec) -> clips.Spec:
+    """A prompt that differs in one motion, mostly, or in one shape or colour."""
+    while True:
+        objects = [[c["class"], c["color"], c["motion"]] for c in line["include"]]
+        one = objects[int(rng.integers(len(objects)))]
+        match int(rng.integers(6)):
+            case 0:
+                one[0] = str(rng.choice(SHAPES))
+            case 1:
+                one[1] = str(rng.choice(list(COLORS)))
+            case 2 if len(objects) == 2:
+                objects[0][2], objects[1][2] = objects[1][2], objects[0][2]
+            case _:
+                one[2] = str(rng.choice(clips.phrases(line["tag"])))
+        apart = len({shape for shape, _, _ in objects}) == len(objects)
+        other = clips.spec(line["tag"], [(s, c, m) for s, c, m in objects])
+        if apart and other != line:
+            return other
+
+
+def near_misses(rng: np.random.Generator, line: clips.Spec, count: int) -> list[clips.Spec]:
+    """Some of which none names a held-out pair; raises ValueError if the prompt itself does."""
+    if world.asks_held_out(line):
+        raise ValueError(f"{line['prompt']!r} names a held-out pair; train on others")
+    return taught(partial(near_miss, rng, line), count)
+
+
+def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pictures [b, 3, 128, 128], prompts [t, 20] with near misses behind, labels [b, t] and weights [b, t]."""
+    rng = np.random.default_rng((seed, step))
+    lines, drawn = zip(*(clips.sample(rng) for _ in range(size)), strict=True)
+    films = [[one.scene(frame) for frame in range(clips.FRAMES)] for one in drawn]
+    films = [spoil(film, rng) if rng.random() < SPOILT else film for film in films]
+    lengths = rng.choice(LENGTHS, size, p=SHARES).tolist()
+    asked = [*lines, *(other for line in lines for other in near_misses(rng, line, misses))]
+    labels = shows(films, lengths, asked)
+    frames = np.stack([np.asarray(render(film[frame])) for film in films for frame in SHOWN])
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    x = clip.degrade(x, torch.Generator().manual_seed(seed * 7919 + step)).unflatten(0, (size, len(SHOWN)))
+    there = torch.tensor([[frame < length for frame in SHOWN] for length in lengths])
+    ids = token_ids([line["prompt"] for line in asked])
+    return grid(x, there, SIDE), ids, labels, clip.weigh(labels, misses)
+
+
+def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float, seed: int) -> None:
+    """Fit the pair-wise sigmoid loss with labels read off the places of objects."""
+    torch.manual_seed(seed)
+    device = accelerator()
+    model = build().to(device)
+    batches = Batches(partial(batch, size, misses, 300 + seed), steps)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        x, ids, labels, weights = (part.to(device) for part in batches(step))
+        return clip.sigmoid_loss(model, x, ids, labels, weights)
+
+    fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.05, save_every=50, seed=seed)
+    clip.export(model, CONFIG, words(), out / name / "model")

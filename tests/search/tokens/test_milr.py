@@ -1,0 +1,424 @@
+"""MILR on a toy that can be listed: what must be equal bit for bit, and which way rewards go."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+
+import pytest
+import torch
+
+from gensearch.core.gumbel import given
+from gensearch.core.ledger import Cost
+from gensearch.core.noise import Rng, randn, remake
+from gensearch.core.sampling import price, roll
+from gensearch.engine.run import run, stream
+from gensearch.models.toy.tokens import ToyTokens, levels
+from gensearch.search.noise.best_of_n import best_of_n
+from gensearch.search.tokens.chains import Chains, How, apart
+from gensearch.search.tokens.milr import milr, turn
+from gensearch.testing.verifiers import LinearScore
+from verifiers.types import Scores
+
+PROMPT = "a photo of a red star"
+
+
+def toy(**options):
+    return ToyTokens(
+        **{"image_length": 10, "vocabulary": 6, "text_length": 5, "batch_size": 2, "guidance": 2.0, **options}
+    )
+
+
+BRIGHT = LinearScore(torch.ones(1, 1, 10))
+
+
+class Scripted:
+    """A judge that says what it was told to say, one number a call, and counts."""
+
+    name = "scripted"
+    differentiable = False
+
+    def __init__(self, *numbers):
+        self.numbers, self.calls = list(numbers), 0
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        assert torch.is_inference_mode_enabled() or not media.requires_grad
+        value = self.numbers[min(self.calls, len(self.numbers) - 1)]
+        self.calls += 1
+        return Scores(torch.full((len(media),), float(value)), {})
+
+
+def pictures(model=None, verifier=BRIGHT, **knobs):
+    return [p.round for p in stream(milr, model or toy(), verifier, PROMPT, seed=3, **knobs)]
+
+
+def test_no_iterations_are_the_plain_picture(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("an optimiser for nothing")
+
+    monkeypatch.setattr(torch.optim, "Adam", refuse)
+    judge = Scripted(0.5)
+    rounds = pictures(verifier=judge, iterations=0)
+    assert judge.calls == len(rounds) == 1
+    assert rounds[0].recipes == ((("gaussian", 3),),)
+
+
+@pytest.mark.parametrize("strategy", ["joint", "alt", "t2v", "text", "image"])
+def test_without_a_rate_and_with_its_own_noise_every_picture_is_the_first(strategy):
+    rounds = pictures(iterations=4, lr=0.0, noise="common", strategy=strategy, chains=2)
+    assert all(torch.equal(r.media, rounds[0].media) for r in rounds)
+
+
+def test_without_a_rate_fresh_noise_draws_what_follows_the_prefix():
+    rounds = pictures(iterations=5, lr=0.0, text_share=0.0, image_share=0.0)
+    assert len({r.media.numpy().tobytes() for r in rounds}) > 3
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_without_a_rate_fresh_noise_is_resampling_behind_the_first_states(share):
+    model = toy()
+    rounds = pictures(model, iterations=4, lr=0.0, text_share=share, image_share=share)
+    rng = Rng(3)
+    state, media, _ = roll(model, BRIGHT, PROMPT, randn(rng.seeds(1), model.noise_shape))
+    assert torch.equal(rounds[0].media, media)
+    trace = model.trace(state)
+    words, pixels = int(int(trace.lengths) * share + 1e-9), int(10 * share + 1e-9)
+    for round in rounds[1:]:
+        noise = randn(rng.seeds(1), model.noise_shape)
+        text, image = noise.split([5, 10], 1)
+        if words:
+            text[:, :words] = given(model.choose("text", trace.text_states[:, :words], text[:, :words]))
+        image[:, :pixels] = given(model.choose("image", trace.image_states[:, :pixels], image[:, :pixels]))
+        assert torch.equal(round.media, roll(model, BRIGHT, PROMPT, torch.cat([text, image], 1))[1])
+
+
+@pytest.mark.parametrize(("baseline", "same"), [("ema", True), ("loo", True), ("none", False)])
+def test_a_constant_added_to_rewards_moves_no_bit_of_the_states_under_a_baseline(baseline, same):
+    found = []
+    for shift in (0.0, 32.0):
+        walk = Chains(toy(), BRIGHT, PROMPT, ((("gaussian", 3),),))
+        round = walk.begin(randn([3], walk.model.noise_shape), {"text": 1.0, "image": 0.5}, lr=0.1)
+        if baseline == "loo":
+            round = walk.redraw(randn([4, 5], walk.model.noise_shape), ("text", "image"), free=False)
+        for seed in range(3):
+            walk.move(("text", "image"), walk.gains(round, baseline, shift, 0.0), How("sampled", 0.0, None, False))
+            noise = randn([7 + 2 * seed, 8 + 2 * seed][: len(round.ids)], walk.model.noise_shape)
+            round = walk.redraw(noise, ("text", "image"), free=False)
+        found.append([part.z for part in walk.latents.values()])
+    assert all(map(torch.equal, *found)) is same
+
+
+@pytest.mark.parametrize("baseline", ["ema", "loo"])
+def test_a_constant_reward_moves_nothing(baseline):
+    still = pictures(verifier=Scripted(0.4), iterations=5, lr=5.0, baseline=baseline, samples=2, image_share=0.6)
+    usual = pictures(verifier=Scripted(0.4), iterations=5, lr=0.0, baseline=baseline, samples=2, image_share=0.6)
+    assert all(torch.equal(a.media, b.media) for a, b in zip(still, usual, strict=True))
+
+
+def test_a_constant_added_to_rewards_matters_without_a_baseline_only():
+    for baseline, same in (("ema", True), ("none", False)):
+        one, other = (
+            pictures(iterations=8, lr=2.0, baseline=baseline, image_share=0.6, shift=shift) for shift in (0.0, 32.0)
+        )
+        assert all(torch.equal(a.media, b.media) for a, b in zip(one, other, strict=True)) is same
+
+
+def test_a_graded_reward_rises_on_average_with_sampled_credit():
+    """The mean of the last rounds over 24 chains against that of the first, by four standard errors."""
+    model = toy(image_length=3, text_length=0, batch_size=24)
+    judge = LinearScore(torch.tensor([[[1.0, 0.0, 0.0]]]))
+    rounds = pictures(model, judge, iterations=60, chains=24, image_share=0.4, lr=0.1, strategy="image")
+    first = torch.stack([r.scores.total for r in rounds[:10]]).mean(0)
+    late = torch.stack([r.scores.total for r in rounds[-10:]]).mean(0)
+    rise = late - first
+    assert rise.mean() > 4 * rise.std() / 24**0.5
+
+
+def test_negative_rewards_on_the_likeliest_token_flatten_the_distribution():
+    model = toy(image_length=2, text_length=0, batch_size=16)
+    found = {}
+    for iterations in (0, 40):
+        judge = Scripted(-1.0)
+        spy = Spied(model)
+        pictures(
+            spy,
+            judge,
+            iterations=iterations or 1,
+            chains=16,
+            image_share=0.5,
+            lr=0.1 if iterations else 0.0,
+            credit="argmax",
+            baseline="none",
+            strategy="image",
+        )
+        chance = model.logits("image", spy.last).softmax(-1)
+        found[iterations] = float(-(chance * chance.log()).sum(-1).mean())
+    assert found[40] > found[0] + 0.1
+
+
+class Spied:
+    """A toy that remembers the image states it was asked to choose by."""
+
+    def __init__(self, model):
+        self.model, self.last = model, None
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def booked(self, book):
+        other = self.model.booked(book)
+        choose = other.choose
+
+        def spying(side, hidden, noise):
+            if side == "image":
+                self.last = hidden.clone()
+            return choose(side, hidden, noise)
+
+        other.choose = spying
+        return other
+
+
+def test_credit_goes_to_the_tokens_that_were_rendered(monkeypatch):
+    module = import_module("gensearch.search.tokens.chains")
+    seen = []
+    right = module.slope
+    monkeypatch.setattr(module, "slope", lambda *args: seen.append(args) or right(*args))
+    model = toy(text_length=0)
+    rounds = pictures(model, iterations=6, image_share=0.4, lr=1.0, strategy="image")
+    for round, (_, _, tokens, said, *_) in zip(rounds, seen, strict=False):
+        assert torch.equal(tokens[0], levels(round.media, 6)[:, :4])
+        assert bool(said.all())
+
+
+def test_credit_for_words_goes_to_those_that_were_written(monkeypatch):
+    module = import_module("gensearch.search.tokens.chains")
+    seen = []
+    right = module.slope
+    monkeypatch.setattr(module, "slope", lambda *args: seen.append(args) or right(*args))
+    model = toy(text_length=5)
+    rounds = pictures(model, iterations=6, text_share=1.0, image_share=0.4, lr=1.0, strategy="text")
+    state = [roll(model, BRIGHT, PROMPT, remake(round.recipes[0], model.noise_shape))[0] for round in rounds]
+    assert len({tuple(s.clean[0, :5].tolist()) for s in state}) > 1
+    for before, (_, part, tokens, said, *_) in zip(state, seen, strict=False):
+        n, trace = part.z.shape[1], model.trace(before)
+        assert part.side == "text"
+        assert torch.equal(tokens[0, 0], trace.text[0, :n])
+        assert said[0, 0].tolist() == [place < int(trace.lengths) for place in range(n)]
+
+
+def test_prompts_do_not_depend_on_those_before_them():
+    prompts = [PROMPT, "two blue rings", "a cat"]
+    knobs = {"iterations": 3, "lr": 1.0, "image_share": 0.5, "text_share": 0.5}
+    model = toy()
+    found = [
+        {prompt: run(milr, model, BRIGHT, prompt, seed=4, **knobs).best.media for prompt in order}
+        for order in (prompts, prompts[::-1])
+    ]
+    for prompt in prompts:
+        alone = run(milr, toy(), BRIGHT, prompt, seed=4, **knobs).best.media
+        assert torch.equal(found[0][prompt], alone)
+        assert torch.equal(found[1][prompt], alone)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_positions_that_are_not_in_play_stay_where_they_were(share):
+    model = toy()
+    walk = Chains(model, BRIGHT, PROMPT, ((("gaussian", 3),), (("gaussian", 8),)))
+    round = walk.begin(randn([3, 8], model.noise_shape), {"text": share, "image": share}, lr=0.5)
+    lengths = walk.trace.lengths
+    walk.move(("text", "image"), walk.gains(round, "none", 1.0, 0.0), How("sampled", 0.0, None, False))
+    for side, whole in (("text", lengths), ("image", torch.tensor([10, 10]))):
+        part = walk.latents[side]
+        moved = (part.z != part.start).flatten(2).any(2)
+        within = torch.arange(part.z.shape[1]) < (whole * share).long()[:, None]
+        assert torch.equal(moved, within), side
+
+
+def test_the_best_is_returned_and_ties_go_to_the_earliest():
+    outcome = run(milr, toy(), Scripted(0.9, 0.5, 0.9, 0.1), PROMPT, iterations=3)
+    assert outcome.best.id == 0
+    last = run(milr, toy(), Scripted(0.9, 0.5, 0.9, 0.1), PROMPT, iterations=3, keep="last")
+    assert (last.best.id, last.best.score) == (3, pytest.approx(0.1))
+
+
+@pytest.mark.parametrize(("numbers", "calls"), [((0.9,), 1), ((0.1, 0.2, 0.8, 0.9), 3), ((0.0,), 7)])
+def test_it_stops_once_a_score_exceeds_the_threshold(numbers, calls):
+    judge = Scripted(*numbers)
+    pictures(verifier=judge, iterations=6, until=0.7)
+    assert judge.calls == calls
+
+
+def test_each_strategy_moves_the_sides_that_it_says():
+    turns = {s: [turn(s, k, 5) for k in range(1, 6)] for s in ("joint", "alt", "t2v", "text", "image")}
+    text, image, both = ("text",), ("image",), ("text", "image")
+    assert turns == {
+        "joint": [both] * 5,
+        "alt": [text, image, text, image, text],
+        "t2v": [text, text, image, image, image],
+        "text": [text] * 5,
+        "image": [image] * 5,
+    }
+
+
+def test_a_plan_that_is_not_moved_is_kept():
+    model = toy()
+    plans = []
+    write = model.write
+
+    def spying(tokens):
+        plans.append(write(tokens))
+        return plans[-1]
+
+    model.write = spying
+    pictures(model, iterations=5, strategy="image", lr=1.0, image_share=0.5)
+    assert len(set(plans)) == 1
+
+
+def test_it_goes_on_while_the_ledger_pays_for_another_picture():
+    """Plans end early, so that a budget pays for more pictures than the longest plans would leave."""
+    model = toy(text_length=20, batch_size=1)
+    outcome = run(milr, model, BRIGHT, PROMPT, compute=9, seed=2)
+    plain = run(best_of_n, model, BRIGHT, PROMPT, compute=9, seed=2)
+    assert len(outcome.lineage) > 9
+    assert outcome.ledger.affords(price(model, BRIGHT)) < 1
+    assert outcome.ledger.spent.work > 0.9 * plain.ledger.spent.work
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"baseline": "loo"}, "compares the samples of a round and samples is 1; take samples=2"),
+        ({"samples": 3, "noise": "common"}, "samples=3 with noise=common are one picture 3 times"),
+    ],
+)
+def test_samples_that_cannot_be_compared_are_refused(knobs, message):
+    with pytest.raises(ValueError, match=message):
+        pictures(iterations=2, **knobs)
+
+
+def test_the_unconditional_row_stays_where_it_is_told_to():
+    for frozen in (True, False):
+        walk = Chains(toy(guidance=3.0, text_length=0), BRIGHT, PROMPT, ((("gaussian", 3),),))
+        round = walk.begin(randn([3], walk.model.noise_shape), {"image": 0.5}, lr=0.1)
+        walk.move(("image",), walk.gains(round, "none", 0.5, 0.0), How("sampled", 0.0, None, frozen))
+        part = walk.latents["image"]
+        assert not torch.equal(part.z[..., 0, :], part.start[..., 0, :])
+        assert torch.equal(part.z[..., 1, :], part.start[..., 1, :]) is frozen
+
+
+def test_each_optimiser_steps_when_its_side_moves(monkeypatch):
+    steps = []
+    whole = torch.optim.Adam.step
+
+    def step(optimiser, *args):
+        steps.append(optimiser.param_groups[0]["params"][0].shape[1])
+        return whole(optimiser, *args)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    model = toy(text_length=5, image_length=14)
+    turns = {"alt": "titi", "t2v": "ttii", "joint": "titititi", "image": "iiii", "text": "tttt"}
+    for strategy, sides in turns.items():
+        steps.clear()
+        pictures(model, Scripted(0.3, 0.4), iterations=4, strategy=strategy, text_share=1.0, image_share=0.5)
+        assert "".join("i" if size == 7 else "t" for size in steps) == sides, strategy
+
+
+def test_it_costs_what_its_parts_cost():
+    """K updates draw K + 1 pictures: prefill, plan and picture each, and the prefix is fed and not drawn for free."""
+    model = toy(text_length=0, batch_size=1)
+    words = len(PROMPT.split())
+    *_, last = stream(milr, model, BRIGHT, PROMPT, iterations=4, image_share=0.3)
+    pictures_made = 5
+    rows = 2 * (words + model.image_length - 1)
+    assert last.ledger.spent == Cost(
+        tokens=pictures_made * rows, prefills=2 * pictures_made, decoded=pictures_made, scored=pictures_made
+    )
+
+
+def test_with_a_plan_it_costs_that_as_well_and_as_much_as_best_of_n():
+    model = toy(batch_size=1, greedy=True)
+    *_, last = stream(milr, model, BRIGHT, PROMPT, iterations=4, image_share=0.3, strategy="image")
+    *_, plain = stream(best_of_n, model, BRIGHT, PROMPT, n=5)
+    trace = model.trace(model.start([PROMPT], randn([0], model.noise_shape)))
+    length = int(trace.lengths)
+    told = len(f"{PROMPT}. {model.write(trace.text[0, :length].tolist())}".split())
+    each = len(PROMPT.split()) + length - 1 + 2 * (told + model.image_length - 1)
+    assert last.ledger.spent == Cost(tokens=5 * each, prefills=5 * 3, decoded=5, scored=5)
+    assert last.ledger.spent.tokens == plain.ledger.spent.tokens
+
+
+def test_chains_do_not_see_each_other():
+    knobs = {"iterations": 4, "noise": "common", "lr": 0.5, "image_share": 0.5}
+    together = list(stream(milr, toy(), BRIGHT, PROMPT, seed=9, chains=3, **knobs))
+    for chain, recipe in enumerate(together[0].round.recipes):
+        alone = list(stream(milr, toy(), BRIGHT, PROMPT, seed=recipe[0][1], **knobs))
+        for a, b in zip(alone, together, strict=True):
+            assert torch.equal(a.round.media[0], b.round.media[chain])
+
+
+def test_diversity_rewards_distance_from_other_chains():
+    media = torch.zeros(4, 3, 8, 8)
+    media[2:] = 0.25
+    media[3] = 1.0
+    # Chains are rows 0-1 and 2-3; rows of one chain do not count.
+    assert apart(media, 2).tolist() == [[pytest.approx(0.625)] * 2, [pytest.approx(0.25), pytest.approx(1.0)]]
+
+
+def test_a_reward_that_is_missing_moves_nothing():
+    class Half(Scripted):
+        def __call__(self, media, prompts, *, progress=1.0):
+            scores = super().__call__(media, prompts)
+            scores.total[0] = math.nan
+            return scores
+
+    rounds = pictures(verifier=Half(0.3, 0.9, 0.2), chains=2, iterations=4, lr=1.0, image_share=0.5)
+    assert all(r.scores.total[0] == -math.inf for r in rounds)
+    assert all(r.scores.total[1].isfinite() for r in rounds)
+
+
+class Stopped(Exception):
+    """A machine that goes down."""
+
+
+class Mortal(LinearScore):
+    """A judge that counts its calls, and goes down after some of them."""
+
+    calls, after = 0, math.inf
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        if self.calls >= self.after:
+            raise Stopped
+        self.calls += 1
+        return super().__call__(media, prompts, progress=progress)
+
+
+KNOBS = {"iterations": 6, "lr": 1.5, "image_share": 0.6, "text_share": 0.5, "samples": 2, "chains": 2, "anchor": 0.01}
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 5])
+def test_a_search_that_was_stopped_goes_on_bit_for_bit_and_draws_nothing_twice(stopped, tmp_path):
+    whole = run(milr, toy(), BRIGHT, PROMPT, seed=3, **KNOBS)
+    judge = Mortal(torch.ones(1, 1, 10))
+    judge.after = stopped
+    with pytest.raises(Stopped):
+        pictures(verifier=judge, journal=str(tmp_path), **KNOBS)
+    assert len(list(tmp_path.iterdir())) == stopped
+    judge.calls, judge.after = 0, math.inf
+    for calls in (7 - stopped, 0):
+        judge.calls = 0
+        again = run(milr, toy(), judge, PROMPT, seed=3, journal=str(tmp_path), **KNOBS)
+        assert judge.calls == calls
+        assert torch.equal(again.best.media, whole.best.media)
+        assert again.lineage == whole.lineage
+        assert (again.ledger.spent, again.ledger.padding) == (whole.ledger.spent, whole.ledger.padding)
+
+
+def test_a_journal_knows_what_was_drawn_and_says_what_it_cannot_read(tmp_path):
+    judge = Mortal(torch.ones(1, 1, 10))
+    for calls, options, seed in ((3, {}, 3), (6, {"guidance": 3.0}, 3), (9, {}, 4), (9, {}, 3)):
+        run(milr, toy(**options), judge, PROMPT, seed=seed, iterations=2, journal=str(tmp_path))
+        assert judge.calls == calls, "another model or another seed is another drawing"
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="is no drawing of a journal .* delete it and it is drawn again"):
+        run(milr, toy(), judge, PROMPT, seed=3, iterations=2, journal=str(tmp_path))

@@ -1,0 +1,145 @@
+"""Judges of clips: frame by frame, by stage, and how much they move."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gensearch import registry
+from gensearch.config.run import RunConfig
+from gensearch.core.noise import randn
+from gensearch.testing import VerifierLaws
+from verifiers.controls.random import RandomScore
+from verifiers.controls.redness import Redness
+from verifiers.types import Scores
+from verifiers.video.clips import Grid, Motion, PerFrame, Staged
+from verifiers.video.rephrased import Rephrased
+
+PROMPTS = ["a red star moves left"] * 3
+CLIPS = randn(range(3), (4, 3, 8, 8)).mul(0.2).add(0.5).clamp(0, 1)
+
+
+class TestPerFrame(VerifierLaws):
+    @pytest.fixture
+    def verifier(self):
+        return PerFrame(Redness())
+
+
+class TestGrid(VerifierLaws):
+    @pytest.fixture
+    def verifier(self):
+        return Grid(Redness(), 4)
+
+    @pytest.fixture
+    def media(self):
+        return CLIPS
+
+
+class TestRephrased(VerifierLaws):
+    @pytest.fixture
+    def verifier(self):
+        return Rephrased(RandomScore(), str.upper)
+
+
+class TestMotion(VerifierLaws):
+    @pytest.fixture
+    def verifier(self):
+        return Motion()
+
+    @pytest.fixture
+    def media(self):
+        return randn(range(4), (3, 3, 16, 16)).mul(0.2).add(0.5).clamp(0.01, 0.99)
+
+
+@pytest.mark.parametrize(("which", "frames"), [("all", slice(None)), ("first", slice(1)), ("last", slice(3, 4))])
+def test_a_clip_scores_as_its_frames_do_on_average(which, frames):
+    judge = Redness()
+    expected = [judge(clip[frames], PROMPTS[:1] * len(clip[frames])).total.mean().item() for clip in CLIPS]
+    assert PerFrame(judge, which)(CLIPS, PROMPTS).total.tolist() == pytest.approx(expected)
+    assert torch.equal(PerFrame(judge, which)(CLIPS[:, 0], PROMPTS).total, judge(CLIPS[:, 0], PROMPTS).total)
+
+
+def test_a_frame_that_cannot_be_scored_leaves_the_clip_unscored():
+    broken = CLIPS.clone()
+    broken[1, 2, 0, 0, 0] = torch.nan
+    assert PerFrame(RandomScore())(broken, PROMPTS).total.isnan().tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="Take 'all', 'first' or 'last'"):
+        PerFrame(Redness(), "middle")
+
+
+def test_motion_is_the_mean_change_of_a_pixel():
+    still = CLIPS[:, :1].expand(-1, 4, -1, -1, -1)
+    blinking = torch.tensor([0.0, 1, 0, 1])[None, :, None, None, None].expand(1, 4, 3, 2, 2)
+    assert Motion()(still, PROMPTS).total.tolist() == [0, 0, 0]
+    assert Motion()(blinking, PROMPTS[:1]).total.item() == 1
+    assert Motion()(CLIPS[:, :1], PROMPTS).total.tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="takes clips"):
+        Motion()(CLIPS[:, 0], PROMPTS)
+
+
+def test_each_stage_has_its_judge():
+    judges = [RandomScore(seed, name=str(seed)) for seed in range(3)]
+    staged = Staged(*judges, first=0.25)
+    for progress, judge in ((0.1, 0), (0.25, 0), (0.3, 1), (0.99, 1), (1.0, 2)):
+        assert torch.equal(staged(CLIPS, PROMPTS, progress=progress).total, judges[judge](CLIPS, PROMPTS).total)
+    with pytest.raises(ValueError, match="cannot end at 1.5"):
+        Staged(*judges, first=1.5)
+
+
+def test_judges_of_clips_have_names():
+    assert registry.verifier("motion").name == "motion"
+    judge = registry.verifier("frames:redness+0.1*motion")
+    scores = judge(CLIPS, PROMPTS)
+    expected = PerFrame(Redness())(CLIPS, PROMPTS).total + 0.1 * Motion()(CLIPS, PROMPTS).total
+    assert torch.allclose(scores.total, expected)
+    with pytest.raises(ValueError, match="no verifier is called 'rednes'"):
+        registry.verifier("frames:rednes")
+
+
+def test_a_judge_of_frames_is_the_judge():
+    with pytest.raises(ValueError, match="also guides or selects"):
+        RunConfig(prompt="a star", verifier="frames:shapes/clip", holdout=["shapes/clip"])
+
+
+class Witness:
+    """A judge that keeps what it was shown and told."""
+
+    name, differentiable = "witness", False
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        self.media, self.prompts, self.progress = media, list(prompts), progress
+        return Scores(torch.arange(len(media)).float(), {})
+
+
+def test_a_grid_shows_evenly_spaced_frames_in_reading_order_and_grey_for_what_is_not_there_yet():
+    media = torch.arange(13.0).div(20)[None, :, None, None, None].expand(2, 13, 3, 5, 7)
+    judge = Witness()
+    scores = Grid(judge, 13)(media, PROMPTS[:2], progress=1)
+    assert judge.media.shape == (2, 3, 10, 14)
+    corners = judge.media[1, 2, ::9, ::13].flatten()
+    assert torch.equal(corners, torch.tensor([0.0, 4, 8, 12]) / 20)
+    assert torch.equal(judge.media[0, :, :5, :7], media[0, 0])
+    assert scores.total.tolist() == [0, 1]
+    Grid(judge, 13)(media[:, :9], PROMPTS[:2], progress=0.75)
+    assert torch.equal(judge.media[0, 0, ::9, ::13].flatten(), torch.tensor([0.0, 0.2, 0.4, 0.5]))
+    assert judge.progress == 0.75
+    Grid(judge, 13, 3)(media, PROMPTS[:2])
+    assert judge.media.shape == (2, 3, 15, 21)
+    assert judge.media[0, 0, 5, ::7].mul(20).tolist() == pytest.approx([4, 6, 8])
+
+
+def test_a_grid_refuses_what_it_has_no_room_for():
+    with pytest.raises(ValueError, match="3 frames do not fill 2 x 2"):
+        Grid(Redness(), 3)
+    with pytest.raises(ValueError, match=r"up to 4 frames, not \[3, 5, 3, 8, 8\]"):
+        Grid(Redness(), 4)(CLIPS[:, [0, 1, 2, 3, 3]], PROMPTS)
+    with pytest.raises(ValueError, match="takes clips"):
+        Grid(Redness(), 4)(CLIPS[:, 0], PROMPTS)
+
+
+def test_a_rephrased_judge_is_told_other_words_and_nothing_else_changes():
+    judge = Witness()
+    told = Rephrased(judge, str.upper, name="loud")
+    assert told(CLIPS, PROMPTS, progress=0.5).total.tolist() == [0, 1, 2]
+    assert judge.prompts == [prompt.upper() for prompt in PROMPTS]
+    assert (told.name, judge.progress) == ("loud", 0.5)
