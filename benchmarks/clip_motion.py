@@ -22,7 +22,7 @@ from gensearch.shapes.tracker import ShapesTracker
 from gensearch.shapes.train.judges import clip_motion
 from verifiers.embedding.clip import CLIPScore
 from verifiers.types import Media
-from verifiers.video.clips import Grid
+from verifiers.video.grid import Grid
 
 Shown = tuple[list[clips.Spec], list[clip_motion.Film], Media]
 

@@ -30,7 +30,7 @@ def sd_turbo() -> Any:
     from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from gensearch.shapes.train.data import tokenizer, vocabulary
+    from gensearch.shapes.train.pictures.data import tokenizer, vocabulary
 
     cross, plain = "CrossAttn", ""
     unet = UNet2DConditionModel(

@@ -7,9 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gensearch.packages import require_own_verifiers
-
-__version__ = "0.1.0"
+from gensearch.packages import __version__, require_own_verifiers
 
 try:
     require_own_verifiers()
@@ -21,14 +19,15 @@ except ImportError as error:
 if TYPE_CHECKING:
     from gensearch.core.ledger import BudgetSpent, Ledger
     from gensearch.engine.run import stream
-    from gensearch.models.load import LoadError, load
+    from gensearch.models.load import load
+    from gensearch.models.names import LoadError
     from gensearch.pipeline import Output, SearchPipeline
     from gensearch.search import SEARCHES
 
 _HOMES = {  # loaded when first asked for, because torch takes seconds to import
     "BudgetSpent": "gensearch.core.ledger",
     "Ledger": "gensearch.core.ledger",
-    "LoadError": "gensearch.models.load",
+    "LoadError": "gensearch.models.names",
     "Output": "gensearch.pipeline",
     "SEARCHES": "gensearch.search",
     "SearchPipeline": "gensearch.pipeline",
@@ -43,6 +42,7 @@ __all__ = [
     "LoadError",
     "Output",
     "SearchPipeline",
+    "__version__",
     "load",
     "stream",
 ]

@@ -12,10 +12,12 @@ import typer
 
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import gaussian
-from gensearch.core.sampling import fee, price
-from gensearch.core.types import Model, Noise, Proposal, Rows, State, Transition
+from gensearch.core.price import fee, price
+from gensearch.core.types import Model, Noise, Proposal, Rows, State
+from gensearch.core.verbs import Transition
 from gensearch.models.chunks.base import Desk, Film
-from gensearch.runs.folder import RunFolder, read_json
+from gensearch.runs.folder import RunFolder
+from gensearch.runs.format import read_json
 from verifiers.combine import with_leaves
 from verifiers.types import Media, Scores, Verifier
 

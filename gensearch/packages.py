@@ -1,10 +1,12 @@
-"""Where the files of this distribution are, and whether its `verifiers` is the one on the path."""
+"""The version, where the files of this distribution are, and whether its `verifiers` is the one on the path."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+
+__version__ = "0.1.0"
 
 MARKER = "GENSEARCH_VERIFIERS"
 

@@ -13,9 +13,13 @@ from gensearch import registry
 from gensearch.config.run import RunConfig
 from gensearch.core.result import Progress, Result
 from gensearch.core.types import Model, Proposal, Search
-from gensearch.engine.run import checked_knobs, open_ended, result, stream
+from gensearch.engine.run import result, stream
 from gensearch.files.images import Picture, to_images
+from gensearch.runs.resume import recipe_of
+from gensearch.search.chunks.resume import Recorded
+from gensearch.search.knobs import bounds, checked_knobs, hints_of
 from verifiers.combine import Panel
+from verifiers.names import leaf_names
 from verifiers.types import Media, Verifier
 
 DEFAULT_COMPUTE = 16.0
@@ -118,6 +122,12 @@ class SearchPipeline:
         """The progress of a search, round by round; stop whenever you like and keep `progress.best`."""
         compute = overrides.pop("compute", self.compute)
         knobs = {**self.knobs, **overrides}
+        if (
+            isinstance(source := knobs.get("resume"), str)
+            and source
+            and hints_of(self.search).get("resume") == Recorded
+        ):
+            knobs["resume"] = recipe_of(self.model, prompt, source)
         compute = budget(self.search, compute, knobs)
         guide, select = self.panel.guide, self.panel.select
         chooser = None if select is guide else select
@@ -148,7 +158,7 @@ class SearchPipeline:
 
 def budget(search: Search, compute: float | None, knobs: Mapping[str, Any]) -> float | None:
     """The budget that is given, or else the default; None where a knob bounds the search instead."""
-    if compute is None and not any(knobs.get(name) for name in open_ended(search)):
+    if compute is None and not any(knobs.get(name) for name in bounds(search)):
         return DEFAULT_COMPUTE
     return compute
 
@@ -171,7 +181,7 @@ def called(given: T, role: str, example: str) -> T:
 
 def own_judge(model: Model, *given: Any) -> dict[str, Verifier]:
     """`self` as a verifier, if it is among the judges that are given by name and the model also looks."""
-    named = {leaf for name in given if isinstance(name, str) for leaf in registry.leaf_names(name)}
+    named = {leaf for name in given if isinstance(name, str) for leaf in leaf_names(name)}
     return {"self": model.own_judge()} if "self" in named and hasattr(model, "own_judge") else {}
 
 

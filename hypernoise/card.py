@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hypernoise.artefact import Manifest
+    from hypernoise.manifest import Manifest
 
 CARD = """---
 library_name: gensearch

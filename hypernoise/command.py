@@ -80,7 +80,7 @@ def go_on(trainer: Trainer) -> None:
 
 def remember(runs: Sequence[Path], folder: Path) -> None:
     """Put the winners of finished runs into a memory, all of one model and verifier; says what became of each."""
-    from gensearch.runs.folder import read_json, read_provenance
+    from gensearch.runs.format import read_json, read_provenance
     from hypernoise.memory import Memory
 
     memory: Memory | None = None

@@ -15,7 +15,11 @@ from pydantic import (
     model_validator,
 )
 
-from gensearch.config.run import MAX_SEED, Name, entries, explain, read_preset, split
+from gensearch.config.explain import explain
+from gensearch.config.make import entries, split
+from gensearch.config.run import Name
+from gensearch.config.yaml import read_preset
+from gensearch.core.limits import MAX_SEED
 from gensearch.packages import configs
 from hypernoise.form import Form, LowRankForm, Strict
 from hypernoise.objective import Temperature

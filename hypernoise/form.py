@@ -8,7 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import nn
 
-from gensearch.core.types import Lookable, Model
+from gensearch.core.types import Model
+from gensearch.core.verbs import Lookable
 from hypernoise.network import Difference, Lowpass, LowRank, Tokens
 
 

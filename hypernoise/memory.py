@@ -17,8 +17,8 @@ from gensearch.core.noise import derive, nearby, randn, remake
 from gensearch.core.result import Result
 from gensearch.core.types import Model, Noise, Recipe
 from gensearch.files.atomic import append_line, owned, read_records
-from hypernoise.artefact import base_hashes
 from hypernoise.form import lookable
+from hypernoise.manifest import base_hashes
 from hypernoise.prompts import refuse_benchmarks
 
 JOURNAL = "winners.jsonl"

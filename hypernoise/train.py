@@ -19,14 +19,16 @@ from torch import Tensor, nn
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import derive, randn
+from gensearch.core.requires import require_differentiable, require_gradients
 from gensearch.core.types import Model
 from gensearch.engine.metered import MeteredModel
 from gensearch.files import checkpoint
-from gensearch.search.gradient.climb import climb, clip, require_differentiable, require_gradients
-from hypernoise.artefact import HyperNoise, describe
+from gensearch.search.gradient.climb import climb, clip
+from hypernoise.artefact import HyperNoise
 from hypernoise.config import Lessons, TrainConfig
 from hypernoise.distil import distil
 from hypernoise.form import build, lookable
+from hypernoise.manifest import describe
 from hypernoise.memory import Memory
 from hypernoise.network import trainable
 from hypernoise.objective import Temperature, divergence, dual_ascent

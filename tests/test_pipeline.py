@@ -15,6 +15,7 @@ from gensearch.engine.run import run
 from gensearch.models.toy.gaussian import GaussianMixture, GaussianTurbo
 from gensearch.pipeline import SearchPipeline
 from gensearch.search import SEARCHES
+from verifiers.catalogue import Entry
 from verifiers.controls.random import RandomScore
 from verifiers.types import Scores
 
@@ -116,7 +117,7 @@ def test_holdouts_have_names_of_their_own():
 
 def test_a_network_is_loaded_once_for_all_its_roles(monkeypatch):
     loads = []
-    monkeypatch.setitem(registry.VERIFIERS, "random", registry.Entry(lambda: loads.append(1) or RandomScore(), ""))
+    monkeypatch.setitem(registry.VERIFIERS, "random", Entry(lambda: loads.append(1) or RandomScore(), ""))
     pipe = SearchPipeline(model(), "random", select="random+shapes/judge", holdout=["shapes/partial"])
     assert loads == [1]
     assert pipe.panel.select.terms[0].verifier is pipe.panel.guide

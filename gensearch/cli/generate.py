@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gensearch.config.run import RunConfig, make_config, split
-from gensearch.runs.folder import RunFolder, default_folder, read_json
+from gensearch.config.make import make_config, split
+from gensearch.config.run import RunConfig
+from gensearch.runs.folder import RunFolder, default_folder
+from gensearch.runs.format import read_json
 
 if TYPE_CHECKING:
     from gensearch.core.result import Progress
@@ -80,7 +82,7 @@ def generate(
 def build(config: RunConfig) -> SearchPipeline:
     """Load what the config names, cheap mistakes first."""
     from gensearch import registry
-    from gensearch.engine.run import checked_knobs
+    from gensearch.search.knobs import checked_knobs
 
     checked_knobs(registry.search(config.search), config.knobs)
     for name in filter(None, [config.verifier, config.select, *config.holdout]):
@@ -109,7 +111,8 @@ def go(pipe: SearchPipeline, folder: RunFolder) -> None:
         if closed and (progress is None or progress.best is None):
             typer.echo("error: interrupted before the first sample was finished", err=True)
             raise typer.Exit(130)
-        folder.finish(pipe.output(config.prompt, result(progress, closed)), pipe.model)
+        output = pipe.output(config.prompt, result(progress, closed))
+        folder.finish(output.result, output.holdout, pipe.model)
     if closed:
         typer.echo("interrupted: this is the best so far; the same command with this --out finishes it", err=True)
     show_files(folder)

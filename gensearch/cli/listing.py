@@ -50,8 +50,8 @@ def verifiers() -> Table:
 
 def searches() -> Table:
     """The searches, their knobs with defaults, and the first line of what they do."""
-    from gensearch.engine.run import knobs_of
     from gensearch.search import SEARCHES
+    from gensearch.search.knobs import knobs_of
 
     rows = []
     for name, search in SEARCHES.items():
@@ -62,7 +62,7 @@ def searches() -> Table:
 
 def presets() -> Table:
     """The presets and the first sentence of each header."""
-    from gensearch.config.run import presets as names
+    from gensearch.config.yaml import presets as names
     from gensearch.packages import configs
 
     rows = []

@@ -14,12 +14,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gensearch import __version__
 from gensearch.cli.evaluate import evaluate
 from gensearch.cli.generate import generate
 from gensearch.cli.listing import list_names
 from gensearch.cli.replay import replay
 from gensearch.core.errors import by_flag, one_line
+from gensearch.packages import __version__
 
 EXITS = "Exit codes: 0 done, 1 failed, 2 wrong request, 130 interrupted."
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from typing import Any
 
+from verifiers.names import nearest as nearest
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The tail of an error about a misspelt name: the closest known one, and all of them."""
-    names = list(known)
-    close = get_close_matches(name, names, 1)
-    return (f"; did you mean {close[0]!r}?" if close else ";") + f" Known: {', '.join(names) or 'none'}."
+
+class NothingScored(ValueError):
+    """A call in which no sample could be scored."""
 
 
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}

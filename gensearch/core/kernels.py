@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gensearch.core.types import Transition
+from gensearch.core.verbs import Transition
 
 
 def rows(x: Tensor, *values: Tensor) -> list[Tensor]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 import torch
 
-from gensearch.core.ledger import Cost
-from gensearch.core.noise import gaussian, step_noise
-from gensearch.core.types import Model, Noise, Proposal, Recipe, Round, State
-from verifiers.combine import leaves
+from gensearch.core.noise import step_noise
+from gensearch.core.types import Model, Noise, Recipe, Round, State
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -63,44 +60,6 @@ def roll(model: Model, verifier: Verifier, prompt: str, noise: Noise) -> tuple[S
         state = model.advance(state)
     media = model.render(state)
     return state, media, verifier(media, prompts)
-
-
-def require_tokens(model: Model, search: str, words: bool = False) -> None:
-    """Raise ValueError for a model without tokens, and for one without those of a picture unless `words` are enough."""
-    if "tokens" not in model.verbs:
-        raise ValueError(
-            f"{search} moves the tokens of a picture, and {model.name} has none; take a Janus, or best_of_n"
-        )
-    if not words and not model.image_length:  # type: ignore[attr-defined]
-        raise ValueError(
-            f"{search} moves the tokens of a picture, and {model.name} has words only; "
-            "take milr with strategy=text, or best_of_n"
-        )
-
-
-def price(model: Model, *verifiers: Verifier, propose: Proposal = gaussian) -> Cost:
-    """What one sample of proposed noise costs, asked of each single judge of some verifiers, or of one by default.
-
-    For token models, whose plans end when they like, at most so much.
-    """
-    scored = sum(map(looks, verifiers)) if verifiers else 1
-    steps = reduce(Cost.plus, step_costs(model))
-    return steps.plus(Cost(decoded=1, scored=scored)).plus(fee(propose))
-
-
-def looks(verifier: Verifier) -> int:
-    """Scores that one finished sample takes: of each single judge, and for a guide also of those that select."""
-    return getattr(verifier, "looks", None) or len(leaves(verifier))
-
-
-def step_costs(model: Model) -> Sequence[Cost]:
-    """At most what one sample costs in each step: the same for all of them, but for token models."""
-    return getattr(model, "step_costs", (Cost(nfe=model.nfe_per_step),) * model.num_steps)
-
-
-def fee(propose: Proposal) -> Cost:
-    """What a proposal takes for one sample: its `cost`, and nothing if it has none."""
-    return getattr(propose, "cost", Cost())
 
 
 def round_size(model: Model) -> int:

@@ -8,9 +8,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 
+from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.sampling import fee, looks, step_costs
-from gensearch.core.types import ChunkModel, Model, Noise, Proposal, State, TokenModel, cat
+from gensearch.core.price import fee, looks, step_costs
+from gensearch.core.types import Model, Noise, Proposal, State, cat
+from gensearch.core.verbs import ChunkModel, TokenModel
 from verifiers.combine import leaves, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -142,10 +144,6 @@ class Booked:
                 "number for each, NaN for those without a score"
             )
         return said
-
-
-class NothingScored(ValueError):
-    """A call in which no sample could be scored."""
 
 
 class MeteredVerifier:

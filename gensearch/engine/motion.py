@@ -9,7 +9,7 @@ import torch
 
 from gensearch.core.result import Motion
 from gensearch.core.types import Round
-from verifiers.video import clips
+from verifiers.video.motion import Motion as Mover
 
 
 class Dynamics:
@@ -27,7 +27,7 @@ class Dynamics:
                 self._early.pop(parent, None)
         if round.media.ndim != 5 or round.media.shape[1] < 2:
             return
-        totals = clips.Motion()(round.media, [""] * len(round.ids)).total.tolist()
+        totals = Mover()(round.media, [""] * len(round.ids)).total.tolist()
         (self._finished if round.done else self._early).update(zip(round.ids, totals, strict=True))
 
     def of(self, winner: int) -> Motion | None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import accumulate
 from math import ceil
-from typing import Any, cast, get_type_hints
+from typing import Any, cast
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from gensearch.config.run import MAX_PROMPT, check_characters, refuse_selector
-from gensearch.core.errors import nearest, rule
+from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import BudgetSpent, Cost, Ledger
-from gensearch.core.noise import SEED_BITS, Rng, gaussian
+from gensearch.core.limits import check, refuse_selector
+from gensearch.core.noise import Rng, gaussian
+from gensearch.core.price import price
 from gensearch.core.result import Node, Point, Progress, Result, Sample
-from gensearch.core.sampling import price
 from gensearch.core.types import Model, Round, Search
-from gensearch.engine.metered import MeteredModel, MeteredProposal, MeteredVerifier, NothingScored
+from gensearch.engine.metered import MeteredModel, MeteredProposal, MeteredVerifier
 from gensearch.engine.motion import Dynamics
+from gensearch.search.knobs import bounds, checked_knobs
 from verifiers.combine import RankVote
 from verifiers.types import Scores, Verifier
 
@@ -59,7 +57,7 @@ def stream(
         propose = getattr(propose, "rooted", lambda root: propose)(seed)
         knobs["propose"] = MeteredProposal(propose, ledger)
     unit = price(model, verifier, *([select] if select else []), propose=propose)
-    endless = open_ended(search)
+    endless = bounds(search)
     if endless and all(knobs.get(name) is None for name in endless) and ledger.affords(unit) == float("inf"):
         raise ValueError(f"{search.__name__} would never stop: give compute, a limit or {' or '.join(endless)}")
     if compute is not None and unit.work > int(compute * price(model).work):
@@ -160,54 +158,3 @@ def sample(round: Round, scores: Scores, row: int) -> Sample:
     parts = {name: values[row].item() for name, values in scores.parts.items()}
     media = round.media[row].detach().clone()
     return Sample(round.ids[row], media, scores.total[row].item(), parts, round.recipes[row], round.parents[row])
-
-
-def knobs_of(search: Search) -> dict[str, inspect.Parameter]:
-    """The knobs of a search: its keyword-only parameters, less those that `stream` fills in."""
-    given = {"rng", "ledger", "propose"}
-    parameters = inspect.signature(search).parameters
-    return {k: p for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY and k not in given}
-
-
-def open_ended(search: Search) -> list[str]:
-    """Knobs that bound the length of a search when they are set: those whose default is None."""
-    return [name for name, p in knobs_of(search).items() if p.default is None]
-
-
-def check(prompt: str, seed: int, compute: float | None) -> None:
-    """Refuse bad arguments before anything is spent; raises ValueError naming the value, the rule and the next step."""
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise ValueError("the prompt is empty; say what the picture should show")
-    if len(prompt) > MAX_PROMPT:
-        raise ValueError(f"the prompt has {len(prompt)} characters; the longest allowed is {MAX_PROMPT}. Shorten it")
-    check_characters(prompt)
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**SEED_BITS:
-        raise ValueError(f"seed {seed} is out of range; take an integer from 0 to 2^{SEED_BITS} - 1")
-    number = isinstance(compute, int | float) and not isinstance(compute, bool)
-    if compute is not None and not (number and 1 <= compute < float("inf")):
-        raise ValueError(f"compute {compute!r} cannot be: one sample costs 1, so give a finite number from 1 up")
-
-
-def checked_knobs(search: Search, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """Knobs as the search's annotations want them ("3" becomes 3); raises ValueError for an unknown or unfit one.
-
-    Ranges are part of an annotation: `n: PositiveInt`, `cosine: Annotated[float, Field(gt=-1, lt=1)]`.
-    """
-    known = [*knobs_of(search), "propose"]
-    fit = {}
-    for name, value in knobs.items():
-        if name not in known:
-            raise ValueError(f"unknown knob {name!r} for {search.__name__}{nearest(name, known)}")
-        adapter = annotation(search, name)  # type: ignore[arg-type]  # a function has a hash
-        try:
-            fit[name] = adapter.validate_python(value, strict=isinstance(value, bool) or None)  # true is no number
-        except ValidationError as error:
-            raise ValueError(f"knob {name} of {search.__name__} is {value!r}: {rule(error, adapter)}") from None
-    return fit
-
-
-@lru_cache(256)  # read once, not for every prompt
-def annotation(search: Search, name: str) -> TypeAdapter[Any]:
-    """What a search says that a knob of its may be."""
-    hints = get_type_hints(search, include_extras=True)
-    return TypeAdapter(hints.get(name, Any), config=ConfigDict(arbitrary_types_allowed=True))

@@ -16,7 +16,7 @@ import torch
 
 from gensearch.evaluate.plan import Plan
 from gensearch.files.atomic import held, read_records, write_atomic
-from gensearch.runs.folder import read_json
+from gensearch.runs.format import read_json
 
 PLAN = "plan.json"
 JOURNAL = "results.jsonl"

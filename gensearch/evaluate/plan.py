@@ -8,8 +8,12 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gensearch.config.run import MAX_SEED, MAX_THREADS, RunConfig, assign, explain, parse_yaml, read_preset
+from gensearch.config.explain import explain
+from gensearch.config.make import assign
+from gensearch.config.run import RunConfig
+from gensearch.config.yaml import parse_yaml, read_preset
 from gensearch.core.errors import nearest
+from gensearch.core.limits import MAX_SEED, MAX_THREADS
 from gensearch.packages import configs
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -92,7 +96,7 @@ def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> P
 def check_names(plan: Plan) -> None:
     """Look up every search, knob and verifier without loading one; raises ValueError with the nearest name."""
     from gensearch import registry
-    from gensearch.engine.run import checked_knobs
+    from gensearch.search.knobs import checked_knobs
 
     for name in plan.holdout:
         registry.parse_verifier(name)

@@ -35,6 +35,7 @@ from gensearch.models.fingerprint import judge_hashes, module_hash
 from gensearch.pipeline import SearchPipeline
 from gensearch.runs.folder import number
 from verifiers.combine import leaf_names
+from verifiers.names import leaf_names as names_in
 from verifiers.types import Verifier
 
 
@@ -94,7 +95,7 @@ class Bench:
         self.seed = plan.seed
         self.lines = benchmark.lines(plan.prompts)
         self.judge = benchmark.judge()
-        verifier = cache(lambda name: name if "self" in registry.leaf_names(name) else benchmark.verifier(name))
+        verifier = cache(lambda name: name if "self" in names_in(name) else benchmark.verifier(name))
         model = cache(lambda source, options: benchmark.model(source, **json.loads(options)))
         self.holdout = {name: verifier(name) for name in plan.holdout}
         self.pipelines = {}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gensearch.config.run import CONTROLS
 from gensearch.core.ledger import Cost
+from gensearch.core.limits import CONTROLS
 from gensearch.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, interval, mean_of_tags
 from gensearch.evaluate.plan import Plan
 from verifiers.detect.summary import Judged

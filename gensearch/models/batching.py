@@ -40,3 +40,13 @@ def part(function: Callable[..., Tensor], batch_size: int, *tensors: Tensor) -> 
         index = torch.arange(batch_size) % count
         tensors = tuple(t[index.to(t.device)] for t in tensors)
     return function(*tensors)[:count]
+
+
+def spans(rows: int, size: int) -> list[tuple[int, int]]:
+    """Cuts of at most `size` rows."""
+    return [(i, min(i + size, rows)) for i in range(0, rows, size)]
+
+
+def fill(rows: int, size: int) -> list[int]:
+    """Row numbers of a batch filled up to `size` with its last row."""
+    return [min(i, rows - 1) for i in range(size)]

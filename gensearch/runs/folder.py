@@ -1,12 +1,4 @@
-"""The folder of a run: append-only rounds, everything else published whole, and the recipe inside each picture.
-
-config.json    what was asked; written first
-rounds.jsonl   one line per round: the truth that everything else follows from
-candidates/    a small picture of every finished sample
-best.png base.png result.json report.html
-best.gif best_strip.png ...  of clips: for other programs, with the recipe in the GIF's comment and in best.gif.json
-DONE           written last, and only if the search was not cut short
-"""
+"""Writing the folder of a run: append-only rounds, everything else published whole, and the recipe in each picture."""
 
 from __future__ import annotations
 
@@ -14,62 +6,25 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gensearch import __version__
+from gensearch.packages import __version__
 from gensearch.files.compare import MACHINE, compare
-from gensearch.config.run import RunConfig, explain
+from gensearch.config.run import RunConfig
 from gensearch.files.atomic import append_line, held, owned, read_records, require_writable, sweep, write_atomic
 from gensearch.files.images import digest, encode, strip, thumbnail, to_pixels
-from gensearch.models.options import Batch
 from gensearch.files.movies import write_clip
+from gensearch.runs.format import COMPARED, PUBLISHED, ROUNDS, Provenance, read_journal, read_json, read_provenance
 
 if TYPE_CHECKING:
-    from gensearch.core.result import Progress, Sample
-    from gensearch.pipeline import Output
+    from gensearch.core.result import Progress, Result, Sample
     from gensearch.core.types import Model
-
-ROUNDS = "rounds.jsonl"
-PUBLISHED = ("config.json", ROUNDS, "best.png", "base.png", "result.json", "report.html", "DONE")
-COMPARED = ("done", "ids", "parents", "recipes", "scores", "parts")  # of a round: what a rerun must repeat bit for bit
-
-Move = Annotated[list[str | int | float], Field(min_length=2, max_length=8)]
-
-
-class Provenance(BaseModel):
-    """All that one picture needs to be made again: carried by the PNG and by result.json, trusted in neither."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    gensearch: str = Field(max_length=40)  # the version that made it
-    config: RunConfig
-    sample: int = Field(ge=0)  # its id within the search
-    recipe: Annotated[list[Move], Field(min_length=1, max_length=10_000)]
-    score: float | None
-    pixels: str = Field(pattern=r"^[0-9a-f]{64}$")  # sha256 of the uint8 frames [t, h, w, 3]
-    batch_size: Batch  # the physical one of the networks
-    fingerprint: dict[str, Any]  # what else the bits depend on
-
-    def text(self) -> str:
-        """As files carry it."""
-        return json.dumps(self.model_dump(mode="json"))
-
-
-def read_provenance(text: str | bytes, where: str) -> Provenance:
-    """Parse and validate; raises ValueError with one line that names the place and the first problem."""
-    try:
-        return Provenance.model_validate_json(text)
-    except (ValidationError, RecursionError) as error:
-        problem = explain(error, Provenance) if isinstance(error, ValidationError) else "it is nested too deeply"
-        raise ValueError(f"{where} holds no usable recipe: {problem}") from None
-
 
 class RunFolder:
     """One run on disk. Killed at any moment, it holds only whole files and whole lines."""
@@ -153,23 +108,22 @@ class RunFolder:
             append_line(self.path / ROUNDS, line)
         self.added += 1
 
-    def finish(self, output: Output, model: Model) -> None:
+    def finish(self, found: Result, holdout: Mapping[str, tuple[float, float]], model: Model) -> None:
         """Publish pictures, result and report, and mark the run as done unless it was cut short."""
-        from gensearch.runs.report import write_report
+        from gensearch.runs.report import write_report  # torch waits until there is something to show
 
-        if self.added < len(self.rounds) and output.result.stopped != "closed":
+        if self.added < len(self.rounds) and found.stopped != "closed":
             raise ValueError(
                 f"{self.path / ROUNDS} holds {len(self.rounds)} rounds and this run has {self.added}: it was "
                 "edited, or another version made it. Take another --out"
             )
-        found = output.result
         best = self.publish_picture("best", found.best, model)
         base = self.publish_picture("base", found.base, model)
         result = {
             "provenance": best.model_dump(mode="json"),
             "best": opinion(found.best),
             "base": opinion(found.base) | {"pixels": base.pixels},
-            "holdout": {name: [number(value) for value in pair] for name, pair in output.holdout.items()},
+            "holdout": {name: [number(value) for value in pair] for name, pair in holdout.items()},
             "curve": [[p.spent.nfe, round(p.seconds, 3), number(p.best)] for p in found.curve],
             "ledger": found.ledger.report(),
             "unscored": found.unscored,
@@ -208,36 +162,12 @@ class RunFolder:
         write_atomic(self.path / name, json.dumps(data, indent=1, allow_nan=False).encode())
 
 
-# --- reading
-
-
 def default_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
     """Where this config has run before, or a new `runs/<time>-<hash>`; the name never holds text of the prompt."""
     key = f"{__version__} {config.model_dump_json()}"
     hashed = hashlib.sha256(key.encode()).hexdigest()[:10]
     before = sorted(root.glob(f"*-{hashed}"))
     return before[-1] if before else root / f"{time.strftime('%Y%m%d-%H%M%S')}-{hashed}"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run folder; raises ValueError in one line if it is missing or damaged."""
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); is {path.parent} the folder of a run?") from None
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path} is damaged: it is not JSON") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} is damaged: it holds no JSON object")
-    return data
-
-
-def read_journal(folder: Path) -> list[dict[str, Any]]:
-    """The finished rounds of a run; a torn last line is ignored, any other damage raises ValueError."""
-    return read_records(folder / ROUNDS, set(COMPARED), "round")
-
-
-# --- writing
 
 
 def round_line(progress: Progress, index: int) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gensearch.files.compare import compare
-from gensearch.config.run import MAX_THREADS
+from gensearch.core.limits import MAX_THREADS
 from gensearch.files.images import decode, digest, to_pixels
-from gensearch.runs.folder import Provenance, read_json, read_provenance
+from gensearch.runs.format import Provenance, read_json, read_provenance
 
 if TYPE_CHECKING:
     from gensearch.core.types import Model

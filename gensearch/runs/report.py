@@ -17,7 +17,7 @@ from gensearch.config.run import RunConfig, validate
 from gensearch.files.atomic import write_atomic
 from gensearch.core.ledger import Cost
 from gensearch.core.result import Motion
-from gensearch.runs.folder import read_journal, read_json
+from gensearch.runs.format import read_journal, read_json
 from gensearch.runs.tree_svg import tree
 
 SHOWN = 64  # candidates in the grid, best first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gensearch.core.errors import nearest
 from gensearch.core.types import Search
 from gensearch.search.chunks.backtracking import backtracking
 from gensearch.search.chunks.beam_of_frames import beam_of_frames
@@ -39,3 +40,10 @@ OF_TOKENS = frozenset(  # for models with that verb
     {"calibrated", "latent_noise", "latent_value", "milr", "prefix", "suffix_mcmc"}
 )
 OF_CHUNKS = frozenset({"backtracking", "beam_of_frames", "tree_of_frames"})  # for models that make clips chunk by chunk
+
+
+def find(name: str) -> Search:
+    """A search by name; raises ValueError with the nearest name if there is none."""
+    if name not in SEARCHES:
+        raise ValueError(f"no search is called {name!r}{nearest(name, SEARCHES)}")
+    return SEARCHES[name]

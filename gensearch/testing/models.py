@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import randn, step_noise
-from gensearch.core.sampling import generate, price
+from gensearch.core.price import price
+from gensearch.core.sampling import generate
 from gensearch.core.types import Noise, Recipe, State, cat
 from gensearch.engine.metered import MeteredModel
 from gensearch.testing.witness import Failure, assert_booked, calls_of, counting, disturb, global_state, weights_of

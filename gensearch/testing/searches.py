@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from gensearch.config.run import CONTROLS
 from gensearch.core.ledger import BudgetSpent, Cost
-from gensearch.core.sampling import price
+from gensearch.core.limits import CONTROLS
+from gensearch.core.price import price
 from gensearch.core.types import Round, Search
 from gensearch.engine.run import result
 from gensearch.testing.setting import Batched, Failing, Setting, Unscorable, digest, finished, told, watched

@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from gensearch import registry
 from gensearch.cli import main as cli
-from gensearch.config.run import RunConfig, make_config, presets, read_preset
-from gensearch.registry import Entry
-from gensearch.runs.folder import read_journal
+from gensearch.config.make import make_config
+from gensearch.config.run import RunConfig
+from gensearch.config.yaml import presets, read_preset
+from gensearch.runs.format import read_journal
+from verifiers.catalogue import Entry
 from verifiers.controls.random import RandomScore
 
 ROOT = Path(__file__).parents[2]

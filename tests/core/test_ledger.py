@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import BudgetSpent, Cost, Ledger
 from gensearch.core.noise import randn
-from gensearch.engine.metered import MeteredModel, MeteredVerifier, NothingScored
+from gensearch.engine.metered import MeteredModel, MeteredVerifier
 from gensearch.models.toy.gaussian import GaussianFlow
 from gensearch.testing.setting import Batched
 from gensearch.testing.verifiers import LinearScore

@@ -24,7 +24,7 @@ from gensearch.search.chunks.tree_of_frames import tree_of_frames
 from gensearch.search.noise.best_of_n import best_of_n
 from verifiers.controls.random import RandomScore
 from verifiers.types import Scores
-from verifiers.video import clips
+from verifiers.video.motion import Motion as Mover
 
 PROMPT = "a red star moves left"
 
@@ -38,11 +38,11 @@ class Moving:
         self.sign, self.name = sign, "moving"
 
     def __call__(self, media, prompts, *, progress=1.0):
-        return Scores(self.sign * clips.Motion()(media, prompts).total)
+        return Scores(self.sign * Mover()(media, prompts).total)
 
 
 def moved(media):
-    return clips.Motion()(media, [""] * len(media)).total.tolist()
+    return Mover()(media, [""] * len(media)).total.tolist()
 
 
 def test_all_of_a_linear_search_are_leaves():
@@ -103,7 +103,8 @@ def test_a_run_says_so(tmp_path, still):
         for progress in pipe.stream(PROMPT):
             folder.add(progress)
         progress.motion = Motion(0.125 if still else 0.5, 0.5)
-        folder.finish(pipe.output(PROMPT, result(progress)), pipe.model)
+        output = pipe.output(PROMPT, result(progress))
+        folder.finish(output.result, output.holdout, pipe.model)
     page = (tmp_path / "run" / "report.html").read_text()
     assert json.loads((tmp_path / "run" / "result.json").read_text())["motion"]["leaves"] == 0.5
     assert "those of all clips of the search by 0.5" in page

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gensearch.core.ledger import BudgetSpent
 from gensearch.core.noise import randn
-from gensearch.core.sampling import price
+from gensearch.core.price import price
 from gensearch.core.types import Round
 from gensearch.engine.run import result, run, stream
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo

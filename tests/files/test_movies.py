@@ -130,7 +130,8 @@ def folder(tmp_path_factory):
     with folder.claimed():
         for progress in pipe.stream("a star", 5):
             folder.add(progress)
-        folder.finish(pipe.output("a star", result(progress)), pipe.model)
+        output = pipe.output("a star", result(progress))
+        folder.finish(output.result, output.holdout, pipe.model)
     return folder.path
 
 

@@ -20,8 +20,9 @@ from gensearch.engine.run import run
 from gensearch.models.native.stable_diffusion import StableDiffusion
 from gensearch.search import OF_CHUNKS, OF_TOKENS, SEARCHES
 from gensearch.testing.witness import weights_of
-from hypernoise.artefact import MANIFEST, WEIGHTS, HyperNoise, base_hashes, describe
+from hypernoise.artefact import HyperNoise
 from hypernoise.form import DifferenceForm, Form, LowRankForm, TokensForm, build
+from hypernoise.manifest import MANIFEST, WEIGHTS, base_hashes, describe
 from hypernoise.network import trainable
 from tests.builders import tiny
 from verifiers.controls.redness import Redness

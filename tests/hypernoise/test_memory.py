@@ -12,11 +12,12 @@ from torch.nn.functional import cosine_similarity
 from gensearch.core.noise import exact, gaussian, randn
 from gensearch.engine.run import run
 from gensearch.search import SEARCHES
-from hypernoise.artefact import HyperNoise, load
+from hypernoise.artefact import HyperNoise
 from hypernoise.config import TrainConfig
 from hypernoise.distil import distil, lessons
 from hypernoise.form import TokensForm, build
 from hypernoise.memory import JOURNAL, Memory, WarmStart
+from hypernoise.propose import load
 from hypernoise.train import Trainer
 from tests.builders.hypernoise import trainer
 from tests.builders.identity import Identity, Linear

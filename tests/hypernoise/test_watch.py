@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from gensearch.core.noise import derive, randn
-from hypernoise.artefact import HyperNoise, describe
+from hypernoise.artefact import HyperNoise
 from hypernoise.form import TokensForm
+from hypernoise.manifest import describe
 from hypernoise.watch import Watch
 from tests.builders.identity import Identity, Linear
 

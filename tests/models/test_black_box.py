@@ -8,8 +8,11 @@ from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 
 from gensearch.core.noise import randn
-from gensearch.core.sampling import generate, price
-from gensearch.models.black_box import BlackBox, generators, to_media
+from gensearch.core.price import price
+from gensearch.core.sampling import generate
+from gensearch.models.black_box import BlackBox
+from gensearch.models.media import to_media
+from gensearch.models.pipelines import generators
 from tests.builders import tiny_dit
 from tests.builders.tiny import LENGTH, stable_diffusion
 from tests.builders.tiny_dit import SIZE

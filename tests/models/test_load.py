@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save_file
 from gensearch.core.noise import randn
 from gensearch.core.sampling import generate
 from gensearch.models import load as module
+from gensearch.models import names
 from gensearch.models.black_box import BlackBox
-from gensearch.models.load import LoadError, load, presets
+from gensearch.models.load import load
+from gensearch.models.names import LoadError, presets
 from gensearch.models.native.flux import Flux
 from gensearch.models.native.stable_diffusion import StableDiffusion
 from gensearch.models.probed.model import Probed
@@ -91,7 +93,7 @@ def test_batches_are_for_accelerators():
 
 def test_embedded_models_have_names(saved, tmp_path, monkeypatch):
     shutil.copytree(saved, tmp_path / "shapes" / "weights" / "sd")
-    monkeypatch.setattr(module, "files", lambda _: tmp_path)
+    monkeypatch.setattr(names, "files", lambda _: tmp_path)
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "presets.yaml").write_text("a/b: {licence: MIT, dtype: float32, settings: {}}")
     assert load("shapes/sd").name == "shapes/sd"

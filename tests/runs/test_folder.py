@@ -18,7 +18,8 @@ from PIL import Image
 from gensearch.cli.main import main
 from gensearch.config.run import RunConfig
 from gensearch.files.images import decode, digest, encode, thumbnail
-from gensearch.runs.folder import COMPARED, RunFolder, default_folder, read_journal
+from gensearch.runs.folder import RunFolder, default_folder
+from gensearch.runs.format import COMPARED, read_journal
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ["generate", "a red star", "--model", "toy/turbo", "--verifier", "random", "--knob", "n=5"]

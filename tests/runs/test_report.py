@@ -7,13 +7,14 @@ import re
 import shlex
 from html.parser import HTMLParser
 
+from verifiers.catalogue import Entry
 import pytest
 
 from gensearch import registry
 
 from gensearch.cli import main as cli
 from gensearch.config.run import RunConfig
-from gensearch.runs.folder import read_journal
+from gensearch.runs.format import read_journal
 from gensearch.runs.report import command, curve, ticks, write_report
 from verifiers.controls.random import RandomScore
 
@@ -41,7 +42,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "run"
     words = ["generate", PROMPT, "--model", "toy/turbo", "--verifier", "0.5*random", "--holdout", "noise"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry.VERIFIERS, "noise", registry.Entry(lambda: RandomScore(1, name="noise"), ""))
+        patch.setitem(registry.VERIFIERS, "noise", Entry(lambda: RandomScore(1, name="noise"), ""))
         with pytest.raises(SystemExit):
             cli.main([*words, "--compute", "6", "--out", str(folder), "--select", "random"])
     return folder

@@ -12,7 +12,8 @@ from gensearch.core.noise import randn
 from gensearch.core.sampling import generate
 from gensearch.engine.run import run
 from gensearch.models.chunks.dense_attention import dense_attention
-from gensearch.models.load import embedded, load
+from gensearch.models.load import load
+from gensearch.models.names import embedded
 from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.shapes import clips, world
 from gensearch.shapes.judge import ShapesJudge

@@ -11,7 +11,8 @@ import torch
 
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import nearby, randn
-from gensearch.core.sampling import attempt, generate, price
+from gensearch.core.price import price
+from gensearch.core.sampling import attempt, generate
 from gensearch.core.types import Round
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
 from gensearch.search.noise.best_of_n import best_of_n

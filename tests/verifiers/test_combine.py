@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from verifiers import Panel, RandomScore, RankVote, Scores, Term, Verifier, WeightedSum, rank_vote
-from verifiers.combine import leaf_names, leaves, with_leaves
-from verifiers.video.clips import Grid, PerFrame, Staged
-from verifiers.video.rephrased import Rephrased
+from verifiers.combine import Rephrased, leaf_names, leaves, with_leaves
+from verifiers.video.grid import Grid
+from verifiers.video.per_frame import PerFrame
+from verifiers.video.staged import Staged
 
 NAN = math.nan
 

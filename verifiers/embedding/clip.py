@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from verifiers.batches import fixed_batches, require_pictures
 from verifiers.embedding.preprocess import Preprocess
 from verifiers.types import Media, Scores
 
@@ -110,24 +111,6 @@ class CLIPScore:
         with torch.no_grad():
             features = self.model.encode_text(self.tokenizer([prompt]).to(self.device))
             return normalize(features.to(torch.promote_types(self.dtype, torch.float32)), dim=-1)[0]
-
-
-def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
-    """Raise ValueError for anything but pictures [b, 3, h, w] with one prompt each."""
-    if media.ndim != 4 or len(media) != len(prompts):
-        raise ValueError(
-            f"{name} takes pictures [b, 3, h, w] with one prompt each; it got media of shape "
-            f"{list(media.shape)} and {len(prompts)} prompts. Score the frames of a clip one by one."
-        )
-
-
-def fixed_batches(rows: int, batch_size: int) -> list[slice | Tensor]:
-    """Rows in batches of exactly `batch_size`: slices, and an index that repeats the last row if it does not fill."""
-    whole = rows - rows % batch_size
-    batches: list[slice | Tensor] = [slice(first, first + batch_size) for first in range(0, whole, batch_size)]
-    if whole < rows:
-        batches.append(torch.arange(whole, whole + batch_size).clamp(max=rows - 1))
-    return batches
 
 
 def token_count(tokenizer: Any, prompt: str) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from verifiers.embedding.clip import fixed_batches, require_pictures
+from verifiers.batches import fixed_batches, require_pictures
 from verifiers.types import Media, Scores
 
 QUESTION = 'Does this figure show "{prompt}"? Please answer yes or no.'
@@ -108,3 +110,13 @@ def single_tokens(tokenizer: Any, forms: Sequence[str]) -> list[int]:
     """The ids of those spellings that are one known token."""
     found = [tokenizer(form, add_special_tokens=False)["input_ids"] for form in forms]
     return sorted({ids[0] for ids in found if len(ids) == 1 and ids[0] != tokenizer.unk_token_id})
+
+
+def asked_in(folder: Path) -> str | None:
+    """The question that a folder of weights wants to be asked: `question` of its gensearch.json, if there is one."""
+    path = folder / "gensearch.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON ({error}); mend or remove it") from error
+    return settings.get("question") if isinstance(settings, dict) else None

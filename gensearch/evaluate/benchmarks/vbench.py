@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gensearch import __version__
 from gensearch.files.atomic import write_atomic
 from gensearch.files.movies import write_clip, writer
+from gensearch.packages import __version__
 
 LIMITS = {  # dimension -> (least, most) by which raw scores are normalised
     "subject_consistency": (0.1462, 1.0),

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from gensearch.core.types import Noise
-from gensearch.models.black_box import describe, label
 from gensearch.models.chunks.base import Chunk, Chunks
 from gensearch.models.chunks.dense_attention import dense_attention
 from gensearch.models.clip_decoder import denormalised, developed
 from gensearch.models.native.base import call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, Shape, checked
-from gensearch.models.pipelines import Wrapped
+from gensearch.models.pipelines import Wrapped, describe, label
 
 BLOCK = 16  # pixels to which sides are held by the pipeline
 

@@ -14,12 +14,12 @@ from torch import Tensor
 from gensearch.core.noise import randn
 from gensearch.core.types import Noise
 from gensearch.files.images import Picture, digest, to_images, to_pixels
-from gensearch.models.black_box import counting, describe, generators, label, to_media
 from gensearch.models.chunks.base import Chunk, Chunks
+from gensearch.models.media import to_media
 from gensearch.models.options import Batch, Count, checked
-from gensearch.models.pipelines import Wrapped
+from gensearch.models.pipelines import Wrapped, counting, describe, exclusive, generators, label
 from gensearch.models.probed.families import rearranged
-from gensearch.models.probed.stepper import exclusive, first_step
+from gensearch.models.probed.stepper import first_step
 
 KEY = (8,)  # numbers that stand for noise which a pipeline draws itself
 OURS = ("prompt", "latents", "generator", "output_type", "image", "video", "conditions", "frame_index")

@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from gensearch.core.types import Noise
-from gensearch.models.black_box import describe, generators, label
 from gensearch.models.chunks.base import Chunk, Chunks
 from gensearch.models.clip_decoder import decoding_by, denormalised
 from gensearch.models.native.base import call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, Shape, checked
-from gensearch.models.pipelines import Wrapped
-from gensearch.models.probed.stepper import exclusive
+from gensearch.models.pipelines import Wrapped, describe, exclusive, generators, label
 
 KEY = (8,)  # numbers that stand for a chunk's noise, which the pipeline draws itself
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from gensearch.core import kernels
-from gensearch.core.types import Noise, State, Transition
+from gensearch.core.types import Noise, State
+from gensearch.core.verbs import Transition
 from gensearch.models.batching import check_noise, in_batches, refuse_finished
-from gensearch.models.black_box import describe
 from gensearch.models.native.schedules import Schedule
-from gensearch.models.pipelines import Wrapped
+from gensearch.models.pipelines import Wrapped, describe
 from verifiers.types import Media
 
 PROMPTS_KEPT = 64  # encoded prompts that are remembered; a long one takes about a megabyte

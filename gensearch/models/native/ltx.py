@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gensearch.models.black_box import label
 from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.native.base import Native, call_settings, multiple
 from gensearch.models.native.flux import SHIFTS
 from gensearch.models.native.stable_diffusion import guided, stacked
 from gensearch.models.native.wan import read_video_flow, whole_clip
 from gensearch.models.options import Batch, Count, Pixels, Scale, Share, checked
+from gensearch.models.pipelines import label
 from verifiers.types import Media
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gensearch.core import kernels
 from gensearch.core.types import Noise
-from gensearch.models.black_box import label
 from gensearch.models.native.base import Native, call_settings, multiple
 from gensearch.models.native.schedules import TrigFlow
 from gensearch.models.options import Batch, Count, Pixels, Scale, checked
+from gensearch.models.pipelines import label
 from verifiers.types import Media
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gensearch.core import kernels as steps
-from gensearch.core.types import Transition
+from gensearch.core.verbs import Transition
 
 SAMPLERS = {
     "ddim": "DDIMScheduler",

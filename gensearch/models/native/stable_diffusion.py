@@ -14,10 +14,10 @@ from torch import Tensor
 
 from gensearch.core import kernels
 from gensearch.core.types import Noise
-from gensearch.models.black_box import label
 from gensearch.models.native.base import Native, multiple
 from gensearch.models.native.schedules import find_scheduler, read_schedule
 from gensearch.models.options import Batch, Count, Pixels, Scale, Share, checked
+from gensearch.models.pipelines import label
 from verifiers.types import Media
 
 

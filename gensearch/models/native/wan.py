@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gensearch.models.black_box import label
 from gensearch.models.clip_decoder import clip_by_clip, denormalised
 from gensearch.models.native.base import Native, call_settings, multiple
 from gensearch.models.native.schedules import Flow
 from gensearch.models.native.stable_diffusion import callers_level
 from gensearch.models.options import Batch, Count, Pixels, Scale, checked
+from gensearch.models.pipelines import label
 from verifiers.types import Media
 
 

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from gensearch.core.noise import randn
 from gensearch.core.types import Noise, State
-from gensearch.models.batching import in_batches
-from gensearch.models.black_box import as_latents, counting, describe, fill, for_rows, label, to_media
+from gensearch.models.batching import fill, in_batches
 from gensearch.models.clip_decoder import clip_by_clip
+from gensearch.models.media import to_media
 from gensearch.models.options import Batch, Shape, checked
-from gensearch.models.pipelines import Wrapped
+from gensearch.models.pipelines import Wrapped, as_latents, counting, describe, exclusive, for_rows, label
 from gensearch.models.probed.families import family, rearranged
 from gensearch.models.probed.probe import Step
-from gensearch.models.probed.stepper import Call, Order, exclusive, first_step
+from gensearch.models.probed.stepper import Call, Order, first_step
 from verifiers.types import Media
 
 OURS = ("prompt", "latents", "generator", "output_type", "num_images_per_prompt", "num_videos_per_prompt")

@@ -5,19 +5,18 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from gensearch.models.pipelines import LIVE
 from gensearch.models.probed.probe import Step, probe
 
 IDS = itertools.count()
-LOCKS: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
-LIVE: weakref.WeakKeyDictionary[Any, weakref.ref[Call]] = weakref.WeakKeyDictionary()
 
 
 class Cancelled(BaseException):
@@ -129,22 +128,3 @@ def stop(orders: SimpleQueue[Any], thread: threading.Thread) -> None:
     orders.put(None)
     if thread.ident is not None:
         thread.join()
-
-
-@contextmanager
-def exclusive(pipeline: Any, *, new: bool = False) -> Iterator[None]:
-    """Have a pipeline to oneself: two threads inside one pipeline give wrong pictures.
-
-    `new` announces a call from the start, which ends one that this thread left unfinished. Raises RuntimeError if
-    another thread is in the middle of one.
-    """
-    with LOCKS.setdefault(pipeline, threading.RLock()):
-        call = LIVE[pipeline]() if new and pipeline in LIVE else None
-        if call is not None and call.close.alive:
-            if call.owner is not threading.current_thread() and call.owner.is_alive():
-                raise RuntimeError(
-                    f"{type(pipeline).__name__} is in the middle of a call of thread {call.owner.name!r}; "
-                    "finish or drop its state first, or load a second pipeline"
-                )
-            call.close()
-        yield

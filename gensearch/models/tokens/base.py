@@ -18,7 +18,8 @@ from torch import Tensor
 
 from gensearch.core.gumbel import given, prefix
 from gensearch.core.ledger import Cost
-from gensearch.core.types import Noise, State, Trace
+from gensearch.core.types import Noise, State
+from gensearch.core.verbs import Trace
 from gensearch.models.batching import check_noise, refuse_finished
 from gensearch.models.tokens.decoding import Context, Decoding, Run, rejoined
 from verifiers.types import Media

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gensearch.core.gumbel import pick, prefix, told
 from gensearch.core.ledger import Cost
-from gensearch.core.types import Noise, Side
+from gensearch.core.types import Noise
+from gensearch.core.verbs import Side
 
 Book = Callable[[Cost, Cost], None]
 Context = tuple[tuple[int, ...], ...]  # token ids, one row or the rows of guidance, of equal length

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gensearch.core.types import Side
+from gensearch.core.verbs import Side
 from gensearch.models.fingerprint import backends, module_hash, versions
 from gensearch.models.options import Batch, Count, Scale, checked
 from gensearch.models.tokens.base import Tokens

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gensearch.core.types import Side
+from gensearch.core.verbs import Side
 from gensearch.models.tokens.decoding import Context, Decoding
 
 

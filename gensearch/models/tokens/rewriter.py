@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from gensearch.core.ledger import Cost
-from gensearch.core.sampling import step_costs
-from gensearch.core.types import Model, Noise, Side, State, Trace
+from gensearch.core.price import step_costs
+from gensearch.core.types import Model, Noise, State
+from gensearch.core.verbs import Side, Trace
 from gensearch.models.batching import check_noise
 from gensearch.models.fingerprint import module_hash
 from gensearch.models.options import Count, checked

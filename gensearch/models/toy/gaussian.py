@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gensearch.core.noise import derive, randn
-from gensearch.core.types import Noise, State, Transition
+from gensearch.core.types import Noise, State
+from gensearch.core.verbs import Transition
 from gensearch.models.fingerprint import module_hash
 from gensearch.models.options import Batch, Count, Share, checked
 from verifiers.types import Media

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gensearch.core.noise import derive
-from gensearch.core.types import Side
+from gensearch.core.verbs import Side
 from gensearch.models.fingerprint import module_hash
 from gensearch.models.options import Batch, Count, checked
 from gensearch.models.tokens.base import Tokens

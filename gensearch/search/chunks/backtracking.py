@@ -10,12 +10,13 @@ from math import inf
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 
+from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, described, gaussian, step_noise
-from gensearch.core.sampling import fee
-from gensearch.core.types import ChunkModel, Model, Proposal, Round, cat
-from gensearch.engine.metered import NothingScored
-from gensearch.runs.resume import Recorded, kept_chunks
+from gensearch.core.price import fee
+from gensearch.core.requires import require_chunks
+from gensearch.core.types import Model, Proposal, Round, cat
+from gensearch.core.verbs import ChunkModel
 from gensearch.search.chunks.clips import (
     AS_IT_IS,
     Account,
@@ -25,10 +26,11 @@ from gensearch.search.chunks.clips import (
     before,
     chunk_seed,
     open_account,
-    require_chunks,
     stage,
     written,
 )
+from gensearch.search.chunks.resume import Recorded, kept_chunks
+from gensearch.search.knobs import Count
 from verifiers.types import Media, Verifier
 
 
@@ -50,7 +52,7 @@ def backtracking(
     *,
     rng: Rng,
     ledger: Ledger,
-    attempts: PositiveInt | None = None,
+    attempts: Count = None,
     chains: PositiveInt = 4,
     passing: float = 0.5,
     patience: PositiveInt = 4,

@@ -8,12 +8,13 @@ from typing import Annotated
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, gaussian
-from gensearch.core.sampling import fee
-from gensearch.core.types import ChunkModel, Model, Proposal, Round
-from gensearch.engine.metered import NothingScored
-from gensearch.runs.resume import Recorded, kept_chunks
+from gensearch.core.price import fee
+from gensearch.core.requires import require_chunks
+from gensearch.core.types import Model, Proposal, Round
+from gensearch.core.verbs import ChunkModel
 from gensearch.search.chunks.clips import (
     AS_IT_IS,
     Account,
@@ -24,10 +25,11 @@ from gensearch.search.chunks.clips import (
     first_chunks,
     next_chunks,
     open_account,
-    require_chunks,
     stage,
     written,
 )
+from gensearch.search.chunks.resume import Recorded, kept_chunks
+from gensearch.search.knobs import Count
 from verifiers.types import Media, Verifier
 
 Correlation = Annotated[float, Field(gt=-1, lt=1)]
@@ -41,7 +43,7 @@ def beam_of_frames(
     *,
     rng: Rng,
     ledger: Ledger,
-    beams: PositiveInt | None = None,
+    beams: Count = None,
     children: PositiveInt = 2,
     correlation: Correlation = -0.1,
     newest: Weight = 0.4,

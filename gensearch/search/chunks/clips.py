@@ -8,11 +8,11 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from pydantic import Field, PositiveInt
 
+from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, derive, described, step_noise
-from gensearch.core.sampling import looks, step_costs
-from gensearch.core.types import ChunkModel, Model, Proposal, Recipe, Round, State
-from gensearch.engine.metered import NothingScored
+from gensearch.core.price import looks, step_costs
+from gensearch.core.types import Model, Proposal, Recipe, Round, State
 from verifiers.types import Verifier
 
 Path = tuple[int, ...]  # which child was taken at each depth, from the first chunk on
@@ -84,16 +84,6 @@ def open_account(model: Model, verifier: Verifier, ledger: Ledger) -> Account:
 def sum_of(costs: Sequence[Cost]) -> Cost:
     """Costs, column by column."""
     return Cost(*(sum(column) for column in zip(*costs, strict=True))) if costs else Cost()
-
-
-def require_chunks(model: Model, search: str) -> ChunkModel:
-    """The model, if it makes clips chunk by chunk; raises ValueError for any other."""
-    if "chunks" not in model.verbs:
-        raise ValueError(
-            f"{search} branches between the chunks of a clip, and {model.name} has none; "
-            "take a model of chunks such as an AnyFlow FAR, or best_of_n"
-        )
-    return model  # type: ignore[return-value]
 
 
 def at_depth(schedule: int | Sequence[int], depth: int) -> int:

@@ -6,14 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import exp, log
 from statistics import fmean, pstdev
+from typing import Annotated
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, gaussian
-from gensearch.core.sampling import fee
+from gensearch.core.price import fee
+from gensearch.core.requires import require_chunks
 from gensearch.core.types import Model, Proposal, Round
-from gensearch.runs.resume import Recorded, kept_chunks
 from gensearch.search.chunks.clips import (
     AS_IT_IS,
     Account,
@@ -27,9 +28,10 @@ from gensearch.search.chunks.clips import (
     judged,
     next_chunks,
     open_account,
-    require_chunks,
     written,
 )
+from gensearch.search.chunks.resume import Recorded, kept_chunks
+from gensearch.search.knobs import Bound
 from verifiers.types import Verifier
 
 MOST = 10_000  # children of one clip
@@ -42,7 +44,7 @@ def tree_of_frames(
     *,
     rng: Rng,
     ledger: Ledger,
-    branch: Schedule | None = None,
+    branch: Annotated[Schedule | None, Bound()] = None,
     keep: Schedule = 1,
     inner: Schedule = 1,
     spread: NonNegativeFloat = 0.0,

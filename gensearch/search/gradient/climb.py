@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gensearch.core.errors import NothingScored
 from gensearch.core.kernels import rows
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import derive, master, randn
-from gensearch.core.sampling import generate, price
+from gensearch.core.price import price
+from gensearch.core.sampling import generate
 from gensearch.core.types import Model, Noise, Recipe, Round
-from gensearch.engine.metered import NothingScored
 from gensearch.search.gradient.regularise import Regulariser
 from verifiers.combine import leaves
 from verifiers.types import Media, Scores, Verifier
@@ -161,20 +162,3 @@ class Sounded:
                 slope += rise * direction / self.probes
             self.calls += 1
         return scores._replace(total=scores.total + ((media - media.detach()) * slope).flatten(1).sum(1))
-
-
-def require_gradients(model: Model, search: str) -> None:
-    """Raise ValueError if gradients do not get through a model."""
-    if "gradient" not in model.verbs:
-        raise ValueError(
-            f"{search} needs gradients, and none pass through {model.name} ({type(model).__name__} adapter); "
-            "take a native model, or zero_order"
-        )
-
-
-def require_differentiable(verifier: Verifier, search: str) -> None:
-    """Raise ValueError if a verifier gives no gradients."""
-    if not verifier.differentiable:
-        raise ValueError(
-            f"{search} needs gradients, and {verifier.name} gives none; take a CLIP score, dno or zero_order"
-        )

@@ -10,10 +10,12 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, described, exactly, gaussian, master, step_noise
-from gensearch.core.sampling import fee, price
+from gensearch.core.price import fee, price
+from gensearch.core.requires import require_gradients
 from gensearch.core.types import Model, Proposal, Round
-from gensearch.search.gradient.climb import Sounded, climb, clip, downhill, require_gradients
+from gensearch.search.gradient.climb import Sounded, climb, clip, downhill
 from gensearch.search.gradient.regularise import regulariser
+from gensearch.search.knobs import Count
 from verifiers.types import Verifier
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # AdamW's
@@ -26,7 +28,7 @@ def dno(
     *,
     rng: Rng,
     ledger: Ledger,
-    iterations: PositiveInt | None = None,
+    iterations: Count = None,
     chains: PositiveInt = 1,
     lr: PositiveFloat = 0.01,
     max_norm: PositiveFloat = 1.0,

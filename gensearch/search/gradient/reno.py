@@ -10,10 +10,12 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, described, exactly, gaussian, master
-from gensearch.core.sampling import fee, price
+from gensearch.core.price import fee, price
+from gensearch.core.requires import require_differentiable, require_gradients
 from gensearch.core.types import Model, Proposal, Round
-from gensearch.search.gradient.climb import climb, clip, downhill, require_differentiable, require_gradients
+from gensearch.search.gradient.climb import climb, clip, downhill
 from gensearch.search.gradient.regularise import regulariser
+from gensearch.search.knobs import Count
 from verifiers.types import Verifier
 
 
@@ -24,7 +26,7 @@ def reno(
     *,
     rng: Rng,
     ledger: Ledger,
-    iterations: PositiveInt | None = None,
+    iterations: Count = None,
     chains: PositiveInt = 1,
     lr: PositiveFloat = 5.0,
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import PositiveInt
-
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import Rng, described, gaussian
-from gensearch.core.sampling import attempt, next_round, price
+from gensearch.core.price import price
+from gensearch.core.sampling import attempt, next_round
 from gensearch.core.types import Model, Proposal, Round
+from gensearch.search.knobs import Count
 from verifiers.types import Verifier
 
 
@@ -20,7 +20,7 @@ def best_of_n(
     *,
     rng: Rng,
     ledger: Ledger,
-    n: PositiveInt | None = None,
+    n: Count = None,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
     """Draw `n` samples (None: as many as the ledger pays) and score each (Ma et al. 2025, arXiv:2501.09732).

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from pydantic import PositiveInt
 
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import SEED_BITS, Rng, derive, gaussian
 from gensearch.core.types import Model, Proposal, Round
+from gensearch.search.knobs import Count
 from gensearch.search.noise.best_of_n import best_of_n
 from verifiers.types import Verifier
 
@@ -21,7 +21,7 @@ def unguided(
     *,
     rng: Rng,
     ledger: Ledger,
-    n: PositiveInt | None = None,
+    n: Count = None,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
     """Best-of-N with a lottery in the verifier's place: what it gains over one sample is an error in the measurement.

@@ -10,8 +10,10 @@ from pydantic import Field, PositiveInt
 
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import Rng, described, gaussian, nearby, randn
-from gensearch.core.sampling import attempt, fee, price
+from gensearch.core.price import fee, price
+from gensearch.core.sampling import attempt
 from gensearch.core.types import Model, Proposal, Recipe, Round
+from gensearch.search.knobs import Count
 from verifiers.types import Verifier
 
 
@@ -22,7 +24,7 @@ def zero_order(
     *,
     rng: Rng,
     ledger: Ledger,
-    rounds: PositiveInt | None = None,
+    rounds: Count = None,
     neighbours: PositiveInt = 4,
     cosine: Annotated[float, Field(gt=-1, lt=1)] = 0.95,
     patience: PositiveInt = 8,

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from gensearch.core.gumbel import given
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import Rng, described, exactly, gaussian
-from gensearch.core.sampling import price, require_tokens, roll, round_size
+from gensearch.core.price import price
+from gensearch.core.requires import require_tokens
+from gensearch.core.sampling import roll, round_size
 from gensearch.core.types import Model, Proposal, Round
+from gensearch.search.knobs import Count
 from verifiers.types import Verifier
 
 STEPS, RATE = 60, 0.05  # of Adam; the problem is small and smooth
@@ -27,7 +30,7 @@ def calibrated(
     *,
     rng: Rng,
     ledger: Ledger,
-    n: PositiveInt | None = None,
+    n: Count = None,
     explore: Annotated[float, Field(gt=0, lt=1)] = 0.5,
     elite: Annotated[float, Field(gt=0, le=1)] = 0.25,
     decay: NonNegativeFloat = 0.1,

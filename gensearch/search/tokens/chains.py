@@ -12,7 +12,8 @@ from torch import Tensor
 from gensearch.core.gumbel import given
 from gensearch.core.noise import exactly
 from gensearch.core.sampling import roll
-from gensearch.core.types import Noise, Recipe, Round, Side, TokenModel, Trace
+from gensearch.core.types import Noise, Recipe, Round
+from gensearch.core.verbs import Side, TokenModel, Trace
 from gensearch.search.tokens.journal import Drawing, Journal
 from gensearch.search.tokens.latents import Baseline, Credit, Latents, advantages, follow, slope, within
 from verifiers.types import Media, Verifier

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.types import Model, Noise, Trace
+from gensearch.core.types import Model, Noise
+from gensearch.core.verbs import Trace
 from gensearch.files.atomic import write_atomic
 from gensearch.models.fingerprint import judge_hashes
 from verifiers.types import Media, Scores, Verifier

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import Rng, derive, described, exactly, gaussian, randn
-from gensearch.core.sampling import next_round, price, require_tokens, roll
+from gensearch.core.price import price
+from gensearch.core.requires import require_tokens
+from gensearch.core.sampling import next_round, roll
 from gensearch.core.types import Model, Proposal, Round
+from gensearch.search.knobs import Count
 from gensearch.search.tokens.latents import Latents
 from verifiers.types import Verifier
 
@@ -23,7 +26,7 @@ def latent_noise(
     *,
     rng: Rng,
     ledger: Ledger,
-    n: PositiveInt | None = None,
+    n: Count = None,
     text_share: Annotated[float, Field(ge=0, le=1)] = 0.2,
     image_share: Annotated[float, Field(ge=0, le=1)] = 0.02,
     sigma: NonNegativeFloat = 0.6,

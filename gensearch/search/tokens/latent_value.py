@@ -12,8 +12,11 @@ from pydantic import PositiveInt
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, described, gaussian
-from gensearch.core.sampling import fee, next_round, price, require_tokens, roll, step_costs
+from gensearch.core.price import fee, price, step_costs
+from gensearch.core.requires import require_tokens
+from gensearch.core.sampling import next_round, roll
 from gensearch.core.types import Model, Proposal, Round
+from gensearch.search.knobs import Count
 from gensearch.search.tokens.value import FILE, Value
 from verifiers.types import Verifier
 
@@ -25,7 +28,7 @@ def latent_value(
     *,
     rng: Rng,
     ledger: Ledger,
-    n: PositiveInt | None = None,
+    n: Count = None,
     branches: PositiveInt = 4,
     blocks: PositiveInt = 1,
     value: Value | str | None = None,

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from gensearch.core.gumbel import given
-from gensearch.core.types import Noise, Side, Trace
+from gensearch.core.types import Noise
+from gensearch.core.verbs import Side, Trace
 
 Credit = Literal["sampled", "argmax"]
 Baseline = Literal["none", "ema", "loo"]

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Annotated, Literal, cast
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import Rng, described, gaussian, randn
-from gensearch.core.sampling import fee, price, require_tokens
-from gensearch.core.types import Model, Proposal, Round, Side, TokenModel
+from gensearch.core.price import fee, price
+from gensearch.core.requires import require_tokens
+from gensearch.core.types import Model, Proposal, Round
+from gensearch.core.verbs import Side, TokenModel
+from gensearch.search.knobs import Updates
 from gensearch.search.tokens.chains import Chains, How
 from gensearch.search.tokens.journal import open_journal
 from gensearch.search.tokens.latents import Baseline, Credit
@@ -28,7 +31,7 @@ def milr(
     *,
     rng: Rng,
     ledger: Ledger,
-    iterations: NonNegativeInt | None = None,
+    iterations: Updates = None,
     chains: PositiveInt = 1,
     samples: PositiveInt = 1,
     strategy: Strategy = "joint",

@@ -11,8 +11,10 @@ from pydantic import Field, PositiveInt
 from gensearch.core.gumbel import given
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, described, exactly, gaussian, randn
-from gensearch.core.sampling import price, require_tokens
+from gensearch.core.price import price
+from gensearch.core.requires import require_tokens
 from gensearch.core.types import Model, Proposal, Recipe, Round, State
+from gensearch.search.knobs import Count
 from verifiers.types import Verifier
 
 
@@ -39,7 +41,7 @@ def prefix(
     *,
     rng: Rng,
     ledger: Ledger,
-    width: PositiveInt | None = None,
+    width: Count = None,
     keep: Annotated[float, Field(gt=0, le=1)] = 0.5,
     prunings: PositiveInt = 2,
     propose: Proposal = gaussian,

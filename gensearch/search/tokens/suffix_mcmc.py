@@ -11,8 +11,11 @@ from pydantic import PositiveFloat, PositiveInt
 from gensearch.core.gumbel import given
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import Rng, derive, described, exactly, gaussian, randn
-from gensearch.core.sampling import fee, price, require_tokens, roll
+from gensearch.core.price import fee, price
+from gensearch.core.requires import require_tokens
+from gensearch.core.sampling import roll
 from gensearch.core.types import Model, Proposal, Round
+from gensearch.search.knobs import Count
 from verifiers.types import Verifier
 
 LIMIT = 20.0  # of a log-ratio, as in the paper's code
@@ -25,7 +28,7 @@ def suffix_mcmc(
     *,
     rng: Rng,
     ledger: Ledger,
-    iterations: PositiveInt | None = None,
+    iterations: Count = None,
     chains: PositiveInt = 1,
     beta: PositiveFloat = 0.1,
     propose: Proposal = gaussian,

@@ -15,7 +15,8 @@ from torch.nn.attention import flex_attention as flex
 
 from gensearch import load
 from gensearch.core.noise import randn, remake, step_noise
-from gensearch.core.sampling import generate, price
+from gensearch.core.price import price
+from gensearch.core.sampling import generate
 from gensearch.engine.run import run, stream
 from gensearch.models.chunks.anyflow import AnyFlow
 from gensearch.models.chunks.clip_files import load_clips, save_clips

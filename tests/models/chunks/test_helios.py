@@ -10,12 +10,13 @@ import torch
 
 from gensearch import load
 from gensearch.core.noise import randn, remake, step_noise
-from gensearch.core.sampling import generate, price
+from gensearch.core.price import price
+from gensearch.core.sampling import generate
 from gensearch.engine.run import run, stream
-from gensearch.models.black_box import generators
 from gensearch.models.chunks.clip_files import load_clips, save_clips
 from gensearch.models.chunks.helios import Helios
 from gensearch.models.fingerprint import component_hashes
+from gensearch.models.pipelines import generators
 from gensearch.search.chunks.tree_of_frames import tree_of_frames
 from gensearch.testing import ChunkLaws
 from gensearch.testing.witness import Failure, counting

@@ -21,8 +21,9 @@ from gensearch.models.native.sana_sprint import SanaSprint, as_flow
 from gensearch.search import SEARCHES
 from gensearch.search.gradient.climb import climb
 from gensearch.testing import ModelLaws
-from hypernoise.artefact import HyperNoise, describe
+from hypernoise.artefact import HyperNoise
 from hypernoise.form import DifferenceForm, LowRankForm, TokensForm, build
+from hypernoise.manifest import describe
 from tests.builders import tiny_dit
 from tests.builders.tiny import LENGTH
 from verifiers.controls.redness import Redness

@@ -22,10 +22,10 @@ from gensearch.core.noise import randn
 from gensearch.core.types import State, cat
 from gensearch.engine.metered import MeteredModel
 from gensearch.models.batching import in_batches
-from gensearch.models.black_box import counting
 from gensearch.models.fingerprint import module_hash
 from gensearch.models.load import load
 from gensearch.models.native.stable_diffusion import StableDiffusion
+from gensearch.models.pipelines import counting
 from tests.builders import tiny
 
 PROMPT = "a photo of red star and blue circle"

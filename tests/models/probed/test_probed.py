@@ -22,8 +22,9 @@ from gensearch.core.noise import randn
 from gensearch.core.sampling import generate
 from gensearch.core.types import cat
 from gensearch.engine.run import run
-from gensearch.models.black_box import BlackBox, counting
+from gensearch.models.black_box import BlackBox
 from gensearch.models.clip_decoder import clip_by_clip
+from gensearch.models.pipelines import counting
 from gensearch.models.probed import model as probed
 from gensearch.models.probed.model import Probed, Running
 from gensearch.models.probed.stepper import Call

@@ -12,8 +12,10 @@ from gensearch import load
 from gensearch.core.noise import randn
 from gensearch.core.sampling import generate
 from gensearch.engine.run import run
-from gensearch.models.black_box import BlackBox, as_latents, to_media
+from gensearch.models.black_box import BlackBox
 from gensearch.models.clip_decoder import clip_by_clip
+from gensearch.models.media import to_media
+from gensearch.models.pipelines import as_latents
 from gensearch.models.probed.model import Probed
 from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.testing.witness import counting

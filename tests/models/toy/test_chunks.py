@@ -10,7 +10,8 @@ import torch
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import correlated, randn, remake, step_noise
-from gensearch.core.sampling import generate, price
+from gensearch.core.price import price
+from gensearch.core.sampling import generate
 from gensearch.engine.metered import MeteredModel
 from gensearch.engine.run import run
 from gensearch.models.toy.chunks import ToyChunks, good

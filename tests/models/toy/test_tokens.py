@@ -8,7 +8,7 @@ import torch
 from gensearch.core.gumbel import given, gumbel, pick, prefix, told
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import randn
-from gensearch.core.sampling import price
+from gensearch.core.price import price
 from gensearch.engine.metered import MeteredModel
 from gensearch.models.toy.tokens import ToyTokens, levels
 from gensearch.testing import ModelLaws

@@ -177,7 +177,8 @@ def test_a_run_folder_is_a_record(tmp_path):
     with folder.claimed():
         for progress in pipe.stream(PROMPT, 5):
             folder.add(progress)
-        folder.finish(pipe.output(PROMPT, result(progress)), pipe.model)
+        output = pipe.output(PROMPT, result(progress))
+        folder.finish(output.result, output.holdout, pipe.model)
     again = pipe(PROMPT, 5, branch=2, resume=str(tmp_path / "run"), chunk=2)
     kept = progress.best.media
     assert torch.equal(again.result.best.media[:2], kept[:2])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gensearch.core.noise import randn, remake
-from gensearch.core.sampling import price
+from gensearch.core.price import price
 from gensearch.engine.run import run, stream
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
 from gensearch.search.noise.best_of_n import best_of_n

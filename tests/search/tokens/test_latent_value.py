@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gensearch.core.noise import Rng, randn
-from gensearch.core.sampling import price, step_costs
+from gensearch.core.price import price, step_costs
 from gensearch.engine.run import run, stream
 from gensearch.models.toy.gaussian import GaussianFlow
 from gensearch.models.toy.tokens import ToyTokens

@@ -11,7 +11,8 @@ import torch
 from gensearch.core.gumbel import given
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import Rng, randn, remake
-from gensearch.core.sampling import price, roll
+from gensearch.core.price import price
+from gensearch.core.sampling import roll
 from gensearch.engine.run import run, stream
 from gensearch.models.toy.tokens import ToyTokens, levels
 from gensearch.search.noise.best_of_n import best_of_n

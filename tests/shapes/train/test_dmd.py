@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gensearch.shapes.train.data import token_ids
 from gensearch.shapes.train.pictures import dmd, turbo
+from gensearch.shapes.train.pictures.data import token_ids
 from gensearch.shapes.train.pictures.sd import scheduler
 from gensearch.shapes.train.pictures.turbo import levels, trailing
 

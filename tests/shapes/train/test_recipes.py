@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from gensearch.shapes import world
-from gensearch.shapes.train import data
 from gensearch.shapes.train.judges import clip
-from gensearch.shapes.train.pictures import sd, turbo, vae
+from gensearch.shapes.train.pictures import data, sd, turbo, vae
 
 
 def test_the_vocabulary_covers_the_grammar():

@@ -9,11 +9,14 @@ from gensearch import registry
 from gensearch.config.run import RunConfig
 from gensearch.core.noise import randn
 from gensearch.testing import VerifierLaws
+from verifiers.combine import Rephrased
 from verifiers.controls.random import RandomScore
 from verifiers.controls.redness import Redness
 from verifiers.types import Scores
-from verifiers.video.clips import Grid, Motion, PerFrame, Staged
-from verifiers.video.rephrased import Rephrased
+from verifiers.video.grid import Grid
+from verifiers.video.motion import Motion
+from verifiers.video.per_frame import PerFrame
+from verifiers.video.staged import Staged
 
 PROMPTS = ["a red star moves left"] * 3
 CLIPS = randn(range(3), (4, 3, 8, 8)).mul(0.2).add(0.5).clamp(0, 1)

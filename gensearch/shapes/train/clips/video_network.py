@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from gensearch.shapes import clips
 from gensearch.shapes.train.clips.video_vae import CHANNELS
-from gensearch.shapes.train.data import tokenizer
+from gensearch.shapes.train.pictures.data import tokenizer
 
 WORDS = 20  # tokens of the longest prompt
 TEXT = 128  # width of the text encoder

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gensearch.shapes import drawing, world
-from gensearch.shapes.train.data import PROMPT_LENGTH, token_ids, tokenizer, vocabulary
 from gensearch.shapes.train.judges.matches import facts, matches, near_misses
 from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.pictures.data import PROMPT_LENGTH, token_ids, tokenizer, vocabulary
 
 TEXT = {
     "context_length": PROMPT_LENGTH,

@@ -25,7 +25,7 @@ from gensearch.shapes.train.clips.video_network import WORDS, words
 from gensearch.shapes.train.judges import clip
 from gensearch.shapes.train.judges.matches import taught
 from gensearch.shapes.train.loop import Batches, accelerator, fit
-from verifiers.video.clips import grid
+from verifiers.video.grid import grid
 
 SIDE = 2  # frames along one side of the picture
 SHOWN = (0, 4, 8, 12)  # the frames in it, one for each latent frame

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from gensearch.shapes import world
-from gensearch.shapes.train.data import token_ids
 from gensearch.shapes.train.loop import fit
 from gensearch.shapes.train.pictures import turbo
+from gensearch.shapes.train.pictures.data import token_ids
 from gensearch.shapes.train.pictures.sd import SHIFT, TextToLatent, save_pipeline, scheduler
 
 GUIDANCE, GUIDED_ABOVE = 3.0, 300  # the second in timesteps: below it the caption no longer matters

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gensearch.shapes.train.data import PROMPT_LENGTH, encode, token_ids, tokenizer, vocabulary
 from gensearch.shapes.train.loop import fit
+from gensearch.shapes.train.pictures.data import PROMPT_LENGTH, encode, token_ids, tokenizer, vocabulary
 
 SCHEDULE = dict(
     num_train_timesteps=1000,

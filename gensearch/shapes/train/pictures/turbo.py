@@ -23,8 +23,8 @@ from torch import Tensor
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
 from gensearch.shapes.judge import pixels
-from gensearch.shapes.train.data import token_ids
 from gensearch.shapes.train.loop import autocast, fit
+from gensearch.shapes.train.pictures.data import token_ids
 from gensearch.shapes.train.pictures.sd import TextToLatent, save_pipeline, scheduler
 from verifiers.detect.geneval import keep, verdict
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gensearch.shapes import plans, world
-from gensearch.shapes.train import data
 from gensearch.shapes.train.judges import clip
 from gensearch.shapes.train.judges.matches import facts, matches, near_misses
 from gensearch.shapes.train.loop import Batches, accelerator, ahead, fit, learn_only
 from gensearch.shapes.train.muon import matrices
+from gensearch.shapes.train.pictures import data
 from gensearch.shapes.train.tokens import vq
 
 WIDTH = 128

@@ -1,0 +1,27 @@
+"""What `--propose` names: a noise hypernetwork, or the memory of past searches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gensearch.core.types import Model, Proposal
+from hypernoise.artefact import HyperNoise
+from hypernoise.form import lookable
+from hypernoise.memory import JOURNAL, Memory, WarmStart, verifier_of
+
+FOLD_BELOW = 4 * 2**30  # bytes of the generator's network up to which `--propose` takes as many again for speed
+
+
+def load(source: str, model: Model, gain: float) -> Proposal:
+    """The proposal in a folder, a repository or `shapes/NAME`; a memory has no gain.
+
+    Raises ValueError as their classes do.
+    """
+    folder = Path(source).expanduser()
+    if not (folder / JOURNAL).is_file():
+        learned = HyperNoise.from_pretrained(source, model, gain)
+        size = sum(p.numel() * p.element_size() for p in lookable(model).network.parameters())
+        return learned.folded() if size <= FOLD_BELOW else learned
+    if gain != 1:
+        raise ValueError(f"{source} is a memory, which has no gain; leave out {gain:g}*")
+    return WarmStart(Memory(folder, model, verifier_of(folder)))

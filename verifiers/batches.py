@@ -1,0 +1,28 @@
+"""Pictures in fixed physical batches, and the check that they are pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from verifiers.types import Media
+
+
+def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
+    """Raise ValueError for anything but pictures [b, 3, h, w] with one prompt each."""
+    if media.ndim != 4 or len(media) != len(prompts):
+        raise ValueError(
+            f"{name} takes pictures [b, 3, h, w] with one prompt each; it got media of shape "
+            f"{list(media.shape)} and {len(prompts)} prompts. Score the frames of a clip one by one."
+        )
+
+
+def fixed_batches(rows: int, batch_size: int) -> list[slice | Tensor]:
+    """Rows in batches of exactly `batch_size`: slices, and an index that repeats the last row if it does not fill."""
+    whole = rows - rows % batch_size
+    batches: list[slice | Tensor] = [slice(first, first + batch_size) for first in range(0, whole, batch_size)]
+    if whole < rows:
+        batches.append(torch.arange(whole, whole + batch_size).clamp(max=rows - 1))
+    return batches
