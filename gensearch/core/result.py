@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.types import Recipe, Round
+from gensearch.core.types import Recipe, Round, Sizes
 from verifiers.types import Media
 
 
@@ -51,6 +51,7 @@ class Sample(NamedTuple):
     parts: dict[str, float]
     recipe: Recipe
     parent: int | None
+    sizes: Sizes = ()  # of the physical batches that it went through
 
 
 @dataclass

@@ -16,6 +16,7 @@ from gensearch.core.limits import check, refuse_selector
 from gensearch.core.noise import Rng, gaussian
 from gensearch.core.price import price
 from gensearch.core.result import Node, Point, Progress, Result, Sample
+from gensearch.core.sampling import sizes_behind
 from gensearch.core.types import Model, Round, Search
 from gensearch.engine.metered import MeteredModel, MeteredProposal, MeteredVerifier
 from gensearch.engine.motion import Dynamics
@@ -114,12 +115,12 @@ def _stream(
         for round in rounds:
             if round.done:
                 scores = pick(judge, round, prompt) if judge else round.scores
-                base = base or sample(round, scores, 0)
+                base = base or sample(model, round, scores, 0)
                 if vote:
-                    pool += [sample(round, scores, row) for row in range(len(round.ids))]
+                    pool += [sample(model, round, scores, row) for row in range(len(round.ids))]
                     best = pool[vote.winner([candidate.parts for candidate in pool])]
                 else:
-                    found = sample(round, scores, int(scores.total.argmax()))
+                    found = sample(model, round, scores, int(scores.total.argmax()))
                     best = found if best is None or found.score > best.score else best
                 curve += climb(curve, ledger, scores.total.tolist())
                 lineage += tuple(map(Node, round.ids, round.parents, round.recipes, scores.total.tolist()))
@@ -153,8 +154,10 @@ def pick(judge: Verifier, round: Round, prompt: str) -> Scores:
     return judge(round.media, [prompt] * len(round.ids))
 
 
-def sample(round: Round, scores: Scores, row: int) -> Sample:
+def sample(model: Model, round: Round, scores: Scores, row: int) -> Sample:
     """One row of a round as a record of its own, detached from any graph."""
     parts = {name: values[row].item() for name, values in scores.parts.items()}
     media = round.media[row].detach().clone()
-    return Sample(round.ids[row], media, scores.total[row].item(), parts, round.recipes[row], round.parents[row])
+    made_in = sizes_behind(model, round)[row]
+    own = (round.ids[row], media, scores.total[row].item(), parts, round.recipes[row], round.parents[row])
+    return Sample(*own, made_in)

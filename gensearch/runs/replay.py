@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gensearch.files.compare import compare
 from gensearch.core.limits import MAX_THREADS
+from gensearch.files.compare import compare
 from gensearch.files.images import decode, digest, to_pixels
 from gensearch.runs.format import Provenance, read_json, read_provenance
 
@@ -77,7 +77,7 @@ def refuse_unknown(name: str, source: Path) -> None:
 
 
 def load(about: Provenance, source: str) -> Model:
-    """The recipe's model, with the physical batch size that it had."""
+    """The recipe's model, with the largest physical batch that it had."""
     from gensearch.registry import load_model
 
     model = load_model(source, **about.config.options)
@@ -91,7 +91,7 @@ def make(about: Provenance, model: Model) -> np.ndarray:
     import torch
 
     from gensearch.core.noise import remake
-    from gensearch.core.sampling import generate
+    from gensearch.core.sampling import again
 
     recipe = tuple(tuple(move) for move in about.recipe)
     try:
@@ -99,7 +99,8 @@ def make(about: Provenance, model: Model) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"this version cannot follow the recipe: {error}") from None
     with torch.no_grad():
-        return to_pixels(generate(model, [about.config.prompt], noise, [recipe])[0])
+        made_in = tuple(about.sizes or [about.batch_size])
+        return to_pixels(again(model, about.config.prompt, noise, recipe, made_in)[0])
 
 
 @contextmanager
