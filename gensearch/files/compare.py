@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-MACHINE = ("device", "dtype", "threads", "versions", "backends")  # change the last bits, not what a model is
+MACHINE = ("device", "dtype", "threads", "isa", "versions", "backends")  # change the last bits, not what a model is
 
 
 def compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
