@@ -10,7 +10,7 @@ from gensearch.core.noise import randn, remake, step_noise
 from gensearch.core.sampling import generate
 from gensearch.engine.run import run, stream
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
-from gensearch.search.gradient.climb import Sounded
+from gensearch.search.gradient.climb import EstimatedGradient
 from gensearch.search.gradient.dno import dno
 from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.testing.searches import SearchLaws
@@ -89,7 +89,7 @@ def test_the_estimated_slope_is_the_true_one_on_average():
         def __call__(self, media, prompts, *, progress=1.0):
             return Scores((media * direction).flatten(1).sum(1))
 
-    judge = Sounded(Linear(), probes=4000, seeds=[1, 2])
+    judge = EstimatedGradient(Linear(), probes=4000, seeds=[1, 2])
     media = torch.full((2, 3, 4, 4), 0.5, requires_grad=True)
     scores = judge(media, [STAR] * 2)
     assert torch.equal(scores.total.detach(), Linear()(media.detach(), [STAR] * 2).total)
