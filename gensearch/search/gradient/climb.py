@@ -132,8 +132,9 @@ class EstimatedGradient:
     """A verifier without gradients, with an estimated one: the hybrid gradient of DNO (arXiv:2405.18881).
 
     The gradient of its total at each picture is the mean over `probes` random directions d ~ N(0, I) in pixel space of
-    (total(picture + reach * d) - total(picture)) / reach * d. Directions depend on the call and on each sample's own
-    seed, so that a sample moves as it would alone. A probe that cannot be scored counts as flat.
+    (total(picture + reach * d) - total(picture)) / reach * d; it is passed back to the noise exactly. Directions depend
+    on the call and on each sample's own seed, so that a sample moves as it would alone. A probe that cannot be scored
+    counts as flat.
     """
 
     differentiable = True

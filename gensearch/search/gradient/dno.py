@@ -43,9 +43,8 @@ def dno(
 
     Source: DNO, Tang et al. 2024, arXiv:2405.18881, with the hybrid gradient for verifiers without gradients.
 
-    AdamW with one penalty on all noises together. n evaluations take n - 1 updates, and a backward pass counts as two
-    forward ones; the first sample is the plain one. A verifier without gradients takes 1 + `probes` scores for each
-    evaluation: its gradient in pixels is estimated, and passed back to the noise exactly.
+    AdamW with one penalty on all noises together. n evaluations, the first of the plain sample, take n - 1 updates; a
+    backward pass counts as two forward ones. A verifier without gradients takes 1 + `probes` scores per evaluation.
 
     Args:
         iterations: evaluations per chain, 101 in the paper; integer above 0 (default None: until the budget is spent)
@@ -70,21 +69,35 @@ def dno(
     prompts, size = [prompt] * len(seeds), len(seeds)
     guide = verifier if verifier.differentiable else EstimatedGradient(verifier, probes, seeds)
     plain, noise = trajectory(model, propose, prompts, seeds)  # [b, 1 + steps, *noise_shape]
-    start, mean, square = noise, torch.zeros_like(noise), torch.zeros_like(noise)
+    start, optimizer = noise, AdamW(noise, lr, decay)
     found = climb(model, guide, prompts, noise.unbind(1), plain, checkpointing)
     yield found.round(plain, 0)
     again = unit.plus(Cost(backward=unit.nfe)).times(size)
     for i in ledger.rounds(None if iterations is None else iterations - 1, again):
         slope = torch.stack(found.slope(model, ledger), 1)
         away = downhill(keep, noise.flatten(1, 2), start.flatten(1, 2)).view_as(noise)
-        descent = clip(away - reward_weight * slope, max_norm)
-        mean, square = torch.lerp(descent, mean, BETAS[0]), torch.lerp(descent.square(), square, BETAS[1])
-        unbiased, size_of = mean / (1 - BETAS[0] ** (i + 1)), square / (1 - BETAS[1] ** (i + 1))
-        moved = noise * (1 - lr * decay) - lr * unbiased / (size_of.sqrt() + EPS)
+        moved = optimizer.step(noise, clip(away - reward_weight * slope, max_norm))
         noise = keep.project(moved.flatten(1, 2), start.flatten(1, 2)).view_as(noise)
-        recipes = exactly(plain, noise)
         found = climb(model, guide, prompts, noise.unbind(1), plain, checkpointing)
-        yield found.round(recipes, i + 1)
+        yield found.round(exactly(plain, noise), i + 1)
+
+
+class AdamW:
+    """The optimiser of the paper (Loshchilov and Hutter 2019, arXiv:1711.05101) on tensors that are no parameters."""
+
+    def __init__(self, noise: Noise, lr: float, decay: float) -> None:
+        self.lr = lr
+        self.decay = decay
+        self.mean = self.square = torch.zeros_like(noise)
+        self.steps = 0
+
+    def step(self, noise: Noise, descent: Noise) -> Noise:
+        """The noise after one step along a gradient."""
+        self.steps += 1
+        self.mean = torch.lerp(descent, self.mean, BETAS[0])
+        self.square = torch.lerp(descent.square(), self.square, BETAS[1])
+        mean, square = self.mean / (1 - BETAS[0] ** self.steps), self.square / (1 - BETAS[1] ** self.steps)
+        return noise * (1 - self.lr * self.decay) - self.lr * mean / (square.sqrt() + EPS)
 
 
 def trajectory(
