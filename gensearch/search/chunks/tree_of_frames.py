@@ -68,7 +68,7 @@ def tree_of_frames(
             allows)
         keep: clips of each tree that stay; integer above 0 or list of integers above 0 (default 1)
         inner: tries for each child, of which the best stays; integer above 0 or list of integers above 0 (default 1)
-        spread: power by which a larger spread of scores adds children, see `bolder`; number at least 0 (default 0.0)
+        spread: power by which scores that differ more add children; number at least 0 (default 0.0)
         trees: first chunks whose clips are pruned apart, best-of-N if `branch` is 1; integer above 0 (default 1)
         stages: prompts of the verifier for the first chunk, those between and the whole clip, as templates or by a
             function of the prompt; list of 3 texts or function (default ["{prompt}", "{prompt}", "{prompt}"])

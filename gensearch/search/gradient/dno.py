@@ -53,7 +53,7 @@ def dno(
         max_norm: norm to which each sample's gradient is clipped; number above 0 (default 1.0)
         decay: weight decay of AdamW; number at least 0 and below 1 (default 0.0)
         reward_weight: weight of the score against the penalty; number at least 0 (default 1.0)
-        regularise: weighted sum of penalties, see reno; text (default probability)
+        regularise: weighted sum of penalties, named as in reno; text (default probability)
         probes: random directions that estimate the gradient of the score in pixels; integer above 0 (default 16)
         checkpointing: recompute activations, less memory for more time; True or False (default False)
         propose: makes the initial noise (default gaussian)

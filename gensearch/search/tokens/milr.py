@@ -61,7 +61,7 @@ def milr(
         iterations: updates of the states; integer at least 0 (default None: until the budget is spent)
         chains: optimisations side by side, each from a plain picture; integer above 0 (default 1)
         samples: pictures of a chain after each update; integer above 0 (default 1)
-        strategy: states that an update shifts, see `turn`; joint, alt, t2v, text or image (default joint)
+        strategy: states to update: both, alternating, text first or one; joint, alt, t2v, text or image (default joint)
         text_share: share of the plan's tokens that the states choose; number at least 0 and at most 1 (default 0.2)
         image_share: share of the image tokens that the states choose; number at least 0 and at most 1 (default 0.02)
         lr: learning rate of Adam; number at least 0 (default 0.03)
