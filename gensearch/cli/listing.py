@@ -162,7 +162,7 @@ def show_presets(console: Console) -> None:
 
 
 def opening(path: Path) -> str:
-    """The first sentence of a preset's header, which ends at the latest where its costs are told."""
+    """The first sentence of a preset's header, which ends before the costs at the latest."""
     lines = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     header = " ".join(line.lstrip("# ") for line in lines)
     return f"{header.partition(' Cost:')[0].partition('. ')[0].rstrip('.')}."

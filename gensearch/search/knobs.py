@@ -148,7 +148,7 @@ def documented(search: Search) -> dict[str, str]:
     block = re.search(r"^Args:\n((?: +.*\n|\n(?= ))*)", (inspect.getdoc(search) or "") + "\n", re.MULTILINE)
     text = inspect.cleandoc(block[1]) if block else ""
     parts = re.split(r"^\*{0,2}(\w+)(?: \(.*?\))?: *", text, flags=re.MULTILINE)[1:]
-    return {name: " ".join(said.split()) for name, said in zip(parts[::2], parts[1::2], strict=True)}
+    return {name: " ".join(entry.split()) for name, entry in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def without(entry: str, values: str) -> str:
