@@ -145,7 +145,7 @@ def wordy(
         mode: how
 
             in two paragraphs; a or b (default a (the first))
-        *extra: what is no knob
+        *extra: something else
 
     Raises:
         ValueError: never

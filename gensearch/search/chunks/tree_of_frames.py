@@ -108,7 +108,7 @@ def grow(
     propose: Proposal,
     clips: Clips | None,
 ) -> Iterator[Round]:
-    """Tree-of-Frames from the root, or from a clip in progress: branch, score, prune, chunk by chunk."""
+    """Tree-of-Frames from the root, or from a clip in progress: branch after each chunk, score, prune."""
     _, keep, inner, spread, trees = shape
     start, last, made, roots = clips.depth if clips else 0, model.num_steps, 0, 1
     plan = planned(account, start, trees, keep, inner, fee(propose)) if shape.branch is None else shape.branch

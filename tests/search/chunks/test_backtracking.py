@@ -132,9 +132,9 @@ class Watched(ToyChunks):
         self.memories, self.chunks, self.noted, self.begun = [], [], [], []
 
     def _read(self, chunks):
-        told = [Kept(memory) for memory in super()._read(chunks)]
-        self.memories += map(ref, told)
-        return told
+        known = [Kept(memory) for memory in super()._read(chunks)]
+        self.memories += map(ref, known)
+        return known
 
     def _make(self, prompts, before, memory, noise):
         self.noted.append(sum(kept() is not None for kept in self.memories))

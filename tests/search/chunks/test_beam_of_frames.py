@@ -40,9 +40,9 @@ def test_noise_keeps_to_that_of_the_chunk_before():
         own = [step_noise([recipe], step, model.noise_shape).flatten().double() for step in range(3)]
         for step in (1, 2):
             found = float((own[step] * own[step - 1]).mean())
-            told = any(move[:2] == ("chunk", step) for move in recipe)
-            branched += told
-            assert abs(found - s * told) < 4.5 * (1 + s**2) ** 0.5 / n**0.5
+            correlated = any(move[:2] == ("chunk", step) for move in recipe)
+            branched += correlated
+            assert abs(found - s * correlated) < 4.5 * (1 + s**2) ** 0.5 / n**0.5
             assert abs(own[step].var() - 1) < 4.5 * (2 / n) ** 0.5
     assert branched > 4
 

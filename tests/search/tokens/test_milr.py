@@ -342,8 +342,8 @@ def test_with_a_plan_it_costs_that_as_well_and_as_much_as_best_of_n():
     *_, plain = stream(best_of_n, model, BRIGHT, PROMPT, n=5)
     trace = model.trace(model.start([PROMPT], randn([0], model.noise_shape)))
     length = int(trace.lengths)
-    told = len(f"{PROMPT}. {model.write(trace.text[0, :length].tolist())}".split())
-    each = len(PROMPT.split()) + length - 1 + 2 * (told + model.image_length - 1)
+    context = len(f"{PROMPT}. {model.write(trace.text[0, :length].tolist())}".split())
+    each = len(PROMPT.split()) + length - 1 + 2 * (context + model.image_length - 1)
     assert last.ledger.spent == Cost(tokens=5 * each, prefills=5 * 3, decoded=5, scored=5)
     assert last.ledger.spent.tokens == plain.ledger.spent.tokens
 
