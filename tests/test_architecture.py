@@ -1,8 +1,12 @@
-"""The rules of the tree: one direction of imports, light imports, small files, no pickles."""
+"""The rules of the tree: one direction of imports, no circles, light imports, small files, no pickles.
+
+python tests/test_architecture.py     # the rooms, what each imports, circles, and the longest files and functions
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,14 +17,65 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = ("verifiers", "gensearch", "hypernoise", "app")  # each imports only itself and those before it
 LAZY_UPWARDS = "gensearch/cli/main.py"  # the one file that may reach upwards, inside functions
+ROOMS = (  # from the ground up; a module lies in the room with the longest name that fits
+    "verifiers.types",
+    "verifiers.names",
+    "verifiers.batches",
+    "verifiers.combine",
+    "verifiers.controls",
+    "verifiers.detect",
+    "verifiers.embedding",
+    "verifiers.vlm",
+    "verifiers.video",
+    "verifiers.catalogue",
+    "verifiers",
+    "gensearch.packages",
+    "gensearch.files",
+    "gensearch.core",
+    "gensearch.models",
+    "gensearch.models.probed",
+    "gensearch.models.native",
+    "gensearch.models.tokens",
+    "gensearch.models.chunks",
+    "gensearch.models.toy",
+    "gensearch.search.knobs",
+    "gensearch.search.noise",
+    "gensearch.search.gradient",
+    "gensearch.search.tokens",
+    "gensearch.search.chunks",
+    "gensearch.search",
+    "gensearch.shapes",
+    "gensearch.shapes.train",
+    "gensearch.shapes.train.pictures",
+    "gensearch.shapes.train.clips",
+    "gensearch.shapes.train.judges",
+    "gensearch.shapes.train.tokens",
+    "gensearch.shapes.train.__main__",
+    "gensearch.engine",
+    "gensearch.config",
+    "gensearch.registry",
+    "gensearch.runs",
+    "gensearch.pipeline",
+    "gensearch.estimate",
+    "gensearch.evaluate",
+    "gensearch.evaluate.benchmarks",
+    "gensearch.testing",
+    "gensearch",
+    "hypernoise",
+    "app",
+    "gensearch.cli",
+    "gensearch.__main__",
+)
 PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
-NOT_OURS = {"build", "dist", "runs", "__pycache__"}
+NOT_OURS = {"build", "dist", "site", "__pycache__"}
 
 
 def tree(folder: Path = ROOT) -> Iterator[Path]:
     """Our files: nothing hidden, built or left behind by runs."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name in NOT_OURS or (path / "pyvenv.cfg").exists():
+            continue
+        if path == ROOT / "runs":
             continue
         if path.is_dir():
             yield from tree(path)
@@ -42,6 +97,55 @@ def imports(source: str) -> Iterator[tuple[str, bool]]:
             yield from ((alias.name.split(".")[0], id(node) in lazy) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield str(node.module).split(".")[0], id(node) in lazy
+
+
+def modules(sources: dict[str, str]) -> dict[str, str]:
+    """The modules of our packages: dotted name -> source."""
+    ours = {name: source for name, source in sources.items() if name.split("/")[0] in LAYERS}
+    return {name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"): s for name, s in ours.items()}
+
+
+def graph(sources: dict[str, str]) -> dict[str, set[str]]:
+    """What each module imports of ours, inside functions and under TYPE_CHECKING as well."""
+    found: dict[str, set[str]] = {}
+    for name, source in sources.items():
+        found[name] = set()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                found[name] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                found[name] |= inner | ({str(node.module)} if inner - sources.keys() else set())
+        found[name] = {target for target in found[name] if target in sources and target != name}
+    return found
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or by way of others."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            new = arrows[waiting.pop()] - seen
+            seen |= new
+            waiting += new
+        return seen
+
+    far = {name: reached(name) for name in arrows}
+    return sorted({tuple(sorted(b for b in far[a] if a in far[b])) for a in arrows if a in far[a]})  # type: ignore
+
+
+def room(module: str) -> str:
+    """The room that a module lies in."""
+    return max((name for name in ROOMS if module == name or module.startswith(f"{name}.")), key=len)
+
+
+def climbing(arrows: dict[str, set[str]]) -> list[str]:
+    """Imports of a room above one's own."""
+    level = {name: place for place, name in enumerate(ROOMS)}
+    pairs = [(name, target) for name, targets in arrows.items() for target in targets]
+    return sorted(f"{a} -> {b}" for a, b in pairs if level[room(b)] > level[room(a)])
 
 
 def upward_imports(name: str, source: str) -> list[str]:
@@ -103,6 +207,39 @@ def test_the_import_rule_on_examples(name, source, up):
     assert upward_imports(name, source) == up
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    assert circles(graph(modules(SOURCES))) == []
+
+
+def test_rooms_import_only_rooms_below_them():
+    arrows = graph(modules(SOURCES))
+    assert len(arrows) > 200
+    assert climbing(arrows) == []
+    assert {room(name) for name in arrows} == set(ROOMS), "a room stands empty"
+
+
+def test_circles_and_climbing_on_examples():
+    sources = {
+        "gensearch.core.types": "def f():\n    from gensearch.engine.run import run",
+        "gensearch.engine.run": "from gensearch.core import types\nfrom gensearch.core.noise import Rng",
+        "gensearch.core.noise": "import torch, gensearch.engine.run as r",
+        "gensearch.files.atomic": "if TYPE_CHECKING:\n    from gensearch.core.types import State",
+    }
+    arrows = graph(sources)
+    assert circles(arrows) == [("gensearch.core.noise", "gensearch.core.types", "gensearch.engine.run")]
+    assert climbing(arrows) == [
+        "gensearch.core.noise -> gensearch.engine.run",
+        "gensearch.core.types -> gensearch.engine.run",
+        "gensearch.files.atomic -> gensearch.core.types",
+    ]
+
+
+def test_tests_import_builders_and_no_other_test():
+    tests = {name: source for name, source in SOURCES.items() if name.startswith("tests/")}
+    named = {name: re.findall(r"^\s*(?:from|import) (tests[\w.]*)", source, re.M) for name, source in tests.items()}
+    assert {name: found for name, found in named.items() if any("builders" not in n for n in found)} == {}
+
+
 def test_importing_gensearch_is_light():
     assert loaded_by("import gensearch", "gensearch", "diffusers", "transformers", "gradio") == {"gensearch"}
 
@@ -141,3 +278,35 @@ def test_no_pickles():
 def test_every_package_folder_is_packaged():
     assert without_init(list(FILES)) == []
     assert without_init(["app/__init__.py", "app/tabs/a.py", "app/static/x.css", "docs/b.py"]) == ["app/tabs"]
+
+
+def longest(count: int = 10) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """The longest files and functions of our packages, in lines."""
+    ours = {name: source for name, source in SOURCES.items() if name.split("/")[0] in LAYERS}
+    files = sorted(((len(source.splitlines()), name) for name, source in ours.items()), reverse=True)
+    functions = sorted(
+        (
+            (node.end_lineno - node.lineno + 1, f"{name}: {node.name}")
+            for name, source in ours.items()
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ),
+        reverse=True,
+    )
+    return files[:count], functions[:count]
+
+
+def show() -> None:
+    """Print the rooms from the ground up, what each imports, circles, and what is longest."""
+    arrows = graph(modules(SOURCES))
+    for name in ROOMS:
+        inside = [module for module in arrows if room(module) == name]
+        below = sorted({room(target) for module in inside for target in arrows[module]} - {name}, key=ROOMS.index)
+        print(f"{name:34} {len(inside):3} modules <- {', '.join(below) or 'nothing of ours'}")
+    print(f"circles: {circles(arrows) or 'none'}; imports of a room above: {climbing(arrows) or 'none'}")
+    for title, rows in zip(("longest files", "longest functions"), longest(), strict=True):
+        print(title, *(f"{lines:5} {name}" for lines, name in rows), sep="\n")
+
+
+if __name__ == "__main__":
+    show()

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from gensearch.core.noise import randn
@@ -49,3 +50,15 @@ def outcome(run: Trainer) -> str:
     """What a run says about itself in the end."""
     *_, last = run
     return f"{run.done} updates, {last.skipped} skipped, {last.nats:.5f} nats, {tuple(run.ledger.spent)}"
+
+
+def state(run: Trainer) -> dict[str, torch.Tensor]:
+    found = {
+        f"{i}.{k}": torch.as_tensor(v) for i, p in enumerate(run.params) for k, v in run.optimizer.state[p].items()
+    }
+    return found | {f"p{i}": p.detach() for i, p in enumerate(run.params)} | {f"e{i}": e for i, e in enumerate(run.ema)}
+
+
+def same(one: Trainer, two: Trainer) -> bool:
+    a, b = state(one), state(two)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)

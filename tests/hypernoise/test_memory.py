@@ -19,9 +19,8 @@ from hypernoise.form import TokensForm, build
 from hypernoise.memory import JOURNAL, Memory, WarmStart
 from hypernoise.propose import load
 from hypernoise.train import Trainer
-from tests.builders.hypernoise import trainer
+from tests.builders.hypernoise import same, trainer
 from tests.builders.identity import Identity, Linear
-from tests.hypernoise.test_train import same
 
 DIRECTION = randn([9], (2, 2, 2))[0]
 

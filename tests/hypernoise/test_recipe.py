@@ -9,9 +9,9 @@ from gensearch.models.native.stable_diffusion import StableDiffusion
 from hypernoise.network import trainable
 from hypernoise.watch import Watch
 from tests.builders import tiny
+from tests.builders.calls import Calls
 from tests.builders.hypernoise import trainer
 from tests.builders.identity import Linear
-from tests.search.gradient.test_climb import Calls
 from verifiers.controls.redness import Redness
 
 LOW_RANK = {"kind": "low_rank", "rank": 2}

@@ -22,24 +22,12 @@ from hypernoise.config import TrainConfig
 from hypernoise.network import trainable
 from hypernoise.train import Trainer, rate
 from tests.builders import tiny
-from tests.builders.hypernoise import CASES, PROMPTS, case, outcome, trainer
+from tests.builders.hypernoise import CASES, PROMPTS, case, outcome, same, trainer
 from tests.builders.identity import Bowl, Identity, Linear
 from verifiers.controls.redness import Redness
 from verifiers.types import Scores
 
 ROOT = Path(__file__).parents[2]
-
-
-def state(run: Trainer) -> dict[str, torch.Tensor]:
-    found = {
-        f"{i}.{k}": torch.as_tensor(v) for i, p in enumerate(run.params) for k, v in run.optimizer.state[p].items()
-    }
-    return found | {f"p{i}": p.detach() for i, p in enumerate(run.params)} | {f"e{i}": e for i, e in enumerate(run.ema)}
-
-
-def same(one: Trainer, two: Trainer) -> bool:
-    a, b = state(one), state(two)
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_the_gradient_is_that_of_the_whole_graph(tmp_path):

@@ -15,7 +15,7 @@ from gensearch.pipeline import SearchPipeline
 from gensearch.search import SEARCHES
 from gensearch.search.knobs import bounds, checked_knobs, knobs_of
 from gensearch.search.tokens.value import Value
-from tests.search.closed_forms import PROMPT, case
+from tests.builders.closed_forms import PROMPT, case
 
 ENDLESS = 200  # rounds, far more than the bounds below take
 BOUNDED = [(name, knob) for name, search in SEARCHES.items() for knob in bounds(search)]

@@ -28,7 +28,7 @@ from gensearch.search.knobs import (
     source,
     summary,
 )
-from tests.search.closed_forms import PROMPT, case
+from tests.builders.closed_forms import PROMPT, case
 
 # --- the registered searches
 

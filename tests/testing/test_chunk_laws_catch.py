@@ -12,7 +12,7 @@ from gensearch.core.types import Rows
 from gensearch.models.chunks.base import Chunk
 from gensearch.models.toy.chunks import ToyChunks
 from gensearch.testing import ChunkLaws
-from tests.testing.test_laws_catch import call, laws_of
+from tests.builders.laws import call, laws_of
 
 
 class Repainting(ToyChunks):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from gensearch.core.types import Round
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
 from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.testing import ModelLaws, SearchLaws, Setting, VerifierLaws
+from tests.builders.laws import call, laws_of
 from verifiers.combine import leaves
 from verifiers.types import Scores
 
@@ -420,10 +420,6 @@ BROKEN_SEARCHES = [
 ]
 
 
-def laws_of(suite):
-    return {name.removeprefix("test_") for name in vars(suite) if name.startswith("test_")}
-
-
 @pytest.mark.parametrize(
     ("suite", "broken"),
     [(ModelLaws, BROKEN_MODELS), (VerifierLaws, BROKEN_VERIFIERS), (SearchLaws, BROKEN_SEARCHES)],
@@ -444,13 +440,6 @@ def try_verifier(make, law):
     rising = torch.stack([torch.full((3, 8, 8), level) for level in (0.2, 0.3, 0.6)])
     known = {"verifier": make(), "media": media, "prompts": ["a", "bb", "a", "ccc"], "ladder": (rising, ["a"] * 3)}
     call(suite, law, known)
-
-
-def call(suite, law, known):
-    """Run one law on what its arguments name; the caller's gradient mode survives."""
-    method = getattr(suite(), f"test_{law}")
-    with torch.enable_grad():
-        method(**{name: known[name] for name in inspect.signature(method).parameters})
 
 
 @pytest.mark.parametrize(("make", "law"), BROKEN_MODELS)

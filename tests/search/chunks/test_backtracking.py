@@ -15,7 +15,7 @@ from gensearch.models.toy.chunks import ToyChunks, good
 from gensearch.search.chunks.backtracking import backtracking
 from gensearch.testing import SearchLaws, Setting
 from gensearch.testing.clips import ChunkJudge
-from tests.search.chunks.test_tree_of_frames import LastPixels, Shown
+from tests.builders.clips import LastPixels, Shown
 from verifiers.types import Scores
 
 PROMPT = "a red star moves left"

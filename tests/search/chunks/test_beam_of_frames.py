@@ -11,7 +11,7 @@ from gensearch.engine.run import run, stream
 from gensearch.models.toy.chunks import ToyChunks
 from gensearch.search.chunks.beam_of_frames import beam_of_frames
 from gensearch.testing import SearchLaws, Setting
-from tests.search.chunks.test_tree_of_frames import LastPixels, Shown
+from tests.builders.clips import LastPixels, Shown
 from verifiers.controls.random import RandomScore
 from verifiers.types import Scores
 

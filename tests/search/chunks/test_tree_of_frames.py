@@ -20,6 +20,7 @@ from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.testing import SearchLaws, Setting
 from gensearch.testing.clips import ChunkJudge
 from gensearch.testing.witness import counting
+from tests.builders.clips import LastPixels, Shown
 from verifiers.controls.random import RandomScore
 from verifiers.types import Scores
 
@@ -39,29 +40,6 @@ class TestLaws(SearchLaws):
     def test_one_sample_is_the_plain_picture(self, setting):
         knobs = {name: value for name, value in setting.knobs.items() if name == "keep"}
         super().test_one_sample_is_the_plain_picture(Setting(setting.search, knobs, setting.model, setting.verifier))
-
-
-class Shown(ToyChunks):
-    """The same clips, whose decoder is asked once per clip that is shown, as the laws count."""
-
-    def render(self, state):
-        self.decoder(state.x)
-        quiet, self.decoder = self.decoder, torch.nn.Identity()
-        try:
-            return super().render(state)
-        finally:
-            self.decoder = quiet
-
-
-class LastPixels:
-    """A continuous verifier of the newest frame."""
-
-    name = "pixels"
-    differentiable = False
-
-    def __call__(self, media, prompts, *, progress=1.0):
-        total = media[:, -1, 2, 0, 0].double() + media[:, 0, 2, 1, 1]
-        return Scores(total, {self.name: total})
 
 
 # --- what it gains

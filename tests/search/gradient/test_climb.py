@@ -7,7 +7,6 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from torch import nn
 
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import randn
@@ -16,6 +15,7 @@ from gensearch.models.native.stable_diffusion import StableDiffusion
 from gensearch.search import SEARCHES
 from gensearch.search.gradient.climb import climb, recomputing
 from tests.builders import tiny
+from tests.builders.calls import Calls
 from verifiers.combine import Term, WeightedSum
 from verifiers.controls.redness import Redness
 from verifiers.embedding.clip import CLIPScore
@@ -55,18 +55,6 @@ def model() -> StableDiffusion:
     for network in (model.pipeline.unet, model.pipeline.vae):
         network.requires_grad_(False)
     return model
-
-
-class Calls:
-    """How often some modules ran."""
-
-    def __init__(self, **modules: nn.Module) -> None:
-        self.seen = dict.fromkeys(modules, 0)
-        for name, module in modules.items():
-            module.register_forward_pre_hook(lambda *_, name=name: self.count(name))
-
-    def count(self, name: str) -> None:
-        self.seen[name] += 1
 
 
 def slope(model: Any, verifier: Any, checkpointing: bool) -> torch.Tensor:

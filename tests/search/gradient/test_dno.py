@@ -16,7 +16,7 @@ from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.testing.searches import SearchLaws
 from gensearch.testing.setting import Setting
 from gensearch.testing.verifiers import LinearScore
-from tests.search.gradient.test_reno import STAR, Brightness, blind
+from tests.builders.rewards import STAR, Brightness, blind
 from verifiers.types import Scores
 
 SHAPE = (1, 8, 8)

@@ -14,7 +14,7 @@ from gensearch.search.tokens.latent_value import latent_value
 from gensearch.search.tokens.value import Value
 from gensearch.testing import Setting
 from gensearch.testing.verifiers import LinearScore
-from tests.search.tokens.test_token_searches import BlindInCI
+from tests.builders.suites import BlindInCI
 
 PROMPT = "two red circles"
 

@@ -19,6 +19,7 @@ from gensearch.search.tokens.prefix import prefix
 from gensearch.search.tokens.suffix_mcmc import accepts, suffix_mcmc
 from gensearch.testing import SearchLaws, Setting
 from gensearch.testing.verifiers import LinearScore
+from tests.builders.suites import BlindInCI
 from verifiers.types import Scores
 
 PROMPT = "a photo of a red star"
@@ -34,14 +35,6 @@ class TestMilr(SearchLaws):
     @pytest.fixture
     def setting(self):
         return setting(milr, knobs={"chains": 3, "text_share": 0.7, "image_share": 0.4, "lr": 0.1})
-
-
-class BlindInCI(SearchLaws):
-    """The law about blind verifiers takes seconds: by default `milr`, `suffix_mcmc` and other models say it."""
-
-    @pytest.mark.slow
-    def test_a_blind_judge_gains_nothing(self, setting):
-        super().test_a_blind_judge_gains_nothing(setting)
 
 
 class TestMilrWithChains(BlindInCI):
