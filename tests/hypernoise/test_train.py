@@ -22,7 +22,7 @@ from hypernoise.config import TrainConfig
 from hypernoise.network import trainable
 from hypernoise.train import Trainer, rate
 from tests.builders import tiny
-from tests.builders.hypernoise import CASES, PROMPTS, case, outcome, same, trainer
+from tests.builders.hypernoise import CASES, PROMPTS, case, outcome, same, state, trainer
 from tests.builders.identity import Bowl, Identity, Linear
 from verifiers.controls.redness import Redness
 from verifiers.types import Scores
