@@ -1,5 +1,8 @@
 # make demo    one search on the embedded model, from nothing but Python and the package index
 # make test    lint, types and tests; CI adds those marked as slow, by PYTEST_ADDOPTS="-m 'not exhaustive'"
+# make bits    the laws about bits again, under other instruction sets and with two threads
+# make docs    the documentation site, in site/
+# make smoke   build the wheel and search with it, away from the checkout
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -9,7 +12,7 @@ DEMO_PROMPT ?= a photo of two red stars
 DEMO_FLAGS  ?= --model shapes/turbo --verifier shapes/clip --search best_of_n --compute 16
 DEMO_OUT    := runs/demo
 
-.PHONY: demo test lint unit bench wheel clean
+.PHONY: demo test lint unit bits docs bench wheel smoke clean
 .DEFAULT_GOAL := demo
 
 # The stamps are written last, so an interrupted or outdated environment is completed by the next call.
@@ -43,13 +46,41 @@ test: $(VENV)/installed-dev
 unit: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
+# What processors differ in: torch's own kernels and those of oneDNN, and how threads share a batch. AVX-512 is the
+# default where the processor has it, and the same as the default elsewhere.
+BITS := tests/testing/test_laws_hold_real.py tests/models tests/verifiers/embedding tests/runs/test_replay.py \
+        tests/shapes/test_weights.py
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
+AVX512 := ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE
+
+bits: $(VENV)/installed-dev
+	$(AVX2) $(VENV)/bin/python -m pytest --quiet --numprocesses 2 --dist loadfile $(BITS)
+	$(AVX512) $(VENV)/bin/python -m pytest --quiet --numprocesses 2 --dist loadfile $(BITS)
+	TEST_THREADS=2 $(VENV)/bin/python -m pytest --quiet --timeout 600 $(BITS)
+	$(AVX2) TEST_THREADS=2 $(VENV)/bin/python -m pytest --quiet --timeout 600 $(BITS)
+
+docs: $(VENV)/installed-dev
+	$(VENV)/bin/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 bench: $(VENV)/installed
 	@set -e; for script in $(filter-out benchmarks/clip_motion.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(VENV)/bin/python "$$script"; done
 
 wheel: $(VENV)/installed-dev
+	rm -rf dist build/lib
 	$(VENV)/bin/python -m build --wheel
 	@ls -lh dist/*.whl
 
+# The wheel itself, with the dependencies of the development environment, in an empty folder.
+smoke: wheel
+	rm -rf build/smoke && mkdir -p build/smoke/empty
+	$(PIP) --no-deps --target build/smoke/wheel dist/*.whl
+	cd build/smoke/empty && export PYTHONPATH=../wheel PYTHONSAFEPATH=1 && \
+	  $(CURDIR)/$(VENV)/bin/python -c "import gensearch; assert 'smoke' in gensearch.__file__, gensearch.__file__" && \
+	  $(CURDIR)/$(VENV)/bin/python -m gensearch list presets > /dev/null && \
+	  $(CURDIR)/$(VENV)/bin/python -m gensearch generate "$(DEMO_PROMPT)" --compute 2 --out run && \
+	  $(CURDIR)/$(VENV)/bin/python -m gensearch replay run
+
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
