@@ -11,7 +11,16 @@ from verifiers.types import Media
 
 
 def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
-    """Raise ValueError for anything but pictures [b, 3, h, w] with one prompt each."""
+    """Check that media are pictures with one prompt each.
+
+    Args:
+        name: the verifier's name, for the error message.
+        media: what is to be scored, pictures [b, 3, h, w].
+        prompts: b prompts.
+
+    Raises:
+        ValueError: for media of another shape, such as clips, and for another number of prompts.
+    """
     if media.ndim != 4 or len(media) != len(prompts):
         raise ValueError(
             f"{name} takes pictures [b, 3, h, w] with one prompt each; it got media of shape "
@@ -20,7 +29,15 @@ def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
 
 
 def fixed_batches(rows: int, batch_size: int) -> list[slice | Tensor]:
-    """Rows in batches of exactly `batch_size`: slices, and an index that repeats the last row if it does not fill."""
+    """Split rows into batches of exactly `batch_size`.
+
+    Args:
+        rows: number of rows, at least 0.
+        batch_size: rows per batch, at least 1.
+
+    Returns:
+        Slices for full batches; for the rest an index int64 [batch_size] that repeats the last row.
+    """
     whole = rows - rows % batch_size
     batches: list[slice | Tensor] = [slice(first, first + batch_size) for first in range(0, whole, batch_size)]
     if whole < rows:
