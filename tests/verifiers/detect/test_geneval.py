@@ -53,7 +53,7 @@ def line(tag: str, *include: dict, **rest: object) -> dict:
 
 
 class Stub:
-    """A detector that finds what it was told."""
+    """A detector that returns fixed detections."""
 
     def __init__(self, **found: list[Detection]) -> None:
         self.found = found
@@ -151,7 +151,7 @@ def test_every_one_of_several_objects_needs_the_colour() -> None:
     assert verdict(IMAGE, two, {"cup": [thing(color="blue")] * 2}).correct
 
 
-def test_the_colour_classifier_sees_the_picture_the_class_and_the_top_objects() -> None:
+def test_the_colour_classifier_gets_the_picture_the_class_and_the_top_objects() -> None:
     calls = []
 
     def classify(image: np.ndarray, name: str, detections: list[Detection]) -> list[str]:
