@@ -157,7 +157,7 @@ def test_pieces_add_up(tmp_path, order):
 def twice(tmp_path_factory) -> tuple[Path, list[str]]:
     """Every case on two processes: its folder, and what the runs said."""
     folder = tmp_path_factory.mktemp("two")
-    script = ROOT / "tests" / "hypernoise" / "two_processes.py"
+    script = ROOT / "tests" / "builders" / "two_processes.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
