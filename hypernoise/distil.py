@@ -15,7 +15,7 @@ from hypernoise.memory import Winner
 from hypernoise.network import trainable
 
 
-def lessons(winners: Sequence[Winner], model: Model) -> tuple[list[str], Tensor, Tensor]:
+def training_pairs(winners: Sequence[Winner], model: Model) -> tuple[list[str], Tensor, Tensor]:
     """Return prompts, initial noises of searches, and shifts to the noises of their winners, [n, *noise_shape] each.
 
     Only searches that shift their noise have a target: those whose recipes end exactly (gradient searches) or nearby
@@ -70,7 +70,7 @@ def distil(
     Raises:
         ValueError: if no winner has a shifted noise.
     """
-    prompts, start, shift = lessons(winners, model)
+    prompts, start, shift = training_pairs(winners, model)
     texts = [template.replace("{prompt}", prompt) for prompt in prompts]
     optimizer = torch.optim.AdamW(list(trainable(network).values()), lr, weight_decay=0.0)
     for step in range(steps):

@@ -157,7 +157,7 @@ class Trainer:
         reward, scored, nats = self.pool(sums, before)
         norm = float(nn.utils.clip_grad_norm_(self.params, self.config.max_norm))
         alive = sum(bool(p.grad.any()) for p in self.params if p.grad is not None) / len(self.params)
-        if math.isfinite(norm):  # of the pooled gradients, so all processes see the same
+        if math.isfinite(norm):  # of the pooled gradients, so all processes agree
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.lr * rate(self.config, self.done)
             self.optimizer.step()
@@ -168,8 +168,8 @@ class Trainer:
         mean_reward, mean_nats = reward / scored if scored else math.nan, nats / self.config.batch
         if self.config.budget and math.isfinite(mean_nats):
             self.temperature = dual_ascent(self.temperature, mean_nats, self.config.budget, self.config.budget_rate)
-        price = self.temperature.value
-        return Update(self.done + 1, mean_reward, mean_nats, norm, price, self.skipped, alive)
+        value = self.temperature.value
+        return Update(self.done + 1, mean_reward, mean_nats, norm, value, self.skipped, alive)
 
     def loss(self, rows: range) -> tuple[Tensor, Tensor]:
         """Return the loss of some rows of this update, and the sums of rewards, of scored rows and of nats, [3].
