@@ -142,7 +142,7 @@ def parse_method(text: str) -> dict[str, Any]:
     """Return a method as plain data.
 
     Args:
-        text: "NAME=KEY:VALUE,KEY:VALUE" with values in YAML; "knobs.n:4" and "options.steps:2" set one entry of a field.
+        text: "NAME=KEY:VALUE,KEY:VALUE" with values in YAML; "knobs.n:4" and "options.steps:2" set one entry.
 
     Raises:
         ValueError: for any other form.
