@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from verifiers.names import parse, ranked, weigh
 
 if TYPE_CHECKING:
-    import torch
-
-    from verifiers.types import Verifier
-
-    Device = str | torch.device
+    from verifiers.types import Device, Verifier
 
 
 class Entry(NamedTuple):

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
+Device = str | torch.device
 Media = Tensor  # [b, 3, h, w] pictures or [b, t, 3, h, w] clips, RGB in [0, 1]
 
 

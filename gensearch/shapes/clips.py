@@ -182,10 +182,10 @@ def centres(rng: np.random.Generator, motion: Motion, shape: str, count: int) ->
     offsets = travel[..., None] * step
     least, most = 1 - RADIUS * first - offsets.min(1), SIZE - 1 - RADIUS * last - offsets.max(1)
     low, high = np.ceil(least / GRID - 0.5), np.floor(most / GRID - 0.5)
-    start: np.ndarray = GRID * (rng.integers(low, high, endpoint=True) + 0.5)
+    start = GRID * (rng.integers(low, high, endpoint=True) + 0.5)
     if motion.kind == "bounce":
         start = np.where(step < 0, least, np.where(step > 0, most, start))
-    return start[:, None] + offsets
+    return np.asarray(start[:, None] + offsets)
 
 
 def path(motion: Motion, at: np.ndarray) -> Path:

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 from verifiers.catalogue import Entry
 
 if TYPE_CHECKING:
-    import torch
-
-    from verifiers.types import Verifier
-
-    Device = str | torch.device
+    from verifiers.types import Device, Verifier
 
 
 def clip(name: str, device: Device = "cpu") -> Verifier:

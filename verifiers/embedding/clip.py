@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from verifiers.batches import fixed_batches, require_pictures
 from verifiers.embedding.preprocess import Preprocess
-from verifiers.types import Media, Scores
+from verifiers.types import Device, Media, Scores
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
@@ -61,7 +61,7 @@ class CLIPScore:
         *,
         name: str = "clip",
         batch_size: int = 8,
-        device: str | torch.device = "cpu",
+        device: Device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> CLIPScore:
         """Load a local folder, or an open_clip architecture with pretrained weights.

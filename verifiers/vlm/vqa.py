@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from verifiers.batches import fixed_batches, require_pictures
-from verifiers.types import Media, Scores
+from verifiers.types import Device, Media, Scores
 
 QUESTION = 'Does this figure show "{prompt}"? Please answer yes or no.'
 WORDS = {"yes": ("Yes", "yes", " Yes", " yes"), "no": ("No", "no", " No", " no")}
@@ -67,7 +67,7 @@ class VQAScore:
         cls,
         source: str,
         *,
-        device: str | torch.device = "cpu",
+        device: Device = "cpu",
         dtype: torch.dtype = torch.float32,
         **options: Any,
     ) -> VQAScore:
