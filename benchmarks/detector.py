@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
-from verifiers.detect.geneval import judge
+from verifiers.detect.geneval import evaluate
 
 Picture = np.ndarray  # uint8 [h, w, 3]
 
@@ -86,8 +86,8 @@ def table(count: int, seed: int) -> dict[str, dict[str, float]]:
         pairs = draw(tag, count, seed)
         rng = np.random.default_rng(seed)
         for row, change in disturb.items():
-            rows[row][tag] = float(np.mean([judge(change(p, rng), line, detector).correct for line, p in pairs]))
-        wrong = [judge(p, changed(line, rng), detector).correct for line, p in pairs]
+            rows[row][tag] = float(np.mean([evaluate(change(p, rng), line, detector).correct for line, p in pairs]))
+        wrong = [evaluate(p, changed(line, rng), detector).correct for line, p in pairs]
         rows["changed prompt"][tag] = 1 - float(np.mean(wrong))
     return rows
 

@@ -43,10 +43,10 @@ def scores(lines: list[Spec], movies: list[np.ndarray]) -> dict[str, Any]:
     """Return success per tag, overall and per aspect, and the share of clips that are right up to each latent frame."""
     tags, aspects, until = defaultdict(list), defaultdict(list), []
     for line, movie in zip(lines, movies, strict=True):
-        seen = tracker.sightings(movie)
-        verdict = tracker.judge(seen, line)
+        observed = tracker.sightings(movie)
+        verdict = tracker.judge(observed, line)
         tags[line["tag"]].append(tracker.correct(verdict))
-        until.append(tracker.right_until(seen, line))
+        until.append(tracker.right_until(observed, line))
         for aspect, right in verdict.items():
             if right is not None:
                 aspects[aspect].append(right)

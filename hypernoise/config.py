@@ -78,7 +78,11 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def check_weight(self) -> TrainConfig:
-        """Check that the weight of the KL divergence is given in one of its two conventions."""
+        """Check that the weight of the KL divergence is given in one of its two conventions.
+
+        Raises:
+            ValueError: if it is given in both or in neither.
+        """
         if (self.temperature is None) == (self.mean_weight is None):
             raise ValueError(
                 "give the weight of the KL divergence as `temperature` or as `mean_weight`, not both or neither"

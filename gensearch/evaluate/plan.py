@@ -51,7 +51,11 @@ class Plan(BaseModel):
 
     @model_validator(mode="after")
     def check_methods(self) -> Plan:
-        """Check that each method is a valid run, names are unique, and the baseline is one of them."""
+        """Check that each method is a valid run, names are unique, and the baseline is one of them.
+
+        Raises:
+            ValueError: for the first of these that does not hold.
+        """
         names = [method.name for method in self.methods]
         if len(set(names)) < len(names):
             raise ValueError(f"two methods have one name among {', '.join(names)}; rename one")

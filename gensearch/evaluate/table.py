@@ -12,7 +12,7 @@ from gensearch.core.ledger import Cost
 from gensearch.core.limits import CONTROLS
 from gensearch.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, interval, mean_of_tags
 from gensearch.evaluate.plan import Plan
-from verifiers.detect.summary import Judged
+from verifiers.detect.summary import Outcome
 from verifiers.detect.summary import summarise as sum_up
 
 GUIDE = "guide"  # among the scores: those by the verifier that guided the searches
@@ -110,7 +110,7 @@ def account(rows: Sequence[Record]) -> dict[str, Any]:
     Args:
         rows: the records of one method, one or more.
     """
-    shares = sum_up(Judged(row["tag"], str(row["prompt"]), verdict(row) == 1) for row in rows)
+    shares = sum_up(Outcome(row["tag"], str(row["prompt"]), verdict(row) == 1) for row in rows)
     spent = {column: sum(row["spent"][column] for row in rows) for column in rows[0]["spent"]}
     padding = {column: sum(row["padding"][column] for row in rows) for column in rows[0]["padding"]}
     return {

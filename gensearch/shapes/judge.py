@@ -9,7 +9,7 @@ import torch
 
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
-from verifiers.detect.geneval import Verdict, judge
+from verifiers.detect.geneval import Verdict, evaluate
 from verifiers.types import Media, Scores
 
 
@@ -29,7 +29,7 @@ def grade(media: Media, prompts: Sequence[str], mark: Callable[[world.Spec, Verd
     total = torch.full((len(media),), torch.nan)
     for i, (picture, line) in enumerate(zip(media.detach().cpu().float(), lines, strict=True)):
         if picture.isfinite().all():
-            total[i] = mark(line, judge(pixels(picture), line, detector))
+            total[i] = mark(line, evaluate(pixels(picture), line, detector))
     return Scores(total.to(media.device))
 
 

@@ -52,15 +52,15 @@ class Asked(NamedTuple):
 # --- judging
 
 
-def judge(seen: Sequence[Sequence[Sighting]], line: Spec, whole: bool = True) -> Verdict:
+def judge(observed: Sequence[Sequence[Sighting]], line: Spec, whole: bool = True) -> Verdict:
     """Judge every aspect of a clip.
 
     Args:
-        seen: the sightings of every frame.
+        observed: the sightings of every frame.
         line: the metadata line of the prompt.
         whole: whether the clip is finished; otherwise more frames follow.
     """
-    tracks = link(seen)
+    tracks = link(observed)
     asked = [Asked(clause, MOTIONS[clause["motion"]], track) for clause, track in match(line, tracks)]
     if not whole:  # an object that is to appear may still come
         asked = [one for one in asked if one.track or one.motion.kind != "appear"]
@@ -68,7 +68,7 @@ def judge(seen: Sequence[Sequence[Sighting]], line: Spec, whole: bool = True) ->
     return {
         "object": every(bool(one.track) and appearance(one.track)[0] == one.clause["class"] for one in asked),
         "color": every(bool(one.track) and appearance(one.track)[1] == one.clause["color"] for one in asked),
-        "count": counted([len(here) for here in seen], [MOTIONS[c["motion"]] for c in line["include"]], whole),
+        "count": counted([len(here) for here in observed], [MOTIONS[c["motion"]] for c in line["include"]], whole),
         "direction": every(directed(motion, track, whole) for motion, track in moved),
         "speed": every(speed(track) == motion.speed for motion, track in moved if motion.speed),
         "identity": len(tracks) <= len(line["include"])
@@ -86,18 +86,18 @@ def correct(verdict: Verdict) -> bool:
     return all(right is not False for right in verdict.values())
 
 
-def right_until(seen: Sequence[Sequence[Sighting]], line: Spec) -> int:
+def right_until(observed: Sequence[Sequence[Sighting]], line: Spec) -> int:
     """Return the number of frames of the longest correct prefix that ends with a latent frame.
 
-    It is len(seen) only if the finished clip is correct.
+    It is len(observed) only if the finished clip is correct.
 
     Args:
-        seen: the sightings of every frame.
+        observed: the sightings of every frame.
         line: the metadata line of the prompt.
     """
     best = 0
     for end in clips.CHUNKS:
-        if end > len(seen) or not correct(judge(seen[:end], line, whole=end == len(seen))):
+        if end > len(observed) or not correct(judge(observed[:end], line, whole=end == len(observed))):
             break
         best = end
     return best

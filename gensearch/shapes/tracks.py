@@ -60,16 +60,16 @@ def sightings(frames: Sequence[np.ndarray] | np.ndarray) -> list[list[Sighting]]
     return out
 
 
-def link(seen: Sequence[Sequence[Sighting]]) -> list[Track]:
+def link(observed: Sequence[Sequence[Sighting]]) -> list[Track]:
     """Link sightings to tracks: the nearest one within reach in the next frame is the same object.
 
     Shape and colour do not matter, so that a change of either is found within one track.
 
     Args:
-        seen: the sightings of every frame.
+        observed: the sightings of every frame.
     """
     tracks: list[Track] = []
-    for number, here in enumerate(seen):
+    for number, here in enumerate(observed):
         live = [track for track in tracks if number - track[-1].frame <= 1 + BLINK]
         far = np.array([[np.hypot(s.x - t[-1].x, s.y - t[-1].y) / (number - t[-1].frame) for s in here] for t in live])
         far = np.where(far > REACH, 1e6, far).reshape(len(live), len(here))

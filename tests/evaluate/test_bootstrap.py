@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gensearch.evaluate.bootstrap import interval, mean_of_tags, strata
-from verifiers.detect.summary import Judged, summarise
+from verifiers.detect.summary import Outcome, summarise
 
 SIZES = {"a": 8, "b": 24, "c": 16, "d": 30}
 TAGS = [tag for tag, size in SIZES.items() for _ in range(size)]
@@ -16,7 +16,7 @@ def test_overall_is_the_mean_of_the_tags_as_in_geneval():
     rng = np.random.default_rng(3)
     correct = rng.random(len(TAGS)) < 0.3
     tags, overall = mean_of_tags(correct, TAGS)
-    expected = summarise(Judged(t, str(i), bool(c)) for i, (t, c) in enumerate(zip(TAGS, correct, strict=True)))
+    expected = summarise(Outcome(t, str(i), bool(c)) for i, (t, c) in enumerate(zip(TAGS, correct, strict=True)))
     assert tags == pytest.approx(expected.tags, abs=1e-12)
     assert overall == pytest.approx(expected.overall, abs=1e-12)
     assert overall != pytest.approx(correct.mean(), abs=1e-3)  # the mean over pictures is another number

@@ -98,7 +98,7 @@ def detected_color(image: Image, name: str, detections: Sequence[Detection]) -> 
     return [d.color for d in detections]
 
 
-def judge(
+def evaluate(
     image: Image, line: Line, detector: Detector, classify: ColorClassifier = detected_color, rules: Rules = GENEVAL
 ) -> Verdict:
     """Detect objects in one picture and check a metadata line against them.

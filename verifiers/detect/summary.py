@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 
-class Judged(NamedTuple):
+class Outcome(NamedTuple):
     """The verdict on one picture of one prompt.
 
     Attributes:
@@ -38,7 +38,7 @@ class Summary(NamedTuple):
     prompts: float
 
 
-def summarise(results: Iterable[Judged]) -> Summary:
+def summarise(results: Iterable[Outcome]) -> Summary:
     """Summarise verdicts (GenEval, Ghosh et al. 2023, arXiv:2310.11513).
 
     Args:

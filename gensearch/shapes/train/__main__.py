@@ -51,7 +51,7 @@ def main() -> None:
         parser.error(f"{args.recipe}: model is {name!r}; it must be one of {', '.join(TRAINERS)}")
     known = set(inspect.signature(TRAINERS[name]).parameters) - {"out", "name"}
     if unknown := set(recipe) - known:
-        parser.error(f"{args.recipe}: unknown keys {sorted(unknown)}; {name} knows {', '.join(sorted(known))}")
+        parser.error(f"{args.recipe}: unknown keys {sorted(unknown)}; {name} takes {', '.join(sorted(known))}")
     TRAINERS[name](args.out, name=name, **recipe)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from gensearch.shapes import world
 from gensearch.shapes.train.judges.matches import facts, matches, near_misses
-from verifiers.detect.geneval import Detection, judge
+from verifiers.detect.geneval import Detection, evaluate
 
 
 class Perfect:
@@ -26,7 +26,7 @@ def test_labels_equal_genevals_verdicts_on_perfect_detections():
     lines, scenes = zip(*(world.sample(rng) for _ in range(60)), strict=True)
     asked = [*lines, *(miss for line in lines for miss in near_misses(rng, line, 2))]
     labels = matches(facts([scene.things for scene in scenes]), asked)
-    judged = [[judge(np.empty(0), line, Perfect(scene)).correct for line in asked] for scene in scenes]
+    judged = [[evaluate(np.empty(0), line, Perfect(scene)).correct for line in asked] for scene in scenes]
     # Two objects of a class of which only one has the colour: GenEval checks the most certain one only.
     differ = np.argwhere(labels != np.array(judged))
     assert all(labels[i, j] and any("color" in c for c in asked[j]["include"]) for i, j in differ)

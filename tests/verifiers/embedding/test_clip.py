@@ -25,7 +25,7 @@ CONFIG = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
 }
-LOOK = {"size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.3, 0.25, 0.2]}
+PREPROCESS = {"size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.3, 0.25, 0.2]}
 PROMPTS = ["a photo of two red stars", "a ring", "a blue heart left of a cross", "a ring", "three diamonds"]
 
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip")
     (path / f"{NAME}.json").write_text(json.dumps(CONFIG))
     open_clip.add_model_config(path / f"{NAME}.json")
-    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": LOOK}))
+    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": PREPROCESS}))
     with torch.random.fork_rng():
         torch.manual_seed(11)
         model = open_clip.create_model(NAME)
@@ -68,7 +68,7 @@ def alone(verifier: CLIPScore, x: Tensor) -> Tensor:
 
 def test_the_score_is_the_cosine_of_the_features(verifier: CLIPScore) -> None:
     x = pictures()
-    pixels = Preprocess(32, tuple(LOOK["mean"]), tuple(LOOK["std"]))(x)
+    pixels = Preprocess(32, tuple(PREPROCESS["mean"]), tuple(PREPROCESS["std"]))(x)
     image = verifier.model.encode_image(pixels).numpy().astype(np.float64)
     text = verifier.model.encode_text(open_clip.get_tokenizer(NAME)(PROMPTS)).numpy().astype(np.float64)
     expected = (image * text).sum(1) / np.linalg.norm(image, axis=1) / np.linalg.norm(text, axis=1)
@@ -133,7 +133,7 @@ def test_a_broken_picture_is_unscored_and_harms_nobody(verifier: CLIPScore) -> N
 def test_the_pil_path_agrees(verifier: CLIPScore) -> None:
     """Within 0.001: PIL rounds to 8 bits after each pass and clips the overshoot."""
     raw = (pictures(height=57, width=80) * 255).round().to(torch.uint8)
-    transform = open_clip.image_transform(32, is_train=False, mean=LOOK["mean"], std=LOOK["std"])
+    transform = open_clip.image_transform(32, is_train=False, mean=PREPROCESS["mean"], std=PREPROCESS["std"])
     pil = torch.stack([transform(Image.fromarray(p.permute(1, 2, 0).numpy())) for p in raw])
     text = torch.stack([verifier.text_features(p) for p in PROMPTS])
     by_pil = (torch.nn.functional.normalize(verifier.model.encode_image(pil), dim=-1) * text).sum(-1)
@@ -246,12 +246,12 @@ def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
 
 def test_weights_trained_with_quickgelu_get_quickgelu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = str(folder / "open_clip_model.safetensors")
-    tags = {"openai": {"file": file, "quick_gelu": True, **LOOK}, "laion": {"file": file, **LOOK}}
+    tags = {"openai": {"file": file, "quick_gelu": True, **PREPROCESS}, "laion": {"file": file, **PREPROCESS}}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, NAME, tags)
     quick, plain = (CLIPScore.load(NAME, pretrained=tag) for tag in ("openai", "laion"))
     # two blocks in each tower
     assert [sum(isinstance(m, QuickGELU) for m in j.model.modules()) for j in (quick, plain)] == [4, 0]
-    assert quick.preprocess == plain.preprocess == Preprocess(32, tuple(LOOK["mean"]), tuple(LOOK["std"]))
+    assert quick.preprocess == plain.preprocess == Preprocess(32, tuple(PREPROCESS["mean"]), tuple(PREPROCESS["std"]))
     assert (quick(pictures(), PROMPTS).total - plain(pictures(), PROMPTS).total).abs().max() > 1e-3
 
 

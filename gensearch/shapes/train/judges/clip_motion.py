@@ -116,11 +116,11 @@ def shows(films: Sequence[Film], lengths: Sequence[int], lines: Sequence[Spec]) 
     asked = [{(c["class"], c["color"]) for c in line["include"]} for line in lines]
     out = torch.zeros(len(films), len(lines))
     for row, (film, length) in enumerate(zip(films, lengths, strict=True)):
-        seen = [[sighting(i, thing) for thing in scene.things] for i, scene in enumerate(film[:length])]
-        there = {(s.shape, s.color) for frame in seen for s in frame}
+        observed = [[sighting(i, thing) for thing in scene.things] for i, scene in enumerate(film[:length])]
+        there = {(s.shape, s.color) for frame in observed for s in frame}
         for column, line in enumerate(lines):
             if there <= asked[column]:
-                out[row, column] = tracker.correct(tracker.judge(seen, line, length == clips.FRAMES))
+                out[row, column] = tracker.correct(tracker.judge(observed, line, length == clips.FRAMES))
     return out
 
 

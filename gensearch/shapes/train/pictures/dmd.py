@@ -90,7 +90,16 @@ def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float)
         learned = (critic(a * fixed + s * eps, t, ids) - (a * eps - s * fixed)).square().mean()
         return matched + learned + ANCHOR * turbo.regression(student, anchors, size // 2, generator)
 
-    slow = {"0.": STUDENT_RATE}
-    settings: Any = {"ema_decay": 0.99, "weight_decay": 0.0, "save_every": 100, "seed": 2}
-    fit(both, loss, folder=out / name, steps=steps, lr=lr, slow=slow, **settings)
+    fit(
+        both,
+        loss,
+        folder=out / name,
+        steps=steps,
+        lr=lr,
+        slow={"0.": STUDENT_RATE},
+        ema_decay=0.99,
+        weight_decay=0.0,
+        save_every=100,
+        seed=2,
+    )
     save_pipeline(student, vae, out / name / "model", settings={"steps": 1, "guidance_scale": 0.0, "batch_size": 16})
