@@ -121,7 +121,7 @@ def find(source: str) -> Path:
 
     try:
         return Path(snapshot_download(source, allow_patterns=[WEIGHTS, MANIFEST, "README.md"]))
-    except Exception as error:
+    except Exception as error:  # the hub client raises errors of several libraries
         raise ValueError(f"no folder and no repository on the hub is called {source!r} ({one_line(error)})") from error
 
 
