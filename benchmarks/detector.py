@@ -1,9 +1,9 @@
-"""How often the Shapes judge is right on renders whose truth is known, per tag; `--json` prints the table as JSON.
+"""Accuracy of the exact judge of the Shapes world on renders of known scenes, per tag; `--json` prints it as JSON.
 
     python benchmarks/detector.py --count 1000
 
-Rows: pictures that fulfil their prompt, clean or disturbed, must be accepted; clean pictures of a prompt with one
-changed attribute must be rejected. Half of the prompts come from the training grammar, half from the held-out set.
+Rows: pictures that show their prompt, clean or degraded, must be accepted; clean pictures of a prompt with one changed
+attribute must be rejected. Half of the prompts are from the training grammar, half from the held-out set.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from scipy import ndimage
 
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
-from verifiers.detect.geneval import judge
+from verifiers.detect.geneval import evaluate
 
 Picture = np.ndarray  # uint8 [h, w, 3]
 
 
 def draw(tag: str, count: int, seed: int) -> list[tuple[world.Spec, Picture]]:
-    """Prompts of a tag with a fulfilling render each: training ones and held-out ones in turn."""
+    """Draw prompts of a tag with a render that shows each: training ones and held-out ones in turn."""
     rng = np.random.default_rng((seed, world.TAGS.index(tag)))
     held_out = [line for line in world.benchmark() if line["tag"] == tag]
     pairs = []
@@ -38,7 +38,7 @@ def draw(tag: str, count: int, seed: int) -> list[tuple[world.Spec, Picture]]:
 
 
 def changed(line: world.Spec, rng: np.random.Generator) -> world.Spec:
-    """The same prompt with one attribute changed, so that a picture of the old one cannot fulfil it."""
+    """Return the prompt with one attribute changed, so that a picture of the old one does not show it."""
     include = [dict(clause) for clause in line["include"]]
     used = {clause["class"] for clause in include}
     at = int(rng.integers(len(include)))
@@ -57,22 +57,23 @@ def changed(line: world.Spec, rng: np.random.Generator) -> world.Spec:
 
 
 def blurred(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Gaussian blur, sigma 0.7 pixels."""
-    return ndimage.gaussian_filter(picture.astype(np.float32), (0.7, 0.7, 0)).round().astype(np.uint8)
+    """Blur a picture by a Gaussian with sigma 0.7 pixels."""
+    blurry: Picture = ndimage.gaussian_filter(picture.astype(np.float32), (0.7, 0.7, 0))
+    return blurry.round().astype(np.uint8)
 
 
 def noisy(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Independent noise of standard deviation 6 in every channel."""
+    """Add independent noise of standard deviation 6 to every channel."""
     return (picture + rng.normal(0, 6, picture.shape)).round().clip(0, 255).astype(np.uint8)
 
 
 def tinted(picture: Picture, rng: np.random.Generator) -> Picture:
-    """One colour shift of at most 8 for the whole picture."""
+    """Shift the colour of the whole picture by at most 8."""
     return (picture + rng.integers(-8, 9, 3)).clip(0, 255).astype(np.uint8)
 
 
 def table(count: int, seed: int) -> dict[str, dict[str, float]]:
-    """Share of right verdicts: row -> tag -> [0, 1]."""
+    """Return the share of right verdicts in [0, 1], row -> tag -> share."""
     detector = ShapesDetector()
     disturb: dict[str, Callable[[Picture, np.random.Generator], Picture]] = {
         "clean": lambda picture, rng: picture,
@@ -85,8 +86,8 @@ def table(count: int, seed: int) -> dict[str, dict[str, float]]:
         pairs = draw(tag, count, seed)
         rng = np.random.default_rng(seed)
         for row, change in disturb.items():
-            rows[row][tag] = float(np.mean([judge(change(p, rng), line, detector).correct for line, p in pairs]))
-        wrong = [judge(p, changed(line, rng), detector).correct for line, p in pairs]
+            rows[row][tag] = float(np.mean([evaluate(change(p, rng), line, detector).correct for line, p in pairs]))
+        wrong = [evaluate(p, changed(line, rng), detector).correct for line, p in pairs]
         rows["changed prompt"][tag] = 1 - float(np.mean(wrong))
     return rows
 
@@ -108,7 +109,7 @@ def main() -> None:
     print(" " * 15 + "".join(f"{tag:>15}" for tag in world.TAGS))
     for row, right in rows.items():
         print(f"{row:15}" + "".join(f"{right[tag]:15.4f}" for tag in world.TAGS))
-    print(f"{args.count} renders per tag and row, {speed:.1f} ms each with drawing and disturbing")
+    print(f"{args.count} renders per tag and row, {speed:.1f} ms each with rendering and degradation")
 
 
 if __name__ == "__main__":

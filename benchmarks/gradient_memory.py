@@ -1,9 +1,9 @@
-"""The peak memory of one gradient through generator, decoder and CLIP, with and without recomputed activations.
+"""Peak memory of one gradient through generator, decoder and CLIP, with and without activation checkpointing.
 
     python benchmarks/gradient_memory.py                 # shapes/turbo
     python benchmarks/gradient_memory.py --size sd-turbo # random weights in the shape of SD-Turbo, 512 px, fp32
 
-Each way runs in a fresh process; what loading takes is shown beside it.
+Each variant runs in a new process; the memory after loading is shown beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gensearch.search.gradient.climb import climb
 
 
 def sd_turbo() -> Any:
-    """SD-Turbo's UNet and autoencoder (those of Stable Diffusion 2.1) with random weights and a short text encoder."""
+    """Build SD-Turbo's UNet and autoencoder (those of Stable Diffusion 2.1) and a small text encoder, all untrained."""
     from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -61,7 +61,7 @@ def sd_turbo() -> Any:
 
 
 def measure(size: str, way: str, batch: int) -> dict[str, float]:
-    """Go one way in this process: peak MiB after loading and after the gradient, and its seconds."""
+    """Run one variant in this process and return peak MiB after loading and after the gradient, and its seconds."""
     if size == "shapes":
         model: Any = registry.load_model("shapes/turbo", batch_size=batch)
     else:
@@ -78,13 +78,13 @@ def measure(size: str, way: str, batch: int) -> dict[str, float]:
 
 
 def peak() -> float:
-    """The peak memory of this process in MiB."""
+    """Return the peak memory of this process in MiB."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main() -> None:
-    """Print MiB and seconds of each way as JSON."""
+    """Print MiB and seconds of each variant as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=["shapes", "sd-turbo"], default="shapes")
     parser.add_argument("--batch", type=int, default=1)

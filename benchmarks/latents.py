@@ -1,11 +1,11 @@
-"""MILR against its controls on shapes/janus at equal numbers of pictures, guided by three rewards, judged exactly.
+"""MILR against its controls on shapes/janus at equal numbers of pictures, with three guides, scored by the exact judge.
 
     python benchmarks/latents.py --out runs/latents
 
-Every search draws K + 1 pictures of each held-out prompt. Searches of one picture at a time walk on many prompts side
-by side, one chain for each, so that batches are full. What K = 4, 10, 20 would have returned is read off one run, since
-shorter searches are beginnings of longer ones. Results are kept in --out, one line for each search and group of
-prompts, and a run that was stopped goes on.
+Every search generates K + 1 pictures of each held-out prompt. Searches of one picture at a time run on many prompts in
+parallel, one chain for each, so that batches are full. The results for K = 4, 10 and 20 are from one run, since a
+shorter search is the beginning of a longer one. They are kept in --out, one line for each search and group of prompts,
+and an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch import Tensor
 from gensearch import registry
 from gensearch.core.noise import derive, randn
 from gensearch.core.sampling import generate
+from gensearch.core.types import Model, Search, State
 from gensearch.engine.run import stream
 from gensearch.evaluate.bootstrap import interval, mean_of_tags
 from gensearch.files.atomic import append_line, read_records
@@ -31,21 +33,22 @@ from gensearch.search.tokens.chains import Chains
 from gensearch.search.tokens.milr import milr
 from gensearch.search.tokens.suffix_mcmc import suffix_mcmc
 from gensearch.shapes import world
-from verifiers.types import Media, Scores
+from verifiers.types import Media, Scores, Verifier
 from verifiers.vlm.vqa import VQAScore
 
 STEPS = (4, 10, 20)
 SIDE_BY_SIDE = 40
 REWARDS = ("clip", "self", "exact")
-PAPER = {"credit": "argmax", "baseline": "none", "shift": -1.0}
-RESAMPLED = {"lr": 0.0}
-SIGMA = 0.6  # of the disturbance
-GOOD = 0.9  # from here on the published algorithm stops
+PAPER: dict[str, Any] = {"credit": "argmax", "baseline": "none", "shift": -1.0}
+RESAMPLED: dict[str, Any] = {"lr": 0.0}
+SIGMA = 0.6  # standard deviation of the noise on states
+GOOD = 0.9  # reward at which the published algorithm stops
 Row = dict[str, Any]
+Run = Callable[[Sequence[str]], Media]
 
 
 class Walkers:
-    """A model or a judge that reads one label as many prompts: row i of b belongs to prompt i n / b of n."""
+    """A model or verifier that replaces one label by many prompts: row i of b has prompt i n / b of n."""
 
     differentiable = False
 
@@ -54,35 +57,37 @@ class Walkers:
 
     def __getattr__(self, name: str) -> Any:
         if name == "batch_size" and not hasattr(self.inner, "advance"):
-            raise AttributeError(name)  # a judge is asked once for all
+            raise AttributeError(name)  # a verifier is called once for all rows
         return getattr(self.inner, name)
 
     def texts(self, rows: int) -> list[str]:
-        """The prompts of so many rows."""
+        """Return the prompts of a number of rows."""
         return [self.prompts[row * len(self.prompts) // rows] for row in range(rows)]
 
     def booked(self, book: Callable[..., None]) -> Walkers:
-        """As the model's own."""
+        """Call `booked` of the model."""
         return Walkers(self.inner.booked(book), self.prompts)
 
-    def start(self, prompts: Sequence[str], noise: Tensor) -> Any:
-        """As the model's own, each row with its prompt."""
-        return self.inner.start(self.texts(len(noise)), noise)
+    def start(self, prompts: Sequence[str], noise: Tensor) -> State:
+        """Call `start` of the model, each row with its prompt."""
+        state: State = self.inner.start(self.texts(len(noise)), noise)
+        return state
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """As the judge's own, each row with its prompt."""
-        return self.inner(media, self.texts(len(media)), progress=progress)
+        """Call the verifier, each row with its prompt."""
+        scores: Scores = self.inner(media, self.texts(len(media)), progress=progress)
+        return scores
 
 
 class Bench:
-    """The model with a plan and without, its judges, and what is measured of every picture."""
+    """The model with a plan and without, its verifiers, and the scores of every picture."""
 
     def __init__(self, source: str, iterations: int) -> None:
-        self.planned: Any = registry.load_model(source, batch_size=SIDE_BY_SIDE, steps=1)
-        self.bare: Any = registry.load_model(source, batch_size=SIDE_BY_SIDE, steps=1, plan="none")
-        network, processor = self.planned.network, self.planned.pipeline.processor
-        own = VQAScore(network, processor, name="self", question=self.planned.question, batch_size=1)
-        self.judges: dict[str, Any] = {
+        self.planned = registry.load_model(source, batch_size=SIDE_BY_SIDE, steps=1)
+        self.bare = registry.load_model(source, batch_size=SIDE_BY_SIDE, steps=1, plan="none")
+        janus: Any = self.planned
+        own = VQAScore(janus.network, janus.pipeline.processor, name="self", question=janus.question, batch_size=1)
+        self.verifiers: dict[str, Verifier] = {
             "exact": registry.verifier("shapes/judge"),
             "clip": registry.verifier("shapes/clip"),
             "holdout": registry.verifier("shapes/clip-holdout"),
@@ -91,34 +96,36 @@ class Bench:
         self.iterations = iterations
 
     @torch.no_grad()
-    def seen(self, media: Media, prompts: Sequence[str], reward: str) -> Row:
-        """What judges say of pictures, one of each prompt after the other: [prompts, pictures].
+    def scores(self, media: Media, prompts: Sequence[str], reward: str) -> Row:
+        """Return the scores of pictures, [prompts, pictures] each.
 
-        All of them where any could have guided, and else the one that did and those that only report.
+        By all verifiers if the search has no guide, else by its guide and by those that only report.
         """
         rows = [prompt for prompt in prompts for _ in range(len(media) // len(prompts))]
-        asked = [name for name in self.judges if reward in ("", name) or name in ("exact", "holdout")]
-        totals = {name: self.judges[name](media, rows).total.view(len(prompts), -1) for name in asked}
+        used = [name for name in self.verifiers if reward in ("", name) or name in ("exact", "holdout")]
+        totals = {name: self.verifiers[name](media, rows).total.view(len(prompts), -1) for name in used}
         return {name: total.double().round(decimals=6).tolist() for name, total in totals.items()}
 
-    def independent(self, model: Any, prompts: Sequence[str]) -> Media:
-        """K + 1 pictures of each prompt from noises of their own: what best-of-N looks at."""
+    def independent(self, model: Model, prompts: Sequence[str]) -> Media:
+        """Generate K + 1 pictures of each prompt from independent noises, as best-of-N does."""
         rows = [prompt for prompt in prompts for _ in range(self.iterations + 1)]
         seeds = [derive(0, prompt, place % (self.iterations + 1)) for place, prompt in enumerate(rows)]
         return generate(model, rows, randn(seeds, model.noise_shape), [(("gaussian", seed),) for seed in seeds])
 
-    def walk(self, search: Any, reward: str, prompts: Sequence[str], **knobs: Any) -> Media:
-        """K + 1 pictures of each prompt, drawn one after the other by a chain of its own."""
-        many, judge = Walkers(self.planned, prompts), Walkers(self.judges[reward], prompts)
-        told = {"iterations": self.iterations, "chains": len(prompts), "seed": derive(1, *prompts), **knobs}
-        rounds = [p.round.media for p in stream(search, many, judge, "one prompt each", **told)]  # type: ignore[arg-type]
+    def walk(self, search: Search, reward: str, prompts: Sequence[str], **knobs: Any) -> Media:
+        """Generate K + 1 pictures of each prompt, one after the other by a chain of its own."""
+        many: Any = Walkers(self.planned, prompts)
+        guide: Any = Walkers(self.verifiers[reward], prompts)
+        settings = {"iterations": self.iterations, "chains": len(prompts), "seed": derive(1, *prompts), **knobs}
+        rounds = [p.round.media for p in stream(search, many, guide, "one prompt each", **settings)]
         return torch.stack(rounds, 1).flatten(0, 1)
 
     def disturbed(self, prompts: Sequence[str]) -> Media:
-        """K + 1 pictures of each prompt, all but the first from states disturbed by noise, as `latent_noise` does."""
-        many, judge = Walkers(self.planned, prompts), Walkers(self.judges["exact"], prompts)
+        """Generate K + 1 pictures of each prompt, all but the first from states with noise, as `latent_noise` does."""
+        many: Any = Walkers(self.planned, prompts)
+        verifier: Any = Walkers(self.verifiers["exact"], prompts)
         seeds = [derive(1, prompt) for prompt in prompts]
-        walk = Chains(many, judge, "one prompt each", tuple((("gaussian", seed),) for seed in seeds))  # type: ignore[arg-type]
+        walk = Chains(many, verifier, "one prompt each", tuple((("gaussian", seed),) for seed in seeds))
         rounds = [walk.begin(randn(seeds, many.noise_shape), {"text": 0.2, "image": 0.02}, lr=0.0).media]
         for k in range(self.iterations):
             fresh = [derive(seed, k) for seed in seeds]
@@ -129,23 +136,27 @@ class Bench:
         return torch.stack(rounds, 1).flatten(0, 1)
 
 
-def searches(bench: Bench) -> dict[str, Callable[[Sequence[str]], Media]]:
-    """Everything that is compared, by name; what follows a / is the reward that guides it."""
-    found: dict[str, Callable[[Sequence[str]], Media]] = {
+def searches(bench: Bench) -> dict[str, Run]:
+    """Return everything that is compared, by name; the guide follows a /."""
+    found: dict[str, Run] = {
         "bare": lambda prompts: bench.independent(bench.bare, prompts),
         "plan": lambda prompts: bench.independent(bench.planned, prompts),
         "lr=0": lambda prompts: bench.walk(milr, "clip", prompts, **RESAMPLED),
         "latent_noise": bench.disturbed,
     }
     for reward in REWARDS:
-        ways = {"suffix_mcmc": (suffix_mcmc, {}), "milr paper": (milr, PAPER), "milr": (milr, {})}
+        ways: dict[str, tuple[Search, dict[str, Any]]] = {
+            "suffix_mcmc": (suffix_mcmc, {}),
+            "milr paper": (milr, PAPER),
+            "milr": (milr, {}),
+        }
         for name, (search, knobs) in ways.items():
-            found[f"{name}/{reward}"] = lambda prompts, s=search, r=reward, k=knobs: bench.walk(s, r, prompts, **k)
+            found[f"{name}/{reward}"] = partial(bench.walk, search, reward, **knobs)
     return found
 
 
 def missing(lines: Sequence[Row], out: Path, wanted: Sequence[str]) -> Iterator[tuple[str, int, list[str]]]:
-    """Searches and groups of prompts that --out does not hold yet, one search after the other."""
+    """Yield the searches and groups of prompts without results in --out, one search after the other."""
     done = {(row["search"], row["first"]) for row in records(out)}
     for name in wanted:
         for first in range(0, len(lines), SIDE_BY_SIDE):
@@ -156,40 +167,40 @@ def missing(lines: Sequence[Row], out: Path, wanted: Sequence[str]) -> Iterator[
 
 
 def records(out: Path) -> list[Row]:
-    """What was measured so far."""
+    """Return the results so far."""
     path = out / "pictures.jsonl"
     return list(read_records(path, {"search", "first", "exact", "holdout"}, "result")) if path.exists() else []
 
 
-# --- what they would have returned
+# --- the pictures that searches return
 
 
 def returned(row: Row, place: int, reward: str, pictures: int, keep: str) -> int:
-    """Which of the first pictures of one prompt a search returns: the best by its reward, or as published the last.
+    """Return the index of the picture that a search returns: the best by its guide, or as published the last one.
 
-    Published code stops at a good reward and returns the last picture, which is that one.
+    The published code stops at a good reward and returns that picture.
     """
-    told = [value if math.isfinite(value) else -math.inf for value in row[reward][place][:pictures]]
+    rewards = [value if math.isfinite(value) else -math.inf for value in row[reward][place][:pictures]]
     if keep == "best":
-        return int(np.argmax(told))
-    return next((k for k, value in enumerate(told) if value > GOOD), len(told) - 1)
+        return int(np.argmax(rewards))
+    return next((k for k, value in enumerate(rewards) if value > GOOD), len(rewards) - 1)
 
 
 def longest(rows: Sequence[Row]) -> int:
-    """How many pictures of each prompt were drawn."""
+    """Return the number of pictures of each prompt."""
     return min((len(row["exact"][0]) for row in rows), default=0)
 
 
 def table(rows: Sequence[Row], lines: Sequence[Row]) -> dict[str, Any]:
-    """Exact verdicts of what each search returns at each K under each reward, with gains over the best control."""
+    """Return the exact scores of each search at each K with each guide, and gains over the best control."""
     tags = [line["tag"] for line in lines]
     groups = -(-len(lines) // SIDE_BY_SIDE)
     by_search = {name: [r for r in rows if r["search"] == name] for name in dict.fromkeys(r["search"] for r in rows)}
     by_search = {name: own for name, own in by_search.items() if len(own) == groups}  # those that are finished
 
-    def verdicts(name: str, reward: str, steps: int, keep: str = "best", judge: str = "exact") -> np.ndarray:
+    def verdicts(name: str, reward: str, steps: int, keep: str = "best") -> np.ndarray:
         picked = [
-            row[judge][place][returned(row, place, reward, steps + 1, keep)]
+            row["exact"][place][returned(row, place, reward, steps + 1, keep)]
             for row in sorted(by_search[name], key=lambda row: row["first"])
             for place in range(min(SIDE_BY_SIDE, len(lines) - row["first"]))
         ]
@@ -216,14 +227,14 @@ def table(rows: Sequence[Row], lines: Sequence[Row]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Draw what is missing and print the table."""
+    """Generate missing pictures and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="shapes/janus")
     parser.add_argument("--out", type=Path, default=Path("runs/latents"))
     parser.add_argument("--prompts", type=int, default=48, help="per tag, at most")
     parser.add_argument("--iterations", type=int, default=max(STEPS))
     parser.add_argument("--only", nargs="*", help="searches by name")
-    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="this process does group I of N")
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="part I of N, for several processes")
     args = parser.parse_args()
     lines = world.benchmark(args.prompts)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -232,8 +243,8 @@ def main() -> None:
     which, of = args.part
     for name, first, texts in missing(lines, args.out, args.only or list(ways)):
         if first // SIDE_BY_SIDE % of == which:
-            seen = bench.seen(ways[name](texts), texts, name.partition("/")[2])
-            append_line(args.out / "pictures.jsonl", {"search": name, "first": first, **seen})
+            scores = bench.scores(ways[name](texts), texts, name.partition("/")[2])
+            append_line(args.out / "pictures.jsonl", {"search": name, "first": first, **scores})
     print(json.dumps(table(records(args.out), lines), indent=1))
 
 

@@ -1,11 +1,12 @@
-"""What a noise hypernetwork costs, what it says, and what its gain depends on.
+"""Gain, controls and latency of a noise hypernetwork.
 
     python benchmarks/learned_noise.py --propose shapes/hypernoise
     python benchmarks/learned_noise.py --propose shapes/hypernoise --sweep docs/hypernoise_gain.png
 
-On held-out prompts of the Shapes world: the reward with the network's own prompt, with another one (a control that must
-lose), and with gains from 0 (bit-equal to plain noise) to 2; how far noise moves (nats, beside best-of-n's); how alike
-pictures of one prompt become; and the latency of one picture against plain noise, in the same process.
+On held-out prompts of the Shapes world: the reward if the network is conditioned on the prompt, on another prompt (a
+control, which must be lower), and with gains from 0 (bit-equal to plain noise) to 2; the KL divergence from the base
+model in nats, beside that of best-of-n; the diversity of pictures of one prompt; and the latency of one picture against
+plain noise, in the same process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,28 +26,31 @@ from gensearch import registry
 from gensearch.core.divergence import best_of_n_nats, shift_nats
 from gensearch.core.noise import derive, randn
 from gensearch.core.sampling import generate
+from gensearch.core.types import Model, Proposal
+from gensearch.core.verbs import Lookable
 from gensearch.shapes import world
 from hypernoise.artefact import HyperNoise
 from hypernoise.network import trainable
 from hypernoise.objective import divergence
+from verifiers.types import Verifier
 
 GAINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
 class Bench:
-    """Prompts, noises, and judges."""
+    """Prompts, noises, and verifiers."""
 
-    def __init__(self, model: Any, guide: Any, holdout: Any, prompts: Sequence[str], seeds: int) -> None:
+    def __init__(self, model: Lookable, guide: Verifier, holdout: Verifier, prompts: Sequence[str], seeds: int) -> None:
         self.model, self.seeds, self.prompts = model, seeds, prompts
-        self.judges = {"reward": guide, "hold-out": holdout, "exact": registry.verifier("shapes/judge")}
+        self.verifiers = {"reward": guide, "hold-out": holdout, "exact": registry.verifier("shapes/judge")}
         self.texts = [prompt for prompt in prompts for _ in range(seeds)]
         numbers = [derive(0, text, i % seeds) for i, text in enumerate(self.texts)]
         self.noise = randn(numbers, model.noise_shape)
         self.recipes = [(("gaussian", number),) for number in numbers]
 
     @torch.no_grad()
-    def moved(self, network: torch.nn.Module, texts: Sequence[str]) -> Tensor:
-        """f of every noise."""
+    def shift(self, network: torch.nn.Module, texts: Sequence[str]) -> Tensor:
+        """Return f of every noise."""
         parts = []
         for first in range(0, len(texts), self.model.batch_size):
             rows = slice(first, first + self.model.batch_size)
@@ -54,17 +58,17 @@ class Bench:
         return torch.cat(parts)
 
     @torch.no_grad()
-    def judged(self, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Pictures, and what each judge says of them."""
+    def scored(self, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return pictures, and their scores by each verifier."""
         media = generate(self.model, self.texts, noise, self.recipes)
-        return media, {name: judge(media, self.texts).total for name, judge in self.judges.items()}
+        return media, {name: verifier(media, self.texts).total for name, verifier in self.verifiers.items()}
 
     def spread(self, media: Tensor) -> float:
-        """Root mean square distance between pictures of one prompt."""
+        """Return the root mean square distance between pictures of one prompt."""
         return float(media.reshape(len(self.prompts), self.seeds, -1).var(1).mean().mul(2).sqrt())
 
     def gain(self, values: Tensor) -> dict[str, float]:
-        """Mean over prompts with a 95 % bootstrap interval."""
+        """Return the mean over prompts with a 95 % bootstrap interval."""
         means = values.double().view(len(self.prompts), self.seeds).mean(1).numpy()
         rng = np.random.default_rng(0)
         drawn = means[rng.integers(len(means), size=(2000, len(means)))].mean(1)
@@ -73,14 +77,14 @@ class Bench:
 
 
 def controls(bench: Bench, proposal: HyperNoise) -> dict[str, Any]:
-    """Gains of every judge with the own prompt, with another prompt, and over a sweep of the gain."""
-    plain, before = bench.judged(bench.noise)
-    f = bench.moved(proposal.network, bench.texts)
-    away = bench.seeds * (len(bench.prompts) // 2)  # neighbours in the benchmark are alike
-    turned = bench.texts[away:] + bench.texts[:away]
-    media, own = bench.judged(bench.noise + f)
-    _, other = bench.judged(bench.noise + bench.moved(proposal.network, turned))
-    sweep = {gain: bench.judged(bench.noise + gain * f) for gain in GAINS}
+    """Return the gains of every verifier with the own prompt, with another prompt, and over a sweep of the gain."""
+    plain, before = bench.scored(bench.noise)
+    f = bench.shift(proposal.network, bench.texts)
+    away = bench.seeds * (len(bench.prompts) // 2)  # neighbours in the benchmark are similar
+    others = bench.texts[away:] + bench.texts[:away]
+    media, own = bench.scored(bench.noise + f)
+    _, other = bench.scored(bench.noise + bench.shift(proposal.network, others))
+    sweep = {gain: bench.scored(bench.noise + gain * f) for gain in GAINS}
     few = min(32, len(bench.texts))
     text = bench.model.conditions(bench.texts[:few])
     _, nats = divergence(lambda x: proposal.network(x, *text), bench.noise[:few], order=2, probes=4, seeds=range(few))
@@ -88,7 +92,7 @@ def controls(bench: Bench, proposal: HyperNoise) -> dict[str, Any]:
         "base": {name: float(value.double().mean()) for name, value in before.items()},
         "gain": {name: bench.gain(own[name] - before[name]) for name in own},
         "gain with another prompt": {name: bench.gain(other[name] - before[name]) for name in own},
-        "sweep": {gain: {n: bench.gain(v - before[n]) for n, v in seen.items()} for gain, (_, seen) in sweep.items()},
+        "sweep": {gain: {n: bench.gain(v - before[n]) for n, v in found.items()} for gain, (_, found) in sweep.items()},
         "gain 0 is bit-equal": bool(torch.equal(sweep[0.0][0], plain)),
         "diversity": bench.spread(media) / bench.spread(plain),
         "rms": float(f.square().mean().sqrt()),
@@ -98,8 +102,8 @@ def controls(bench: Bench, proposal: HyperNoise) -> dict[str, Any]:
     }
 
 
-def latency(model: Any, proposal: HyperNoise, prompt: str, repeats: int) -> dict[str, float]:
-    """Median seconds of one picture, from plain noise and from the network's, in turn."""
+def latency(model: Model, proposal: Proposal, prompt: str, repeats: int) -> dict[str, float]:
+    """Return the median seconds of one picture from plain noise and from the proposal, in turn."""
     recipe = [(("gaussian", 0),)]
 
     @torch.no_grad()
@@ -123,7 +127,7 @@ def latency(model: Any, proposal: HyperNoise, prompt: str, repeats: int) -> dict
 
 
 def draw(found: dict[str, Any], path: str) -> None:
-    """The sweep of the gain, one curve for each judge."""
+    """Draw the sweep of the gain, one curve for each verifier."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -154,15 +158,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=50, help="pictures that the latency is the median of")
     parser.add_argument("--sweep", help="draw the sweep of the gain into this PNG")
     args = parser.parse_args()
-    model: Any = registry.load_model(args.model, batch_size=16)
-    proposal: Any = registry.proposal(args.propose, model)
+    model = cast(Lookable, registry.load_model(args.model, batch_size=16))
+    proposal = cast(HyperNoise, registry.proposal(args.propose, model))
     prompts = [line["prompt"] for line in world.benchmark(args.prompts)]
     bench = Bench(model, registry.verifier(args.guide), registry.verifier(args.holdout), prompts, args.seeds)
     found = controls(bench, proposal)
     own = sum(parameter.numel() for parameter in trainable(proposal.network).values())
     base = sum(parameter.numel() for parameter in model.network.parameters())
     found["parameters"] = {"trained": own, "generator": base, "share": own / base}
-    single: Any = registry.load_model(args.model, batch_size=1)
+    single = registry.load_model(args.model, batch_size=1)
     found["seconds"] = latency(single, registry.proposal(args.propose, single), prompts[0], args.repeats)
     if args.sweep:
         draw(found, args.sweep)

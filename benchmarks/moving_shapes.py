@@ -1,9 +1,9 @@
-"""How often does a video model show what it was asked? python benchmarks/moving_shapes.py [FOLDER] [--json FILE].
+"""Accuracy of a video model on the moving Shapes: python benchmarks/moving_shapes.py [FOLDER] [--json FILE].
 
-Runs an AnyFlowFARPipeline, the embedded one by default, on the held-out prompts of the moving Shapes, 32 of each of the
-four tags, as its gensearch.json says, and prints what the exact judge finds: success per tag, each aspect where it was
-asked for, how far clips are right from their first frame on, and success of the best of n clips by that judge. --flow
-runs the first training stage instead, by guided Euler steps; --sheet draws every eighth clip, a row each.
+Runs an AnyFlowFARPipeline, the embedded one by default, on 32 held-out prompts of each of the four tags, with the
+settings of its gensearch.json. Prints the results of the exact judge: success per tag, success per aspect, the share of
+clips that are right up to each latent frame, and success of the best of n clips by that judge. --flow runs the first
+training stage instead, by guided Euler steps. --sheet draws every eighth clip, one per row.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from PIL import Image
 from gensearch.models.chunks.dense_attention import dense_attention
 from gensearch.shapes import clips, tracker
 from gensearch.shapes.judge import pixels
+from gensearch.shapes.world import Spec
 
 
 @torch.no_grad()
 def generate(pipe: Any, prompts: list[str], seeds: list[int], call: dict[str, Any], size: int = 16) -> list[np.ndarray]:
-    """Clips uint8 [13, 64, 64, 3], each from its own seed."""
+    """Generate clips uint8 [13, 64, 64, 3], each from its own seed."""
     out: list[np.ndarray] = []
     for start in range(0, len(prompts), size):
         rows = slice(start, start + size)
@@ -38,14 +39,14 @@ def generate(pipe: Any, prompts: list[str], seeds: list[int], call: dict[str, An
     return out
 
 
-def scores(lines: list[clips.Spec], movies: list[np.ndarray]) -> dict[str, Any]:
-    """Success per tag and overall, aspects, and the share of clips that are right up to each latent frame."""
+def scores(lines: list[Spec], movies: list[np.ndarray]) -> dict[str, Any]:
+    """Return success per tag, overall and per aspect, and the share of clips that are right up to each latent frame."""
     tags, aspects, until = defaultdict(list), defaultdict(list), []
     for line, movie in zip(lines, movies, strict=True):
-        seen = tracker.sightings(movie)
-        verdict = tracker.judge(seen, line)
+        observed = tracker.sightings(movie)
+        verdict = tracker.judge(observed, line)
         tags[line["tag"]].append(tracker.correct(verdict))
-        until.append(tracker.right_until(seen, line))
+        until.append(tracker.right_until(observed, line))
         for aspect, right in verdict.items():
             if right is not None:
                 aspects[aspect].append(right)
@@ -59,8 +60,8 @@ def scores(lines: list[clips.Spec], movies: list[np.ndarray]) -> dict[str, Any]:
     }
 
 
-def best_of(lines: list[clips.Spec], movies: list[np.ndarray], counts: tuple[int, ...]) -> dict[str, float]:
-    """Mean over tags of the share of prompts with a right clip among the first n; `movies` repeat the prompts."""
+def best_of(lines: list[Spec], movies: list[np.ndarray], counts: tuple[int, ...]) -> dict[str, float]:
+    """Return the mean over tags of the share of prompts with a right clip among the first n of their `movies`."""
     right = np.array(
         [tracker.correct(tracker.judge(tracker.sightings(m), x)) for x, m in zip(lines, movies, strict=True)]
     )
@@ -75,13 +76,13 @@ def best_of(lines: list[clips.Spec], movies: list[np.ndarray], counts: tuple[int
 
 
 def sheet(movies: list[np.ndarray]) -> Image.Image:
-    """One row a clip, frames from left to right, twice their size."""
+    """Draw one clip per row, frames from left to right at twice their size."""
     page = Image.fromarray(np.concatenate([np.concatenate(list(movie), 1) for movie in movies]))
     return page.resize((2 * page.width, 2 * page.height), Image.Resampling.NEAREST)
 
 
 def main() -> None:
-    """Generate, judge, print."""
+    """Generate clips, judge them and print the results."""
     from diffusers import AnyFlowFARPipeline
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path(str(embedded)))
     parser.add_argument("--per-tag", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=1, help="clips for each prompt")
-    parser.add_argument("--steps", type=int, help="of a chunk; those of gensearch.json if left out")
+    parser.add_argument("--steps", type=int, help="per chunk (default: those of gensearch.json)")
     parser.add_argument("--flow", type=float, metavar="GUIDANCE", help="guided Euler steps of the flow")
     parser.add_argument("--sheet", type=Path, help="PNG of every eighth clip")
     parser.add_argument("--json", type=Path)

@@ -1,11 +1,11 @@
-"""What our own loop over a Janus costs against transformers' `generate`, and what MILR costs against as many pictures.
+"""The cost of our loop over a Janus against transformers' `generate`, and of MILR against as many plain pictures.
 
     python benchmarks/tokens.py
 
-In the shape of shapes/janus with random weights, which take as long as trained ones: pictures of 64 tokens in two rows
-of guidance. Ratios of times in one process, medians of interleaved runs. Our contexts are padded to one length, so that
-no bit of a sample depends on its company; `generate` pads to the longest, and for "padded" to that length as well. MILR
-with K updates is held against K + 1 plain pictures with the same plans.
+On random weights in the shape of shapes/janus: pictures of 64 tokens with guidance. Results are ratios of times in one
+process, medians of interleaved runs. Our contexts are padded to one length, so that no bit of a sample depends on the
+rest of its batch; `generate` pads to the longest one, and for "padded" to our length. MILR with K updates is compared
+with K + 1 plain pictures with the same plans.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import json
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import JanusImageProcessor, JanusProcessor, JanusVQVAE, JanusVQVAEConfig
 
 from gensearch.core.noise import randn
 from gensearch.core.sampling import generate
+from gensearch.core.types import Model
 from gensearch.engine.run import run
 from gensearch.models.tokens.janus import Janus, JanusPipeline
 from gensearch.search.tokens.milr import milr
@@ -32,19 +33,19 @@ from verifiers.controls.redness import Redness
 PROMPT = "a photo of a red star and a blue ring"
 
 
-def build(batch_size: int, **options: Any) -> Janus:
-    """A Janus of the Shapes world's size."""
+def build(batch_size: int, **options: Any) -> Model:
+    """Build a Janus of the size of shapes/janus."""
     words = janus.tokenizer()
     network = janus.build(words, JanusVQVAE(JanusVQVAEConfig(**vq.CONFIG))).eval()
     processor = JanusProcessor(JanusImageProcessor(size={"height": 64, "width": 64}), words, num_image_tokens=64)
-    templates = {"ask": plans.ASK, "draw": plans.DRAW, "draw_bare": plans.DRAW_BARE}
-    sizes = {"text_length": 24, "context": janus.CONTEXT, "batch_size": batch_size}
-    return Janus(JanusPipeline(network, processor), **sizes, **templates, **options)
+    settings: dict[str, Any] = {"ask": plans.ASK, "draw": plans.DRAW, "draw_bare": plans.DRAW_BARE, **options}
+    sizes: dict[str, Any] = {"text_length": 24, "context": janus.CONTEXT, "batch_size": batch_size}
+    return cast(Model, Janus(JanusPipeline(network, processor), **sizes, **settings))
 
 
 @torch.no_grad()
-def theirs(model: Janus, count: int, **padding: Any) -> None:
-    """Pictures by `generate`, decoded."""
+def theirs(model: Any, count: int, **padding: Any) -> None:
+    """Generate and decode pictures by `generate`."""
     text = [plans.DRAW_BARE.replace("{prompt}", PROMPT)] * count
     inputs = model.pipeline.processor(text=text, generation_mode="image", return_tensors="pt", **padding)
     tokens = model.network.generate(
@@ -59,14 +60,14 @@ def theirs(model: Janus, count: int, **padding: Any) -> None:
 
 
 @torch.no_grad()
-def ours(model: Janus, count: int) -> None:
-    """Pictures by our loop, decoded."""
+def ours(model: Model, count: int) -> None:
+    """Generate and decode pictures by our loop."""
     recipes = [(("gaussian", seed),) for seed in range(count)]
     generate(model, [PROMPT] * count, randn(range(count), model.noise_shape), recipes)
 
 
-def timed(works: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, interleaved, after one run of each that does not count."""
+def timed(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Return the median seconds of each, interleaved, after one warm-up run of each."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for repeat in range(repeats + 1):
         for name, work in works.items():

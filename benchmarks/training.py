@@ -1,9 +1,9 @@
-"""How much of a training update is spent outside the passes that it must make.
+"""Overhead of a training update of a noise hypernetwork over its network passes.
 
     python benchmarks/training.py --config shapes_turbo
 
-An update of the trainer against the bare sum of its parts on the same batch: f forward, generator, decoder and reward
-forward and back to the noise, f backward, optimiser. Median seconds of each, in turn, and their ratio.
+Compares an update of the trainer with its necessary passes on the same batch: f forward; generator, decoder and reward
+forward, and backward to the noise; f backward; optimiser. Prints median seconds of each, in turn, and their ratio.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -23,18 +22,20 @@ from accelerate import Accelerator
 from gensearch import registry
 from gensearch.core.noise import randn
 from gensearch.core.sampling import generate
-from hypernoise.config import make_config
-from hypernoise.form import build
+from gensearch.core.types import Model
+from hypernoise.config import TrainConfig, make_config
+from hypernoise.form import build, lookable
 from hypernoise.network import trainable
 from hypernoise.prompts import read_prompts, split
 from hypernoise.train import Trainer, make_optimizer
+from verifiers.types import Verifier
 
 
-def bare(config: Any, model: Any, verifier: Any, texts: list[str]) -> Callable[[], None]:
-    """The passes of one update, and nothing that could be left out."""
+def bare(config: TrainConfig, model: Model, verifier: Verifier, texts: list[str]) -> Callable[[], None]:
+    """Return one update with its necessary passes only."""
     network = build(config.form, model)
     optimizer = make_optimizer(config, list(trainable(network).values()))
-    conditions = model.conditions(texts)
+    conditions = lookable(model).conditions(texts)
     noise = randn(range(len(texts)), model.noise_shape)
     recipes = [(("gaussian", row),) for row in range(len(texts))]
 
@@ -62,7 +63,10 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         trainer = Trainer(config, model, verifier, prompts, Path(folder), Accelerator(cpu=True))
         texts = [prompts[row % len(prompts)] for row in range(config.batch)]
-        ways: dict[str, Callable[[], Any]] = {"trainer": trainer.update, "bare": bare(config, model, verifier, texts)}
+        ways: dict[str, Callable[[], object]] = {
+            "trainer": trainer.update,
+            "bare": bare(config, model, verifier, texts),
+        }
         taken: dict[str, list[float]] = {"trainer": [], "bare": []}
         for repeat in range(-2, args.repeats):
             for name, way in ways.items():

@@ -1,8 +1,8 @@
-"""What a tree of frames keeps: python benchmarks/tree_memory.py [--model toy/chunks] [--keep 2].
+"""Memory of a tree of frames: python benchmarks/tree_memory.py [--model toy/chunks] [--keep 2].
 
-For trees that branch more and more and keep the same, prints how many chunks were made and pruned, how many were alive
-at most and at most by the bound, and what was alive, with its caches and frames, when each chunk began: that does not
-grow with the number of pruned branches.
+For trees with more and more branches and a fixed number of kept paths, prints the number of chunks generated and
+pruned, the largest number of chunks in memory with its upper bound, and the chunks and kB in memory when each chunk
+began. These do not grow with the number of pruned branches.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PROMPT = "a red circle moving fast to the right"
 
 
 def alive(kind: type) -> list[Any]:
-    """All objects of a class that anything still holds."""
+    """Return all objects of a class that are still referenced."""
     gc.collect()
     return [thing for thing in gc.get_objects() if type(thing) is kind]
 
 
 def tensors(thing: Any) -> Iterator[torch.Tensor]:
-    """Tensors inside nested containers."""
+    """Yield the tensors inside nested containers."""
     if isinstance(thing, torch.Tensor):
         yield thing
     elif isinstance(thing, dict | list | tuple):
@@ -41,7 +41,7 @@ def tensors(thing: Any) -> Iterator[torch.Tensor]:
 
 
 def held() -> float:
-    """kB of samples, frames, caches and what the decoder keeps, of everything that is alive."""
+    """Return the kB of samples, frames, caches and decoder states in memory."""
     things = [[chunk.sample, chunk.frames] for chunk in alive(Chunk)]
     things += [[desk.memory, desk.film.kept, desk.film.before and desk.film.before.kept] for desk in alive(Desk)]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors(things)}
@@ -49,7 +49,7 @@ def held() -> float:
 
 
 class Watched(MeteredModel):
-    """A metered model that notes what is alive before and after each chunk."""
+    """A metered model that records what is in memory before and after each chunk."""
 
     def __init__(self, model: Any, ledger: Ledger) -> None:
         super().__init__(model, ledger)
@@ -57,7 +57,7 @@ class Watched(MeteredModel):
         self.peak = 0
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
-        """The model's own."""
+        """Advance as the model does."""
         self.before.append((len(alive(Chunk)), held()))
         after = super().advance(state, noise)
         self.peak = max(self.peak, len(alive(Chunk)))
@@ -65,17 +65,17 @@ class Watched(MeteredModel):
 
 
 def main() -> None:
-    """Search with ever more branches and print."""
+    """Search with more and more branches and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="toy/chunks")
     parser.add_argument("--verifier", default="random")
     parser.add_argument("--keep", type=int, default=2)
     args = parser.parse_args()
-    model, judge = registry.load_model(args.model), registry.verifier(args.verifier)
-    print("branches  made  pruned  alive at most (bound)  alive, kB when each chunk began")
+    model, guide = registry.load_model(args.model), registry.verifier(args.verifier)
+    print("branches  made  pruned  most chunks (bound)  chunks, kB when each chunk began")
     for branch in (2, 4, 8, 16, 32):
         ledger = Ledger()
-        watched, verifier = Watched(model, ledger), MeteredVerifier(judge, ledger)
+        watched, verifier = Watched(model, ledger), MeteredVerifier(guide, ledger)
         made = 0
         for round in tree_of_frames(
             watched, verifier, PROMPT, rng=Rng(3), ledger=ledger, branch=branch, keep=args.keep
@@ -83,7 +83,7 @@ def main() -> None:
             made += len(round.ids)
             del round
         depth = model.num_steps
-        bound = args.keep * (depth - 1) + args.keep * branch  # the paths that stay, and their children
+        bound = args.keep * (depth - 1) + args.keep * branch  # the kept paths, and their children
         began = ", ".join(f"{count} {size:.0f}" for count, size in watched.before)
         print(f"{branch:8} {made:5} {made - args.keep * depth:7} {watched.peak:14} ({bound}) {began:>40}")
 

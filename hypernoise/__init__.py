@@ -1,1 +1,1 @@
-"""Noise hypernetworks: learn a proposal that keeps most of a search's gain at almost none of its cost."""
+"""Noise hypernetworks: a learned proposal that keeps much of the gain of a search for one more network pass."""

@@ -1,4 +1,4 @@
-"""A trained noise network as a proposal that any search accepts, and as a folder that says what it is for."""
+"""A trained noise network as a proposal for searches, and as a folder with manifest and model card."""
 
 from __future__ import annotations
 
@@ -25,21 +25,36 @@ from hypernoise.network import fold, trainable
 
 @dataclass
 class HyperNoise:
-    """x0 + gain * f(x0, prompt): plain noise, moved by a trained network (HyperNoise, arXiv:2508.09968, eq. 6)."""
+    """A proposal x0 + gain * f(x0, prompt), where a trained network shifts the noise (arXiv:2508.09968, eq. 6).
+
+    Attributes:
+        network: f.
+        manifest: what it was trained for.
+        gain: factor of the shift; 0 is plain noise, bit for bit.
+        quick: the network with merged LoRA, as `folded` makes it.
+    """
 
     network: nn.Module
     manifest: Manifest
-    gain: float = 1.0  # 0 is plain noise, bit for bit
-    quick: nn.Module | None = None  # the network as `folded` makes it
+    gain: float = 1.0
+    quick: nn.Module | None = None
 
     @property
     def cost(self) -> Cost:
-        """What one noise takes."""
+        """The cost of one noise."""
         return Cost(proposed=self.manifest.form.passes)
 
     @torch.no_grad()
     def __call__(self, model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
-        """Moved noise [b, *noise_shape] in fp32 on the CPU, every network pass over a full physical batch."""
+        """Return shifted noise [b, *noise_shape], fp32 on the CPU.
+
+        Every network pass is over a full physical batch, so a row does not depend on the others.
+
+        Args:
+            model: the generator that the network was trained for.
+            prompts: b prompts.
+            seeds: b seeds of the plain noise.
+        """
         noise = randn(seeds, model.noise_shape)
         texts = [self.manifest.template.replace("{prompt}", prompt) for prompt in prompts]
         conditions = lookable(model).conditions(texts)
@@ -47,11 +62,18 @@ class HyperNoise:
         return noise + self.gain * added.to(noise)
 
     def folded(self) -> HyperNoise:
-        """The same proposal with LoRA folded into weights of its own: faster, for the memory of one more network."""
+        """Return the same proposal with merged LoRA: faster, for the memory of one more network."""
         return replace(self, quick=fold(self.network))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write weights, manifest and model card; each file appears whole."""
+        """Write weights, manifest and model card, each file atomically.
+
+        Args:
+            folder: made as needed.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
         dtype = getattr(torch, self.manifest.dtype)
         tensors = {name: p.detach().to("cpu", dtype).contiguous() for name, p in stored(self.network).items()}
         write_atomic(Path(folder) / WEIGHTS, save(tensors, {"format": self.manifest.format}))
@@ -61,9 +83,15 @@ class HyperNoise:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, model: Model, gain: float = 1.0) -> HyperNoise:
-        """Load `shapes/NAME`, a folder or a repository of the hub, for the generator that it was trained on.
+        """Load a hypernetwork for the generator that it was trained for.
 
-        Raises ValueError where generator and manifest differ, or manifest and weights.
+        Args:
+            source: "shapes/NAME", a local folder, or a repository on the Hugging Face hub.
+            model: the generator.
+            gain: factor of the shift.
+
+        Raises:
+            ValueError: if there is none, for another generator, and for weights that do not fit the manifest.
         """
         folder = find(str(source))
         manifest = read_manifest(folder)
@@ -73,7 +101,12 @@ class HyperNoise:
         return cls(network.eval(), manifest, gain)
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
-        """Upload weights, manifest and card to `organisation/NAME`; returns the address."""
+        """Upload weights, manifest and model card to the Hugging Face hub and return their address.
+
+        Args:
+            repository: "organisation/NAME", made as needed.
+            private: whether a new repository is private.
+        """
         from tempfile import TemporaryDirectory
 
         from huggingface_hub import HfApi
@@ -86,13 +119,28 @@ class HyperNoise:
 
 
 def stored(network: nn.Module) -> dict[str, nn.Parameter]:
-    """What is trained, by names that no loader of plain adapters knows: such a one would add the base's own output."""
+    """Return the trained parameters by their names in the file.
+
+    The names differ from those of plain LoRA files, since a LoRA loader would add the base output of the denoiser.
+
+    Args:
+        network: a noise network.
+    """
     ours = {".lora_A.default.": ".down.", ".lora_B.default.": ".up."}
     return {re.sub("|".join(ours), lambda m: ours[m[0]], name): p for name, p in trainable(network).items()}
 
 
 def fill(network: nn.Module, path: Path, manifest: Manifest) -> None:
-    """Put the stored weights into a network; raises ValueError unless they are exactly its trainable ones."""
+    """Load stored weights into a network.
+
+    Args:
+        network: changed in place.
+        path: of the safetensors file.
+        manifest: of the stored network.
+
+    Raises:
+        ValueError: if the file cannot be read, or holds other tensors than the trainable ones of the network.
+    """
     from safetensors import SafetensorError
 
     try:

@@ -1,4 +1,4 @@
-"""The model card that lies beside the weights."""
+"""The model card of a noise hypernetwork."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ base_model: {base}
 ---
 # Noise hypernetwork for {base}
 
-A residual network f(x0, prompt) of the form `{form}` with {size:,} trained weights: the generator, unchanged,
+A residual network f(x0, prompt) of the form `{form}` with {size:,} trained weights: the unchanged generator
 starts from x0 + f(x0, prompt) instead of plain noise x0 (HyperNoise, arXiv:2508.09968).
 
 ```python
@@ -29,9 +29,9 @@ pipe = SearchPipeline.from_pretrained("{base}", propose="PATH OR REPOSITORY OF T
 | rewards | {rewards} |
 | temperature, reward per nat | {temperature:.3g} |
 | noise | {noise_shape}, timestep {timestep:g}, guidance {guidance:g} |
-| prompt as read | `{template}` |
+| text condition | `{template}` |
 
-The weights are no adapter that can be loaded by itself: the last layer of `low_rank` says only what was learned.
+These are not adapter weights for the generator: in the form `low_rank` the base weights of the last layer are zero.
 Loading refuses a generator with other weights or settings.
 
 Training: `{training}`
@@ -39,7 +39,12 @@ Training: `{training}`
 
 
 def card(manifest: Manifest, size: int) -> str:
-    """The README of an artefact with `size` trained weights."""
+    """Return the README of an artefact.
+
+    Args:
+        manifest: of the network.
+        size: number of trained weights.
+    """
     about = manifest.model_dump()
     about |= {"form": json.dumps(about["form"]), "training": json.dumps(about["training"]), "size": size}
     return CARD.format(**about)

@@ -1,4 +1,4 @@
-"""The recipe of a noise hypernetwork, as one schema for YAML files and the command line."""
+"""The training recipe of a noise hypernetwork, as one schema for YAML files and the command line."""
 
 from __future__ import annotations
 
@@ -28,70 +28,88 @@ PRESETS = "hypernoise"  # the folder of recipes within `configs`
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Lessons(Strict):
-    """Winners of past searches to learn from first, as `gensearch train remember` gathers them."""
+class Distillation(Strict):
+    """Distillation before training: winners of past searches, as `gensearch train remember` collects them."""
 
-    memory: Name  # a folder
-    steps: PositiveInt = 200
-    batch: PositiveInt = 32
-    lr: PositiveFloat = 1e-3
+    memory: Name  # folder of the winners
+    steps: PositiveInt = 200  # updates
+    batch: PositiveInt = 32  # winners of one update
+    lr: PositiveFloat = 1e-3  # initial learning rate
 
 
 class TrainConfig(Strict):
-    """How to learn f(x0, prompt) from the gradients of a reward. Unknown keys are refused."""
+    """How f(x0, prompt) is trained by the gradients of a reward; unknown keys are refused."""
 
-    model: Name = "shapes/turbo"
-    options: dict[str, Any] = {}  # how to load it; its batch_size is the number of rows in one pass
+    model: Name = "shapes/turbo"  # the generator
+    options: dict[str, Any] = {}  # how it is loaded; batch_size is the number of rows of one network pass
     rewards: Name = "shapes/clip"  # a differentiable verifier, or a weighted sum of several
-    prompts: Name = "shapes"  # `shapes`, or a text file with one prompt to a line
-    validation: PositiveInt = 24  # prompts kept out of training, to watch it with
-    template: str = Field("{prompt}", pattern=r"\{prompt\}")  # what the network reads of a prompt
-    form: Form = LowRankForm()
+    prompts: Name = "shapes"  # `shapes`, or a text file with one prompt per line
+    validation: PositiveInt = 24  # prompts held out of training for validation
+    template: str = Field("{prompt}", pattern=r"\{prompt\}")  # text that the network is conditioned on
+    form: Form = LowRankForm()  # of the noise network
 
-    distil: Lessons | None = None
+    distil: Distillation | None = None  # from winners of past searches, before training by the reward
 
-    temperature: PositiveFloat | None = None  # price of one nat (a sum over elements) in units of reward, or else
+    temperature: PositiveFloat | None = None  # weight of the KL divergence in units of reward per nat, or instead
     mean_weight: PositiveFloat | None = None  # the weight on the mean square of f over elements, as in released code
-    order: PositiveInt = 1  # terms of the divergence: 1 is |f|^2 / 2, 2 corrects it to second order
-    probes: PositiveInt = 1  # random vectors for the terms beyond the first
-    budget: PositiveFloat | None = None  # nats to spend: the temperature then starts as given and follows them
-    budget_rate: PositiveFloat = 0.05
+    order: PositiveInt = 1  # terms of the KL divergence: 1 is |f|^2 / 2, 2 corrects it to second order
+    probes: PositiveInt = 1  # random vectors per row for the terms beyond the first
+    budget: PositiveFloat | None = None  # KL divergence to reach in nats: `temperature` is then adapted from its value
+    budget_rate: PositiveFloat = 0.05  # largest change of log(temperature) in one update
 
-    steps: NonNegativeInt = 1000  # updates by the reward itself; 0 stops after the lessons
+    steps: NonNegativeInt = 1000  # updates by the reward; 0 stops after the distillation
     batch: PositiveInt = 64  # rows of one update, over all processes
     noise: Literal["fresh", "shared"] = "fresh"  # shared: one noise for all rows of an update, as in released code
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: PositiveFloat = 1e-4
-    lr_end: Annotated[float, Field(ge=0, le=1)] = 1.0  # share of it that is left after a cosine's descent
-    warmup: NonNegativeInt = 0  # updates
-    momentum: Fraction = 0.9  # of SGD, and the first of AdamW's
+    lr: PositiveFloat = 1e-4  # learning rate
+    lr_end: Annotated[float, Field(ge=0, le=1)] = 1.0  # share of the learning rate at the end of a cosine schedule
+    warmup: NonNegativeInt = 0  # updates of linear warm-up
+    momentum: Fraction = 0.9  # of SGD, and beta 1 of AdamW
     weight_decay: NonNegativeFloat = 0.0
-    max_norm: PositiveFloat = 1.0  # of the whole gradient
-    sample_norm: PositiveFloat | None = None  # of one sample's reward gradient with respect to its noise
-    ema: Fraction = 0.99
-    checkpointing: bool = False  # of the generator, decoder and reward: less memory, more time
-    seed: int = Field(0, ge=0, le=MAX_SEED)
+    max_norm: PositiveFloat = 1.0  # of the whole gradient, which is clipped to it
+    sample_norm: PositiveFloat | None = None  # of the reward gradient of one sample with respect to its noise
+    ema: Fraction = 0.99  # decay of the exponential moving average of the weights
+    checkpointing: bool = False  # activation checkpointing of generator, decoder and reward: less memory, more time
+    seed: int = Field(0, ge=0, le=MAX_SEED)  # determines weights, prompts and noises
 
-    save_every: PositiveInt = 200
-    watch_every: PositiveInt = 50
+    save_every: PositiveInt = 200  # updates between checkpoints
+    watch_every: PositiveInt = 50  # updates between validations
     watch_seeds: Annotated[int, Field(ge=2)] = 4  # noises for each validation prompt
 
     @model_validator(mode="after")
-    def check_price(self) -> TrainConfig:
-        """One price, in one convention."""
+    def check_weight(self) -> TrainConfig:
+        """Check that the weight of the KL divergence is given in one of its two conventions.
+
+        Raises:
+            ValueError: if it is given in both or in neither.
+        """
         if (self.temperature is None) == (self.mean_weight is None):
-            raise ValueError("give the price of moving noise as `temperature` or as `mean_weight`, not both or neither")
+            raise ValueError(
+                "give the weight of the KL divergence as `temperature` or as `mean_weight`, not both or neither"
+            )
         return self
 
-    def price(self, elements: int) -> Temperature:
-        """The temperature of a noise with so many elements."""
+    def initial_temperature(self, elements: int) -> Temperature:
+        """Return the weight of the KL divergence.
+
+        Args:
+            elements: of one noise.
+        """
         if self.temperature is not None:
             return Temperature(self.temperature)
         return Temperature.from_mean(float(self.mean_weight or 0), elements)
 
 
 def make_config(config: str, sets: Sequence[str] = ()) -> TrainConfig:
-    """A recipe from a preset or YAML file, then `a.b=c` texts; raises ValueError naming the field and the rule."""
+    """Read a recipe and apply settings to it.
+
+    Args:
+        config: the name of a preset, or the path of a YAML file.
+        sets: texts such as "steps=200" or "form.rank=8", applied in order.
+
+    Raises:
+        ValueError: for the first problem, naming the field and the rule.
+    """
     data = read_preset(config, configs() / PRESETS)
     for text in sets:
         key, value = split(text, "--set", "steps=200 or form.rank=8")

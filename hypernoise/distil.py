@@ -1,4 +1,4 @@
-"""Distillation: learn from the winners of searches before, or instead of, learning from the reward itself."""
+"""Distillation from the winners of searches, before or instead of training by the reward."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from hypernoise.memory import Winner
 from hypernoise.network import trainable
 
 
-def lessons(winners: Sequence[Winner], model: Model) -> tuple[list[str], Tensor, Tensor]:
-    """Prompts, the noises that searches began with, and the way from there to the winners, [n, *noise_shape] each.
+def training_pairs(winners: Sequence[Winner], model: Model) -> tuple[list[str], Tensor, Tensor]:
+    """Return prompts, initial noises of searches, and shifts to the noises of their winners, [n, *noise_shape] each.
 
-    Only a search that moves its noise shows a way: recipes that end exactly (gradient searches) or nearby (zero-order).
-    The winner of best-of-n is one plain noise among others, and teaches where to stay: a way of zero. Raises ValueError
-    if no winner moved.
+    Only searches that shift their noise have a target: those whose recipes end exactly (gradient searches) or nearby
+    (zero-order). The winner of best-of-n is one of its initial noises, with a shift of zero.
+
+    Args:
+        winners: remembered winners of searches on this model.
+        model: the generator.
+
+    Raises:
+        ValueError: if no winner has a shifted noise.
     """
     shape = model.noise_shape
     start = (
@@ -29,7 +35,8 @@ def lessons(winners: Sequence[Winner], model: Model) -> tuple[list[str], Tensor,
     end = torch.cat([remake(winner.recipe, shape) for winner in winners]) if winners else start
     if not winners or torch.equal(start, end):
         raise ValueError(
-            f"none of {len(winners)} winners moved its noise, so there is no way to learn; remember some of reno or dno"
+            f"none of {len(winners)} winners has a shifted noise, so there is nothing to distil; "
+            "remember runs of reno or dno"
         )
     return [winner.prompt for winner in winners], start, end - start
 
@@ -45,12 +52,25 @@ def distil(
     seed: int = 0,
     template: str = "{prompt}",
 ) -> Iterator[float]:
-    """Regress f(x0, prompt) on the way that a search took from x0 (ReNO traces as a teacher); yields each loss.
+    """Regress f(x0, prompt) on the shifts that searches found from x0, and yield the loss of each step.
 
-    The loss is the mean square error per element; f reads prompts through `template`. The network is changed in place;
-    raises ValueError as `lessons` does.
+    The loss is the mean square error per element, with AdamW and a cosine learning rate. The network is changed in
+    place.
+
+    Args:
+        network: an untrained noise network of the generator.
+        model: the generator.
+        winners: remembered winners of searches on this model.
+        steps: number of updates, at least 0.
+        batch: winners per update, at least 1.
+        lr: the initial learning rate.
+        seed: determines which winners are drawn.
+        template: the text that the network is conditioned on, with {prompt}.
+
+    Raises:
+        ValueError: if no winner has a shifted noise.
     """
-    prompts, start, way = lessons(winners, model)
+    prompts, start, shift = training_pairs(winners, model)
     texts = [template.replace("{prompt}", prompt) for prompt in prompts]
     optimizer = torch.optim.AdamW(list(trainable(network).values()), lr, weight_decay=0.0)
     for step in range(steps):
@@ -59,8 +79,8 @@ def distil(
         device = conditions[0].device
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
-        loss = (network(start[rows].to(device), *conditions) - way[rows].to(device)).square().mean()
+        loss = (network(start[rows].to(device), *conditions) - shift[rows].to(device)).square().mean()
         loss.backward()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)  # also after the last one: nothing is left for what is learned next
+        optimizer.zero_grad(set_to_none=True)  # also after the last step: no gradient is left for later training
         yield float(loss.detach())

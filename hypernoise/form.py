@@ -1,8 +1,8 @@
-"""The forms that a noise network can take, as data, and how to build each for a generator."""
+"""The forms of a noise network as data, and how each is built for a generator."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -14,26 +14,38 @@ from hypernoise.network import Difference, Lowpass, LowRank, Tokens
 
 
 class Strict(BaseModel):
-    """Unknown keys and infinite numbers are refused."""
+    """A schema that refuses unknown keys and infinite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LowRankForm(Strict):
-    """LoRA on the generator itself, its last layer silenced (HyperNoise, arXiv:2508.09968). One more pass.
+    """LoRA on the denoiser with zeros for its last layer, for one more network pass (HyperNoise, arXiv:2508.09968).
 
-    With a `grid` it moves the lowest frequencies only: the subspace form, for few ranks.
+    With a `grid` the shift lies in the lowest frequencies: the subspace form, for low ranks.
+
+    Attributes:
+        rank: of LoRA.
+        scaling: factor of what LoRA adds; peft's alpha is scaling * rank.
+        grid: frequencies along each side that are shifted; None for all of them.
+        passes: network passes of one shift.
     """
 
     kind: Literal["low_rank"] = "low_rank"
     rank: PositiveInt = 128
-    scaling: PositiveFloat = 2.0  # of what LoRA adds; peft's alpha is scaling * rank
-    grid: PositiveInt | None = None  # how many frequencies along each side it moves; None: all of them
+    scaling: PositiveFloat = 2.0
+    grid: PositiveInt | None = None
     passes: ClassVar[int] = 1
 
 
 class DifferenceForm(Strict):
-    """LoRA on the generator, less what the generator says without it. Two more passes."""
+    """The output of the denoiser with LoRA minus its output without, for two more network passes.
+
+    Attributes:
+        rank: of LoRA.
+        scaling: factor of what LoRA adds; peft's alpha is scaling * rank.
+        passes: network passes of one shift.
+    """
 
     kind: Literal["difference"] = "difference"
     rank: PositiveInt = 128
@@ -42,10 +54,18 @@ class DifferenceForm(Strict):
 
 
 class TokensForm(Strict):
-    """A small transformer of its own on the lowest frequencies of the noise; counted as one more pass."""
+    """A small transformer on the lowest frequencies of the noise, counted as one more network pass.
+
+    Attributes:
+        grid: frequencies along each side; None for all of them.
+        width: of the transformer.
+        depth: number of layers.
+        heads: attention heads, a divisor of `width`.
+        passes: network passes that one shift counts as.
+    """
 
     kind: Literal["tokens"] = "tokens"
-    grid: PositiveInt | None = None  # how many frequencies along each side; None: all of them
+    grid: PositiveInt | None = None
     width: PositiveInt = 96
     depth: PositiveInt = 1
     heads: PositiveInt = 4
@@ -56,7 +76,14 @@ Form = Annotated[LowRankForm | DifferenceForm | TokensForm, Field(discriminator=
 
 
 def lookable(model: Model) -> Lookable:
-    """The model, if its network can be copied and asked; raises ValueError for another."""
+    """Return the model as one whose network can be copied and called on pure noise.
+
+    Args:
+        model: a generator.
+
+    Raises:
+        ValueError: for a generator without this capability.
+    """
     if "look" not in model.verbs:
         raise ValueError(
             f"{model.name} ({type(model).__name__} adapter) does not let its network be copied; take a native model"
@@ -65,23 +92,30 @@ def lookable(model: Model) -> Lookable:
 
 
 def build(form: Form, model: Model, seed: int = 0) -> nn.Module:
-    """An untrained noise network, zero everywhere, on the generator's device; its weights depend on `seed` only.
+    """Build an untrained noise network, zero everywhere, on the device of the generator.
 
-    Raises ValueError for a generator that cannot be copied and for a grid larger than its noise.
+    Args:
+        form: which kind, and its sizes.
+        model: the generator.
+        seed: determines the initial weights.
+
+    Raises:
+        ValueError: for a generator whose network cannot be copied, and for a grid that is larger than its noise.
     """
-    base: Any = lookable(model)
+    base = lookable(model)
     text = base.conditions(["a"])[0]
+    height, width = base.noise_shape[-2:]
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # noqa: TID251 - layers draw their own first weights
         if isinstance(form, LowRankForm):
-            only = Lowpass(form.grid, *base.noise_shape[-2:]) if form.grid else None
+            only = Lowpass(form.grid, height, width) if form.grid else None
             network: nn.Module = LowRank(
                 base.network, base.look, rank=form.rank, scaling=form.scaling, last=base.last_layer, only=only
             )
         elif isinstance(form, DifferenceForm):
             network = Difference(base.network, base.look, rank=form.rank, scaling=form.scaling)
         else:
-            grid = form.grid or min(base.noise_shape[-2:])
+            (channels,) = base.noise_shape[:-2]
             sizes = {"width": form.width, "depth": form.depth, "heads": form.heads}
-            network = Tokens(base.noise_shape, text.shape[-1], grid=grid, **sizes)
+            network = Tokens((channels, height, width), text.shape[-1], grid=form.grid or min(height, width), **sizes)
     return network.to(text.device)

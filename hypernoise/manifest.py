@@ -1,4 +1,4 @@
-"""What a noise network says about itself: the generator it was trained for, its form and its reward."""
+"""The manifest of a noise network: the generator it was trained for, its form and its reward."""
 
 from __future__ import annotations
 
@@ -20,24 +20,48 @@ WEIGHTS, MANIFEST = "hypernoise.safetensors", "hypernoise.json"
 
 
 class Manifest(Strict):
-    """What a noise network is and what it was trained for; whatever does not fit the generator at hand is refused."""
+    """The contents of hypernoise.json; a generator that does not fit them is refused.
+
+    Attributes:
+        format: of the artefact.
+        base: name of the generator, for people.
+        base_hashes: SHA-256 of its denoiser and text encoders, the same in fp32 and bf16.
+        noise_shape: of one sample.
+        form: of the network.
+        timestep: of pure noise, which the denoiser is conditioned on.
+        guidance: scale of classifier-free guidance, 0 for none.
+        template: text that the network is conditioned on, with {prompt}.
+        temperature: weight of the KL divergence in units of reward per nat.
+        rewards: name of the verifier that it was trained with.
+        dtype: of the stored tensors.
+        training: further facts about the training, for people.
+    """
 
     format: str = "gensearch-hypernoise-1"
-    base: str  # the generator's name, for people
-    base_hashes: dict[str, str]  # of its denoiser and text encoders, the same in fp32 and bf16
+    base: str
+    base_hashes: dict[str, str]
     noise_shape: tuple[int, ...]
     form: Form
-    timestep: float  # of pure noise, as the network is told
+    timestep: float
     guidance: float
-    template: str = "{prompt}"  # what the network reads of a prompt
-    temperature: float  # price of one nat in units of reward
+    template: str = "{prompt}"
+    temperature: float
     rewards: str
-    dtype: str = "float16"  # of the stored tensors
-    training: dict[str, Any] = {}  # what else is worth knowing; nothing depends on it
+    dtype: str = "float16"
+    training: dict[str, Any] = {}
 
 
 def describe(model: Model, form: Form, **about: Any) -> Manifest:
-    """The manifest of a network that is trained for a generator."""
+    """Return the manifest of a network that is trained for a generator.
+
+    Args:
+        model: the generator.
+        form: of the network.
+        **about: the other fields of the manifest.
+
+    Raises:
+        ValueError: for a generator whose network cannot be copied.
+    """
     base = lookable(model)
     return Manifest(
         base=base.name,
@@ -51,14 +75,25 @@ def describe(model: Model, form: Form, **about: Any) -> Manifest:
 
 
 def base_hashes(model: Model) -> dict[str, str]:
-    """SHA-256 of the denoiser and the text encoders, over weights rounded to bf16."""
+    """Return SHA-256 of the denoiser and the text encoders, component -> hash of weights rounded to bf16.
+
+    Args:
+        model: the generator.
+
+    Raises:
+        ValueError: for a generator whose network cannot be copied.
+    """
     components = getattr(getattr(model, "pipeline", None), "components", {})
     parts = {n: c for n, c in components.items() if n.startswith("text_encoder") and isinstance(c, nn.Module)}
     return {name: rounded_hash(part) for name, part in {"network": lookable(model).network, **parts}.items()}
 
 
 def rounded_hash(module: nn.Module) -> str:
-    """SHA-256 of a network's weights as bf16 has them."""
+    """Return SHA-256 of the weights of a network, rounded to bf16.
+
+    Args:
+        module: any network.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
@@ -68,7 +103,14 @@ def rounded_hash(module: nn.Module) -> str:
 
 
 def find(source: str) -> Path:
-    """The folder of a hypernetwork; downloads a repository. Raises ValueError if there is none."""
+    """Return the folder of a hypernetwork; a repository on the hub is downloaded.
+
+    Args:
+        source: "shapes/NAME", a local folder, or a repository on the Hugging Face hub.
+
+    Raises:
+        ValueError: if there is none.
+    """
     own = Path(str(files("gensearch"))) / "shapes" / "weights" / source.removeprefix("shapes/")
     folder = own if source.startswith("shapes/") else Path(source).expanduser()
     if (folder / MANIFEST).is_file():
@@ -79,12 +121,19 @@ def find(source: str) -> Path:
 
     try:
         return Path(snapshot_download(source, allow_patterns=[WEIGHTS, MANIFEST, "README.md"]))
-    except Exception as error:
+    except Exception as error:  # the hub client raises errors of several libraries
         raise ValueError(f"no folder and no repository on the hub is called {source!r} ({one_line(error)})") from error
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and validate; raises ValueError naming the first problem."""
+    """Read and validate the manifest of a hypernetwork.
+
+    Args:
+        folder: that holds hypernoise.json.
+
+    Raises:
+        ValueError: for the first problem.
+    """
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except ValidationError as error:
@@ -92,7 +141,16 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def refuse_others(manifest: Manifest, model: Model, source: str) -> None:
-    """Raise ValueError unless the generator is the one that the network was trained on, set up the same way."""
+    """Refuse a generator that the network was not trained for, or with other settings.
+
+    Args:
+        manifest: of the network.
+        model: the generator.
+        source: name of the network, for the error message.
+
+    Raises:
+        ValueError: if weights, noise shape, timestep or guidance differ.
+    """
     here = describe(model, manifest.form, temperature=1.0, rewards="")
     for name in ("format", "base_hashes", "noise_shape", "timestep", "guidance"):
         theirs, ours = getattr(manifest, name), getattr(here, name)
@@ -101,5 +159,5 @@ def refuse_others(manifest: Manifest, model: Model, source: str) -> None:
             values = "" if name == "base_hashes" else f", {theirs} there and {ours} here"
             raise ValueError(
                 f"{source} was trained for {manifest.base}, and {model.name} has other {what}{values}; "
-                "load the generator that it was made for, with the same settings"
+                "load the generator that it was trained for, with the same settings"
             )

@@ -1,7 +1,7 @@
-"""Residual noise networks f(x0, prompt): zero before training, beside a generator that never changes.
+"""Residual noise networks f(x0, prompt): zero before training; the generator itself never changes.
 
-All are called with noise [b, c, h, w] and the generator's conditions, of which text features [b, length, width] come
-first, and return what to add to the noise.
+All are called with noise [b, c, h, w] and the conditions of the generator, of which text features [b, length, width]
+come first, and return the shift of the noise.
 """
 
 from __future__ import annotations
@@ -14,15 +14,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Look = Callable[..., Tensor]  # network, noise, *conditions -> what it says about pure noise
+from hypernoise.lora import add_lora, shared_copy, zero_layer
+
+Look = Callable[..., Tensor]  # (network, noise, *conditions) -> output of the network on pure noise
 
 
 class LowRank(nn.Module):
-    """The generator's own network with LoRA, whose last layer speaks through LoRA alone.
+    """The denoiser of the generator with LoRA, and with zeros for the base weights of its last layer.
 
-    HyperNoise, Eyring et al. 2025, arXiv:2508.09968. `look` calls a network of the generator's kind on pure noise.
-    The base weights are shared with the generator, and frozen; the generator itself has no adapter to toggle.
-    `only` keeps the low frequencies of what it says: the subspace form, which needs few ranks.
+    HyperNoise, Eyring et al. 2025, arXiv:2508.09968. The other base weights are shared with the generator and frozen.
+    The generator itself has no adapter that would have to be switched.
+
+    Args:
+        network: the denoiser.
+        look: calls such a network on pure noise.
+        rank: of LoRA, at least 1.
+        scaling: factor of what LoRA adds; alpha / rank in peft's terms.
+        last: the name of the last layer within the denoiser.
+        only: restricts the output to low frequencies (the subspace form, for low ranks).
+
+    Raises:
+        ValueError: if `last` is neither a linear layer nor a convolution.
     """
 
     def __init__(
@@ -37,19 +49,31 @@ class LowRank(nn.Module):
     ) -> None:
         super().__init__()
         adapted = shared_copy(network)
-        silence(adapted, last)
+        zero_layer(adapted, last)
         self.network = add_lora(adapted, rank, scaling)
         self.look = look
         self.only = only
 
     def forward(self, noise: Tensor, *conditions: Tensor) -> Tensor:
-        """[b, c, h, w]."""
-        said = self.look(self.network, noise, *conditions)
-        return self.only.back(self.only(said)) if self.only else said
+        """Return the shift [b, c, h, w].
+
+        Args:
+            noise: standard normal [b, c, h, w].
+            *conditions: of the generator, text features first.
+        """
+        shift = self.look(self.network, noise, *conditions)
+        return self.only.back(self.only(shift)) if self.only else shift
 
 
 class Difference(nn.Module):
-    """What LoRA changes in the generator's own network: adapted less base output, which costs one more pass."""
+    """The output of the denoiser with LoRA minus its output without, at the cost of one more network pass.
+
+    Args:
+        network: the denoiser.
+        look: calls such a network on pure noise.
+        rank: of LoRA, at least 1.
+        scaling: factor of what LoRA adds.
+    """
 
     def __init__(self, network: nn.Module, look: Look, *, rank: int = 128, scaling: float = 2.0) -> None:
         super().__init__()
@@ -58,18 +82,34 @@ class Difference(nn.Module):
         self.look = look
 
     def forward(self, noise: Tensor, *conditions: Tensor) -> Tensor:
-        """[b, c, h, w]."""
+        """Return the shift [b, c, h, w].
+
+        Args:
+            noise: standard normal [b, c, h, w].
+            *conditions: of the generator, text features first.
+        """
         with torch.no_grad():
             before = self.look(self.base[0], noise, *conditions)
         return self.look(self.network, noise, *conditions) - before
 
 
 class Tokens(nn.Module):
-    """A small transformer of its own over the low frequencies of the noise, with cross-attention to the text.
+    """A small transformer on the low frequencies of the noise, with cross-attention to the text features.
 
-    The noise is cut to its `grid` x `grid` lowest frequencies by an orthonormal map, and the result goes back by its
-    transpose, so what it adds lives in that subspace (as in LENS, arXiv:2605.07253). A grid as large as the noise
-    leaves nothing out: the stand-alone form.
+    An orthonormal map reduces the noise to its `grid` x `grid` lowest frequencies, and its transpose maps the result
+    back, so the shift lies in that subspace (LENS, arXiv:2605.07253). With a grid as large as the noise it is the
+    stand-alone form.
+
+    Args:
+        shape: channels, height and width of the noise.
+        text_width: width of the text features.
+        grid: frequencies along each side, from 1 to the shorter side of the noise.
+        width: of the transformer, divisible by `heads`.
+        depth: number of layers, at least 1.
+        heads: attention heads, at least 1.
+
+    Raises:
+        ValueError: for a grid that is larger than the noise.
     """
 
     def __init__(
@@ -82,7 +122,6 @@ class Tokens(nn.Module):
         depth: int = 1,
         heads: int = 4,
     ) -> None:
-        """Raises ValueError for a grid that is larger than the noise."""
         super().__init__()
         channels, height, breadth = shape
         self.lowpass = Lowpass(grid, height, breadth)
@@ -96,7 +135,13 @@ class Tokens(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, noise: Tensor, text: Tensor, *others: Tensor) -> Tensor:
-        """[b, c, h, w]; pooled text and masks are not read."""
+        """Return the shift [b, c, h, w].
+
+        Args:
+            noise: standard normal [b, c, h, w].
+            text: features [b, length, width].
+            *others: pooled text features and masks, which are ignored.
+        """
         low = self.lowpass(noise)
         tokens = self.enter(low.flatten(2).mT) + self.place
         added = self.leave(self.layers(tokens, self.read(text))).mT.view_as(low)
@@ -104,10 +149,18 @@ class Tokens(nn.Module):
 
 
 class Lowpass(nn.Module):
-    """The `grid` x `grid` lowest frequencies of [b, c, h, w] by an orthonormal map, and the way back."""
+    """The orthonormal map to the `grid` x `grid` lowest frequencies, and its transpose.
+
+    Args:
+        grid: frequencies along each side, from 1 to the shorter side of the noise.
+        height: of the noise.
+        breadth: of the noise.
+
+    Raises:
+        ValueError: for a grid that is larger than the noise.
+    """
 
     def __init__(self, grid: int, height: int, breadth: int) -> None:
-        """Raises ValueError for a grid that is larger than the noise."""
         super().__init__()
         self.rows: Tensor
         self.columns: Tensor
@@ -117,69 +170,49 @@ class Lowpass(nn.Module):
         self.register_buffer("columns", lowpass(grid, breadth), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, c, grid, grid]."""
+        """Return the low frequencies [b, c, grid, grid].
+
+        Args:
+            x: [b, c, h, w].
+        """
         return self.rows.to(x) @ x @ self.columns.to(x).T
 
     def back(self, low: Tensor) -> Tensor:
-        """[b, c, h, w]."""
+        """Return the signal [b, c, h, w] with these low frequencies and no others.
+
+        Args:
+            low: [b, c, grid, grid].
+        """
         return self.rows.to(low).T @ low @ self.columns.to(low)
 
 
 def lowpass(kept: int, size: int) -> Tensor:
-    """Orthonormal [kept, size]: the lowest DCT frequencies of a signal, drawn again on `kept` points."""
+    """Return the orthonormal map [kept, size] to a signal of `kept` points with the lowest DCT frequencies.
+
+    Args:
+        kept: points of the result, from 1 to `size`.
+        size: points of the signal.
+    """
     return dct(kept).T @ dct(size)[:kept]
 
 
 def dct(size: int) -> Tensor:
-    """The orthonormal cosine transform [size, size], lowest frequency first."""
+    """Return the orthonormal discrete cosine transform [size, size], lowest frequency first.
+
+    Args:
+        size: points of the signal, at least 1.
+    """
     n = torch.arange(size, dtype=torch.float64)
-    basis = torch.cos(math.pi / size * (n + 0.5) * n[:, None]) * (2 / size) ** 0.5
+    basis: Tensor = torch.cos(math.pi / size * (n + 0.5) * n[:, None]) * (2 / size) ** 0.5
     basis[0] /= 2**0.5
     return basis.float()
 
 
-# --- the generator's own network with LoRA
-
-
-def shared_copy(network: nn.Module) -> nn.Module:
-    """A frozen copy over the same memory, in which layers can be replaced without the original noticing."""
-    memo: dict[int, Tensor] = {id(buffer): buffer for buffer in network.buffers()}
-    memo |= {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in network.parameters()}
-    return copy.deepcopy(network, memo)
-
-
-def silence(network: nn.Module, name: str) -> None:
-    """Replace a layer by one of its kind with zero weights; raises ValueError if it is no linear or convolution."""
-    layer = dict(network.named_modules()).get(name)
-    if not isinstance(layer, nn.Linear | nn.Conv2d):
-        raise ValueError(f"the last layer {name!r} is {type(layer).__name__}; name a linear layer or a convolution")
-    silent = copy.deepcopy(layer)
-    for parameter in silent.parameters():
-        nn.init.zeros_(parameter).requires_grad_(False)
-    parent, _, leaf = name.rpartition(".")
-    setattr(network.get_submodule(parent), leaf, silent)
-
-
-def add_lora(network: nn.Module, rank: int, scaling: float) -> nn.Module:
-    """LoRA in fp32 on every linear layer and ungrouped convolution (others would need groups that divide the rank)."""
-    from peft import LoraConfig, inject_adapter_in_model
-
-    targets = [name for name, layer in network.named_modules() if suits(layer)]
-    alpha: Any = scaling * rank  # annotated as an integer, and only ever divided by the rank
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=targets, init_lora_weights="gaussian", lora_dropout=0.0
-    )
-    adapted: Any = inject_adapter_in_model(config, network)
-    for name, parameter in adapted.named_parameters():
-        if ".lora_" in name:
-            parameter.data = parameter.data.float()
-    return adapted
-
-
 def fold(network: nn.Module) -> nn.Module:
-    """A LowRank or Difference whose LoRA lies in weights of its own: as fast as the generator, and as large once more.
+    """Merge LoRA into a copy of the weights, for inference: as fast as the denoiser, for the memory of a second one.
 
-    For inference; other networks are returned as they are.
+    Args:
+        network: a LowRank or Difference; other networks are returned as they are.
     """
     from peft.tuners.lora import LoraLayer
 
@@ -200,11 +233,10 @@ def fold(network: nn.Module) -> nn.Module:
     return folded.eval()
 
 
-def suits(layer: nn.Module) -> bool:
-    """Whether a layer takes LoRA."""
-    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
-
-
 def trainable(network: nn.Module) -> dict[str, nn.Parameter]:
-    """What training changes, by name."""
+    """Return the parameters that training changes, by name.
+
+    Args:
+        network: any module.
+    """
     return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}

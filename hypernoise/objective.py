@@ -1,7 +1,7 @@
-"""What a noise hypernetwork pays for moving noise: divergences in nats, their temperature, and a budget.
+"""The regulariser of a noise hypernetwork: KL divergence from the base model in nats, its temperature, and a budget.
 
-A map T(x) = x + f(x) of N(0, I) costs KL(T#N || N) = E[1/2 |f|^2 + tr J - log|det(I + J)|], J the Jacobian of f
-(HyperNoise, Eyring et al. 2025, arXiv:2508.09968, eq. 9). The paper keeps the first term only.
+The map T(x) = x + f(x) of N(0, I) has KL(T#N || N) = E[1/2 |f|^2 + tr J - log|det(I + J)|], where J is the Jacobian of
+f (HyperNoise, Eyring et al. 2025, arXiv:2508.09968, eq. 9). The paper keeps the first term only.
 """
 
 from __future__ import annotations
@@ -21,12 +21,21 @@ Map = Callable[[Tensor], Tensor]  # residual f, [b, *shape] -> [b, *shape], each
 def divergence(
     residual: Map, noise: Tensor, *, order: int, probes: int = 1, seeds: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor]:
-    """f(noise) and the KL of each row in nats, [b, *shape] and [b].
+    """Return f(noise) and the KL divergence of each row in nats, [b, *shape] and [b]; both are differentiable.
 
-    `order` 1 is the paper's surrogate. Beyond it, tr J - log|det(I + J)| = sum over k >= 2 of (-1)^k tr(J^k) / k is
-    taken up to k = `order`, each trace as the mean of v.J^k v over `probes` Rademacher vectors (Hutchinson), drawn from
-    a seed for each row: 2 is the second-order correction, and the series converges where the spectral radius of J is
-    below one. Differentiable. Raises ValueError for an order below 1, and for one above it without seeds.
+    The remainder tr J - log|det(I + J)| = sum over k >= 2 of (-1)^k tr(J^k) / k is taken up to k = `order`. Each trace
+    is Hutchinson's estimate, the mean of v.J^k v over random vectors v of signs. The series converges where the
+    spectral radius of J is below 1.
+
+    Args:
+        residual: f, from [b, *shape] to [b, *shape], each row on its own.
+        noise: standard normal [b, *shape].
+        order: terms of the series, at least 1; 1 is the paper's surrogate |f|^2 / 2, 2 the second-order correction.
+        probes: random vectors per row, at least 1.
+        seeds: one per row, for orders above 1.
+
+    Raises:
+        ValueError: for an order below 1, and for an order above 1 without one seed per row.
     """
     if order < 1:
         raise ValueError(f"order {order} is too low: 1 keeps |f|^2 / 2, 2 adds the second-order correction")
@@ -49,13 +58,24 @@ def divergence(
 
 
 def signs(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Rademacher vectors [len(seeds), *shape], one generator per row."""
+    """Return random signs [len(seeds), *shape] of -1 and 1, one generator per row.
+
+    Args:
+        seeds: one per row.
+        shape: of one row.
+    """
     rows = [torch.randint(2, tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(rows) * 2.0 - 1
 
 
 def times(f: Tensor, x: Tensor, v: Tensor) -> Tensor:
-    """J v of every row by differentiating J^T u with respect to u, which leaves a graph to train through."""
+    """Return J v of every row, [b, *shape], as the derivative of J^T u with respect to u; differentiable.
+
+    Args:
+        f: residual(x) with its graph, [b, *shape].
+        x: the input of f, [b, *shape].
+        v: [b, *shape].
+    """
     u = torch.zeros_like(f, requires_grad=True)
     (back,) = torch.autograd.grad(f, x, u, create_graph=True)
     (product,) = torch.autograd.grad(back, u, v, create_graph=True)
@@ -63,7 +83,12 @@ def times(f: Tensor, x: Tensor, v: Tensor) -> Tensor:
 
 
 def exact_nats(residual: Map, noise: Tensor) -> Tensor:
-    """The KL integrand of each row without estimates, [b]; builds the d x d Jacobian, so for small d and for tests."""
+    """Return the exact KL integrand of each row in nats, [b]; builds the d x d Jacobian, so for small d and tests.
+
+    Args:
+        residual: f, from [b, *shape] to [b, *shape], each row on its own.
+        noise: standard normal [b, *shape] with d elements per row.
+    """
     rows = []
     for x in noise:
         jacobian = torch.func.jacrev(lambda y: residual(y[None])[0])(x).reshape(x.numel(), x.numel())
@@ -74,28 +99,46 @@ def exact_nats(residual: Map, noise: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Temperature:
-    """The price of one nat in units of reward: the loss is -reward + nats * value.
+    """The weight of the KL divergence: the loss is -reward + value * nats.
 
-    The released code of HyperNoise writes reward losses + weight * mean(f^2) over the d elements instead, which is
-    value = 2 * weight / d: thousands of times cheaper than the value 1 of the paper's theory.
+    The released code of HyperNoise has the loss -reward + weight * mean(f^2) over the d elements, which is
+    value = 2 * weight / d: thousands of times less than the value 1 of the paper's theory.
+
+    Attributes:
+        value: in units of reward per nat, above 0.
     """
 
     value: float
 
     @classmethod
     def from_mean(cls, weight: float, elements: int) -> Temperature:
-        """From a weight on the mean square of f."""
+        """Convert a weight on the mean square of f.
+
+        Args:
+            weight: in units of reward.
+            elements: of one noise.
+        """
         return cls(2 * weight / elements)
 
     def as_mean(self, elements: int) -> float:
-        """As a weight on the mean square of f."""
+        """Return the temperature as a weight on the mean square of f.
+
+        Args:
+            elements: of one noise.
+        """
         return self.value * elements / 2
 
 
 def dual_ascent(temperature: Temperature, nats: float, budget: float, rate: float = 0.05) -> Temperature:
-    """The next temperature of a run that may spend `budget` nats: dearer when it spends more, cheaper when less.
+    """Return the next temperature of a run with a KL budget: higher if the divergence exceeds it, lower if not.
 
-    Projected ascent on the logarithm of the multiplier; one call changes it by at most the factor exp(rate).
+    Dual ascent on the logarithm of the multiplier; one call changes it by at most the factor exp(rate).
+
+    Args:
+        temperature: the present one.
+        nats: the present KL divergence.
+        budget: the KL divergence to reach in nats, above 0.
+        rate: step size, above 0.
     """
     step = max(-1.0, min(1.0, (nats - budget) / budget))
     return Temperature(temperature.value * math.exp(rate * step))

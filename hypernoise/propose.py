@@ -9,13 +9,19 @@ from hypernoise.artefact import HyperNoise
 from hypernoise.form import lookable
 from hypernoise.memory import JOURNAL, Memory, WarmStart, verifier_of
 
-FOLD_BELOW = 4 * 2**30  # bytes of the generator's network up to which `--propose` takes as many again for speed
+FOLD_BELOW = 4 * 2**30  # bytes of the generator's network up to which LoRA is merged into a second copy of it
 
 
 def load(source: str, model: Model, gain: float) -> Proposal:
-    """The proposal in a folder, a repository or `shapes/NAME`; a memory has no gain.
+    """Load a proposal for a generator.
 
-    Raises ValueError as their classes do.
+    Args:
+        source: "shapes/NAME", a local folder, or a repository on the Hugging Face hub.
+        model: the generator.
+        gain: factor of the shift of a hypernetwork; 1 for a memory.
+
+    Raises:
+        ValueError: as `HyperNoise.from_pretrained` and `Memory`, and for a memory with a gain.
     """
     folder = Path(source).expanduser()
     if not (folder / JOURNAL).is_file():

@@ -1,8 +1,8 @@
-"""Learn f(x0, prompt) from the gradients of a reward, on one process or several, with the same result.
+"""Training of f(x0, prompt) by the gradients of a reward, with the same result on one process and on several.
 
-The loss is temperature * KL - reward at x0 + f (HyperNoise, Eyring et al. 2025, arXiv:2508.09968, eq. 8). The reward's
-slope with respect to the noise is taken first and then handed to f, so generator and f have separate graphs: no
-adapter is ever switched between a pass and its gradient, and each sample's slope can be clipped by itself.
+The loss is temperature * KL - reward at x0 + f (HyperNoise, Eyring et al. 2025, arXiv:2508.09968, eq. 8). The gradient
+of the reward with respect to the noise is computed first and then applied to f, so generator and f have separate
+graphs: no adapter is switched between a pass and its gradient, and each sample's gradient can be clipped by itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from gensearch.engine.metered import MeteredModel
 from gensearch.files import checkpoint
 from gensearch.search.gradient.climb import climb, clip
 from hypernoise.artefact import HyperNoise
-from hypernoise.config import Lessons, TrainConfig
+from hypernoise.config import Distillation, TrainConfig
 from hypernoise.distil import distil
 from hypernoise.form import build, lookable
 from hypernoise.manifest import describe
@@ -36,43 +36,71 @@ from hypernoise.prompts import refuse_benchmarks
 from verifiers.combine import leaves
 from verifiers.types import Verifier
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 CHECKPOINT = "checkpoint.safetensors"
 
 
 class Update(NamedTuple):
-    """What one update did; the same in every process."""
+    """The metrics of one update, the same in every process.
 
-    step: int  # updates done
-    reward: float = math.nan  # mean over the rows that could be scored, before the update
-    nats: float = math.nan  # mean of what f spends, as the objective counts it
-    norm: float = math.nan  # of the whole gradient, before clipping
+    Attributes:
+        step: updates done.
+        reward: mean over the rows that could be scored, before the update.
+        nats: mean KL divergence from the base model in nats, to the order of the objective.
+        norm: of the whole gradient, before clipping.
+        temperature: weight of the KL divergence in units of reward per nat.
+        skipped: updates left out so far because a gradient was not finite.
+        alive: share of the trained tensors with a gradient that is not zero, in [0, 1].
+    """
+
+    step: int
+    reward: float = math.nan
+    nats: float = math.nan
+    norm: float = math.nan
     temperature: float = math.nan
-    skipped: int = 0  # updates left out so far because a gradient was not finite
-    alive: float = math.nan  # share of the trained tensors that a gradient reached
+    skipped: int = 0
+    alive: float = math.nan
 
 
 @dataclass
 class Trainer:
-    """One training run: iterate over it, and stop whenever you like; a later one in the same folder goes on."""
+    """One resumable training run; iterate over it to do the updates, in any number of sessions.
+
+    It starts from the checkpoint in the folder if there is one.
+
+    Attributes:
+        config: the recipe.
+        model: the generator.
+        verifier: the reward, differentiable.
+        prompts: to train on.
+        folder: of the checkpoint.
+        accelerator: of this process.
+        network: f, in training.
+        ledger: the cost so far.
+        done: updates done.
+        skipped: updates left out because a gradient was not finite.
+        lesson: the last loss of the distillation; None before it is done.
+
+    Raises:
+        ValueError: for a prompt of a benchmark, for a generator or reward without gradients, and for the folder of
+            another recipe.
+    """
 
     config: TrainConfig
     model: Model
     verifier: Verifier
     prompts: list[str]
     folder: Path
-    accelerator: Any  # accelerate.Accelerator
+    accelerator: Accelerator
     network: nn.Module = field(init=False)
     ledger: Ledger = field(default_factory=Ledger)
     done: int = 0
     skipped: int = 0
-    lesson: float | None = None  # the last loss of distillation, once that is done
+    lesson: float | None = None
 
     def __post_init__(self) -> None:
-        """Build the network and go on from the folder's checkpoint.
-
-        Raises ValueError for a prompt of a benchmark, a generator or reward without gradients, and another recipe's
-        folder.
-        """
         refuse_benchmarks(self.prompts, "the training set")
         require_gradients(self.model, "a noise hypernetwork")
         require_differentiable(self.verifier, "a noise hypernetwork")
@@ -80,14 +108,14 @@ class Trainer:
         self.params = list(trainable(self.network).values())
         self.averaged = self.proposal()
         self.ema = list(trainable(self.averaged.network).values())
-        self.temperature = self.config.price(math.prod(self.model.noise_shape))
+        self.temperature = self.config.initial_temperature(math.prod(self.model.noise_shape))
         self.optimizer = make_optimizer(self.config, self.params)
         self.restore()
 
     def __iter__(self) -> Iterator[Update]:
-        """Do the updates that are left, with a checkpoint after every `save_every` of them and after the last.
+        """Do the remaining updates, with a checkpoint after every `save_every` of them and after the last.
 
-        It is written when the next update is asked for: what the caller does about the one before is done by then.
+        A checkpoint is written when the next update is asked for, after the caller has dealt with the last one.
         """
         if self.config.distil and self.lesson is None:
             self.distil(self.config.distil)
@@ -98,10 +126,17 @@ class Trainer:
             if self.done % self.config.save_every == 0 or self.done == self.config.steps:
                 self.save()
 
-    def distil(self, lessons: Lessons) -> None:
-        """Learn from remembered winners first; every process does the same."""
-        memory = Memory(Path(lessons.memory), self.model, self.verifier.name)
-        settings = lessons.model_dump(exclude={"memory"})
+    def distil(self, recipe: Distillation) -> None:
+        """Distil remembered winners; every process does the same.
+
+        Args:
+            recipe: the memory, and how to train.
+
+        Raises:
+            ValueError: for a memory of another model or verifier, and for one without shifted noises.
+        """
+        memory = Memory(Path(recipe.memory), self.model, self.verifier.name)
+        settings = recipe.model_dump(exclude={"memory"})
         settings |= {"seed": self.config.seed, "template": self.config.template}
         *_, self.lesson = distil(self.network, self.model, memory.winners, **settings)
         with torch.no_grad():
@@ -110,7 +145,7 @@ class Trainer:
         self.save()
 
     def update(self) -> Update:
-        """One update on `batch` rows, of which this process takes every n-th, perhaps none."""
+        """Do one update on `batch` rows, of which this process takes every n-th, perhaps none."""
         before = self.ledger.spent
         rows = range(self.config.batch)[self.accelerator.process_index :: self.accelerator.num_processes]
         pieces = math.ceil(len(rows) / self.model.batch_size)
@@ -122,7 +157,7 @@ class Trainer:
         reward, scored, nats = self.pool(sums, before)
         norm = float(nn.utils.clip_grad_norm_(self.params, self.config.max_norm))
         alive = sum(bool(p.grad.any()) for p in self.params if p.grad is not None) / len(self.params)
-        if math.isfinite(norm):  # of the pooled gradients, so all processes see the same
+        if math.isfinite(norm):  # of the pooled gradients, so all processes agree
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.lr * rate(self.config, self.done)
             self.optimizer.step()
@@ -133,13 +168,16 @@ class Trainer:
         mean_reward, mean_nats = reward / scored if scored else math.nan, nats / self.config.batch
         if self.config.budget and math.isfinite(mean_nats):
             self.temperature = dual_ascent(self.temperature, mean_nats, self.config.budget, self.config.budget_rate)
-        price = self.temperature.value
-        return Update(self.done + 1, mean_reward, mean_nats, norm, price, self.skipped, alive)
+        value = self.temperature.value
+        return Update(self.done + 1, mean_reward, mean_nats, norm, value, self.skipped, alive)
 
     def loss(self, rows: range) -> tuple[Tensor, Tensor]:
-        """The loss summed over some rows of this update; and the sums of rewards, of rows with one, and of nats, [3].
+        """Return the loss of some rows of this update, and the sums of rewards, of scored rows and of nats, [3].
 
-        Everything about a row depends on its number alone.
+        Prompt and noise of a row depend on its number only.
+
+        Args:
+            rows: numbers within the update.
         """
         config, seed = self.config, self.config.seed
         texts = [self.prompts[derive(seed, "prompt", self.done, row) % len(self.prompts)] for row in rows]
@@ -165,7 +203,12 @@ class Trainer:
         return loss, torch.stack([value.cpu().float() for value in sums])
 
     def pool(self, sums: Tensor, before: Cost) -> list[float]:
-        """Sum gradients, some numbers and what was spent since `before` over all processes; returns the numbers."""
+        """Sum gradients, sums and costs over all processes, and return the sums.
+
+        Args:
+            sums: of this process, [n].
+            before: the cost before the update.
+        """
         for p in self.params:
             p.grad = self.accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "sum")
         own = torch.tensor(self.ledger.spent.plus(before.times(-1)))
@@ -175,7 +218,7 @@ class Trainer:
         return totals[: len(sums)]
 
     def save(self) -> None:
-        """Write the checkpoint; the main process alone does, and the others wait."""
+        """Write the checkpoint in the main process, while the others wait."""
         if self.accelerator.is_main_process:
             progress = {
                 "done": self.done,
@@ -189,7 +232,11 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def restore(self) -> None:
-        """Go on from the folder's checkpoint, if there is one; raises ValueError if another recipe wrote it."""
+        """Resume from the checkpoint of the folder, if there is one.
+
+        Raises:
+            ValueError: if another recipe wrote it.
+        """
         progress = checkpoint.restore(self.folder / CHECKPOINT, self.params, self.ema, self.optimizer)
         if progress is None:
             return
@@ -201,26 +248,36 @@ class Trainer:
         self.ledger.charge(Cost(**progress["spent"]))
 
     def proposal(self) -> HyperNoise:
-        """An untrained network as a proposal, for the average of the trained one to live in."""
+        """Return an untrained network as a proposal, which holds the average of the trained one."""
         network = build(self.config.form, self.model, self.config.seed)
         about = {"temperature": 1.0, "rewards": self.verifier.name, "template": self.config.template}
         return HyperNoise(network.eval(), describe(self.model, self.config.form, **about))
 
     def result(self) -> HyperNoise:
-        """The averaged network, which says how it was trained."""
+        """Return the averaged network with a manifest of its training."""
         about = {"updates": self.done, "batch": self.config.batch, "spent": self.ledger.spent._asdict()}
         manifest = self.averaged.manifest.model_copy(update={"temperature": self.temperature.value, "training": about})
         return HyperNoise(self.averaged.network, manifest)
 
 
 def make_optimizer(config: TrainConfig, params: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of a recipe."""
+    """Return the optimiser of a recipe.
+
+    Args:
+        config: the recipe.
+        params: to train.
+    """
     if config.optimizer == "sgd":
         return torch.optim.SGD(params, config.lr, config.momentum, weight_decay=config.weight_decay)
     return torch.optim.AdamW(params, config.lr, (config.momentum, 0.99), weight_decay=config.weight_decay)
 
 
 def rate(config: TrainConfig, step: int) -> float:
-    """The share of the learning rate for update `step` (0, 1, ...): a linear warm-up, and a cosine to `lr_end`."""
+    """Return the share of the learning rate, in [0, 1]: a linear warm-up and a cosine to `lr_end`.
+
+    Args:
+        config: the recipe.
+        step: number of the update, from 0.
+    """
     rising = min(1.0, (step + 1) / max(1, config.warmup))
     return rising * (config.lr_end + (1 - config.lr_end) * (1 + math.cos(math.pi * step / config.steps)) / 2)

@@ -1,4 +1,4 @@
-"""Is it learning? Numbers about a noise network on prompts that it is not trained on, always the same ones."""
+"""Validation during training: metrics of a noise network on fixed prompts and noises that it is not trained on."""
 
 from __future__ import annotations
 
@@ -19,31 +19,51 @@ from hypernoise.form import lookable
 from hypernoise.objective import divergence
 from verifiers.types import Media, Verifier
 
-SPOT = 8  # rows for the second-order divergence, which differentiates twice
+SECOND_ORDER_ROWS = 8  # rows of the second-order divergence, which differentiates twice
 
 
 class Panel(NamedTuple):
-    """What a look found; means over prompts and noises."""
+    """The metrics of one validation, means over prompts and noises.
 
-    reward: float  # with f
-    gain: float  # over the same noises without f
-    error: float  # standard error of the gain, over prompts
-    swap: float  # what is lost when f reads another prompt: near the gain if f listens, near 0 if it does not
-    rms: float  # of f, per element
-    nats: float  # |f|^2 / 2
-    nats2: float  # the same with the second-order correction, on some rows
-    diversity: float  # distance between pictures of one prompt, as a share of what it is without f
-    saturation: float  # share of values at 0 or 1, which pass no gradient
+    Attributes:
+        reward: with the shift f.
+        gain: of the reward over the same noises without f.
+        error: standard error of the gain over prompts.
+        swap: reward lost when f is conditioned on another prompt: about the gain if f depends on the prompt, else 0.
+        rms: root mean square of f per element.
+        nats: KL divergence from the base model to first order, |f|^2 / 2, in nats.
+        nats2: the same with the second-order correction, on some rows.
+        diversity: distance between pictures of one prompt, divided by the distance without f.
+        saturation: share of pixel values at 0 or 1, which pass no gradient, in [0, 1].
+    """
+
+    reward: float
+    gain: float
+    error: float
+    swap: float
+    rms: float
+    nats: float
+    nats2: float
+    diversity: float
+    saturation: float
 
 
 @dataclass
 class Watch:
-    """Fixed prompts and noises, and what the generator makes of them by itself."""
+    """Fixed prompts and noises, and the pictures of the generator without a hypernetwork.
+
+    Attributes:
+        model: the generator.
+        verifier: the reward.
+        prompts: for validation.
+        seeds: noises for each prompt, at least 2.
+        root: the seed that the noises are derived from.
+    """
 
     model: Model
     verifier: Verifier
     prompts: Sequence[str]
-    seeds: int  # noises for each prompt
+    seeds: int
     root: int = 0
 
     def __post_init__(self) -> None:
@@ -55,16 +75,20 @@ class Watch:
     @cached_property
     def plain(self) -> tuple[Media, Tensor]:
         """Pictures and rewards without f."""
-        return self.judged(self.noise)
+        return self.scored(self.noise)
 
     @torch.no_grad()
-    def look(self, proposal: HyperNoise) -> Panel:
-        """One look: two passes of f and of the generator for every prompt and noise."""
+    def measure(self, proposal: HyperNoise) -> Panel:
+        """Return the metrics of a hypernetwork, for two passes of f and of the generator on every noise.
+
+        Args:
+            proposal: a hypernetwork for the generator.
+        """
         texts = [proposal.manifest.template.replace("{prompt}", text) for text in self.texts]
-        f = self.moved(proposal, texts)
-        media, reward = self.judged(self.noise + f)
-        away = self.seeds * max(1, len(self.prompts) // 2)  # neighbours in a list of prompts tend to be alike
-        _, swapped = self.judged(self.noise + self.moved(proposal, texts[away:] + texts[:away]))
+        f = self.shift(proposal, texts)
+        media, reward = self.scored(self.noise + f)
+        away = self.seeds * max(1, len(self.prompts) // 2)  # neighbours in a list of prompts tend to be similar
+        _, swapped = self.scored(self.noise + self.shift(proposal, texts[away:] + texts[:away]))
         base, before = self.plain
         gain = self.by_prompt(reward - before)
         return Panel(
@@ -74,25 +98,39 @@ class Watch:
             swap=float((reward - swapped).mean()),
             rms=float(f.square().mean().sqrt()),
             nats=float(shift_nats(f).mean()),
-            nats2=self.second_order(proposal, texts[:SPOT]),
+            nats2=self.second_order(proposal, texts[:SECOND_ORDER_ROWS]),
             diversity=float(self.spread(media) / self.spread(base)),
             saturation=float(((media <= 0) | (media >= 1)).float().mean()),
         )
 
-    def moved(self, proposal: HyperNoise, texts: Sequence[str]) -> Noise:
-        """f of every noise, reading some texts."""
+    def shift(self, proposal: HyperNoise, texts: Sequence[str]) -> Noise:
+        """Return f of every noise, [b, *noise_shape].
+
+        Args:
+            proposal: a hypernetwork for the generator.
+            texts: one condition per noise.
+        """
         conditions = lookable(self.model).conditions(texts)
         pieces = zip(*(t.split(self.model.batch_size) for t in (self.noise, *conditions)), strict=True)
         return torch.cat([proposal.network(x.to(c[0].device), *c).to(x) for x, *c in pieces])
 
-    def judged(self, noise: Noise) -> tuple[Media, Tensor]:
-        """Pictures of some noise and their rewards [b]; unscored ones count as NaN."""
+    def scored(self, noise: Noise) -> tuple[Media, Tensor]:
+        """Return pictures and their rewards [b], NaN where unscored.
+
+        Args:
+            noise: one per prompt and seed, [b, *noise_shape].
+        """
         with torch.no_grad():
             media = generate(self.model, self.texts, noise, self.recipes)
             return media, self.verifier(media, self.texts).total.cpu()
 
     def second_order(self, proposal: HyperNoise, texts: Sequence[str]) -> float:
-        """Mean nats of a few rows to second order."""
+        """Return the mean KL divergence of the first rows to second order, in nats.
+
+        Args:
+            proposal: a hypernetwork for the generator.
+            texts: conditions of those rows.
+        """
         conditions = lookable(self.model).conditions(texts)
         noise = self.noise[: len(texts)].to(conditions[0].device)
         seeds = [derive(self.root, "probe", row) for row in range(len(texts))]
@@ -100,9 +138,17 @@ class Watch:
         return float(nats.detach().mean())
 
     def by_prompt(self, values: Tensor) -> Tensor:
-        """Means over the noises of each prompt."""
+        """Return the mean over the noises of each prompt, [prompts].
+
+        Args:
+            values: one per prompt and seed, [b].
+        """
         return values.view(len(self.prompts), self.seeds).mean(1)
 
     def spread(self, media: Media) -> Tensor:
-        """Root mean square distance between two pictures of one prompt."""
+        """Return the root mean square distance between two pictures of one prompt, a scalar tensor.
+
+        Args:
+            media: one picture per prompt and seed, [b, ...].
+        """
         return media.reshape(len(self.prompts), self.seeds, -1).var(1).mean().mul(2).sqrt()

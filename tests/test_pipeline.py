@@ -251,5 +251,5 @@ def test_a_model_that_also_looks_judges_itself():
     out = SearchPipeline(model, "self+0.5*redness", "suffix_mcmc", compute=4)("a red star")
     assert set(out.result.best.parts) == {"self", "redness"}
     assert 0 <= out.result.best.parts["self"] <= 1
-    with pytest.raises(ValueError, match="'self' is the judgement of a model that also looks"):
+    with pytest.raises(ValueError, match="'self' is the score of a generator that also answers questions"):
         SearchPipeline("toy/flow", "self")

@@ -1,4 +1,4 @@
-"""Judges of pictures and clips: media and prompts in, one score per sample out."""
+"""Verifiers of pictures and clips: media and prompts in, one score per sample out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from verifiers.embedding.clip import CLIPScore
     from verifiers.types import Media, Scores, Verifier
 
-GENSEARCH_VERIFIERS = True  # the marker by which gensearch tells this package from others of the same name
+GENSEARCH_VERIFIERS = True  # marks this package, since others on the package index have the same name
 
-_HOME = {  # loaded on first use, so that the rule engine works without torch
+_HOME = {  # loaded on first use, so that GenEval's rules work without torch
     "CLIPScore": "embedding.clip",
     "Media": "types",
     "Panel": "combine",
@@ -42,7 +42,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
+    """Import a public name on first use."""
     if name not in _HOME:
         raise AttributeError(f"module 'verifiers' has no attribute {name!r}")
     return getattr(import_module(f"verifiers.{_HOME[name]}"), name)

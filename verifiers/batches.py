@@ -57,7 +57,16 @@ def physical_batches(rows: int, most: int) -> list[slice | Tensor]:
 
 
 def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
-    """Raise ValueError for anything but pictures [b, 3, h, w] with one prompt each."""
+    """Check that media are pictures with one prompt each.
+
+    Args:
+        name: the verifier's name, for the error message.
+        media: what is to be scored, pictures [b, 3, h, w].
+        prompts: b prompts.
+
+    Raises:
+        ValueError: for media of another shape, such as clips, and for another number of prompts.
+    """
     if media.ndim != 4 or len(media) != len(prompts):
         raise ValueError(
             f"{name} takes pictures [b, 3, h, w] with one prompt each; it got media of shape "

@@ -6,67 +6,106 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from verifiers.names import parse, ranked, weigh
 
 if TYPE_CHECKING:
-    from verifiers.types import Verifier
+    from verifiers.types import Device, Verifier
 
 
 class Entry(NamedTuple):
-    """A name's builder and what it stands for, in a few words."""
+    """How a named verifier is built, and what it is.
 
-    build: Callable[..., Any]
+    Attributes:
+        build: returns the verifier; called with the device if `network` is true, else without arguments.
+        about: what it is, in a few words.
+        network: whether it has a network that runs on a device.
+    """
+
+    build: Callable[..., Verifier]
     about: str
-    network: bool = False  # whether the builder takes the device that its network is to run on
+    network: bool = False
 
 
-def open_clip(source: str, device: Any = "cpu") -> Verifier:
-    """Any open_clip model, as `ARCHITECTURE@TAG` or the path of a local folder."""
+# --- builders
+
+
+def open_clip(source: str, device: Device = "cpu") -> Verifier:
+    """Build a CLIP score on any open_clip model.
+
+    Args:
+        source: "ARCHITECTURE@TAG", or the path of a local folder.
+        device: where the model runs.
+
+    Raises:
+        ValueError: as `CLIPScore.load`.
+    """
     from verifiers.embedding.clip import CLIPScore
 
     model, tag = (source, "") if os.path.isdir(source) else source.partition("@")[::2]
     return CLIPScore.load(model, tag or None, name=f"clip:{source}", device=device)
 
 
-def vqa(source: str, device: Any = "cpu") -> Verifier:
-    """Any image-text-to-text model of transformers, by folder or name on the hub; `question` is that of its folder."""
+def vqa(source: str, device: Device = "cpu") -> Verifier:
+    """Build a VQAScore on any image-text-to-text model of transformers.
+
+    Args:
+        source: a name on the Hugging Face hub, or a local folder, whose gensearch.json may hold the `question`.
+        device: where the model runs.
+
+    Raises:
+        ValueError: as `VQAScore`, and for a gensearch.json that cannot be read.
+    """
     from verifiers.vlm.vqa import QUESTION, VQAScore, asked_in
 
     asked = asked_in(Path(source)) if os.path.isdir(source) else None
     return VQAScore.load(source, device=device, question=asked or QUESTION)
 
 
-def frames(source: str, device: Any = "cpu") -> Verifier:
-    """Any judge of pictures on clips, as `frames:NAME`: the mean over frames."""
+def frames(source: str, device: Device = "cpu") -> Verifier:
+    """Build a picture verifier that scores clips by the mean over frames.
+
+    Args:
+        source: the name of a single picture verifier.
+        device: where its network runs.
+
+    Raises:
+        ValueError: for a name that does not exist.
+    """
     from verifiers.video.per_frame import PerFrame
 
-    weigh(source, VERIFIERS)  # a name that exists
+    weigh(source, VERIFIERS)
     return PerFrame(single(source, device))
 
 
 def motion() -> Verifier:
-    """How much a clip moves."""
+    """Build the amount of motion in a clip."""
     from verifiers.video.motion import Motion
 
     return Motion()
 
 
-def own() -> Verifier:
-    """What a model thinks of its own pictures is known once there is a model."""
-    raise ValueError("'self' is the judgement of a model that also looks, such as a Janus; take another judge")
+def own() -> NoReturn:
+    """Refuse the name "self" without a generator; a pipeline resolves it to a score of its own model.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        "'self' is the score of a generator that also answers questions, such as a Janus; take another verifier"
+    )
 
 
 def redness() -> Verifier:
-    """The reward to try a training run with."""
+    """Build the redness of a picture."""
     from verifiers.controls.redness import Redness
 
     return Redness()
 
 
 def random_score() -> Verifier:
-    """The control."""
+    """Build the negative control."""
     from verifiers.controls.random import RandomScore
 
     return RandomScore()
@@ -79,26 +118,40 @@ VERIFIERS: dict[str, Entry] = {
         True,
     ),
     "vqa:deepseek-community/Janus-Pro-1B": Entry(
-        partial(vqa, "deepseek-community/Janus-Pro-1B"), "yes or no of any model that answers; or a local folder", True
+        partial(vqa, "deepseek-community/Janus-Pro-1B"),
+        "VQAScore, P(yes); any image-text-to-text model or local folder",
+        True,
     ),
     "frames:shapes/clip": Entry(
-        partial(frames, "shapes/clip"), "a judge of pictures on clips, the mean over frames; any frames:NAME", True
+        partial(frames, "shapes/clip"), "a picture verifier on clips, the mean over frames; any frames:NAME", True
     ),
-    "motion": Entry(motion, "how much a clip moves, to be reported beside any judge of clips; differentiable"),
-    "self": Entry(own, "yes or no of the generator itself, if it also looks"),
-    "redness": Entry(redness, "how red the picture is; differentiable, to try a training run with"),
-    "random": Entry(random_score, "the control: no search may gain by it"),
+    "motion": Entry(motion, "amount of motion in a clip, to report beside any clip verifier; differentiable"),
+    "self": Entry(own, "VQAScore by the generator itself, if it also answers questions"),
+    "redness": Entry(redness, "mean redness of the picture; differentiable, to try a training run with"),
+    "random": Entry(random_score, "negative control: random scores, which no search can gain by"),
 }
 
-SOURCES: dict[str, Callable[[str, Any], Verifier]] = {  # verifiers by kind:source
+SOURCES: dict[str, Callable[[str, Device], Verifier]] = {  # verifiers by kind:source
     "clip": open_clip,
     "frames": frames,
     "vqa": vqa,
 }
 
 
-def single(name: str, device: Any = "cpu") -> Verifier:
-    """One verifier by its registered name, or as `clip:SOURCE` or `vqa:SOURCE`."""
+# --- by name
+
+
+def single(name: str, device: Device = "cpu") -> Verifier:
+    """Build one verifier.
+
+    Args:
+        name: a registered name, or kind:source such as "clip:SOURCE" or "vqa:SOURCE".
+        device: where its network runs.
+
+    Raises:
+        KeyError: for a name that is not registered.
+        ValueError: as its builder.
+    """
     kind, colon, source = name.partition(":")
     if colon and kind in SOURCES:
         return SOURCES[kind](source, device)
@@ -106,11 +159,16 @@ def single(name: str, device: Any = "cpu") -> Verifier:
     return entry.build(device) if entry.network else entry.build()
 
 
-def verifier(name: str, *, device: Any = "cpu", loaded: dict[str, Verifier] | None = None) -> Verifier:
-    """A verifier by name, a weighted sum such as `shapes/clip+0.5*random`, or `rank(a,b)` of several, to select with.
+def verifier(name: str, *, device: Device = "cpu", loaded: dict[str, Verifier] | None = None) -> Verifier:
+    """Build a verifier by name; networks run in float32.
 
-    Networks run on `device` in float32. Single judges are taken from `loaded`, and added to it. Raises ValueError with
-    the nearest name if there is none.
+    Args:
+        name: a single name, a weighted sum such as "shapes/clip+0.5*random", or a rank vote "rank(a,b)" to select with.
+        device: where networks run.
+        loaded: single verifiers by name, which are reused; new ones are added.
+
+    Raises:
+        ValueError: with the nearest name, if there is none of this name.
     """
     terms = parse(name, VERIFIERS)
     known = {} if loaded is None else loaded

@@ -1,4 +1,4 @@
-"""What every judge takes and returns."""
+"""The contract of a verifier: what it takes and what it returns."""
 
 from __future__ import annotations
 
@@ -6,24 +6,45 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
+Device = str | torch.device
 Media = Tensor  # [b, 3, h, w] pictures or [b, t, 3, h, w] clips, RGB in [0, 1]
 
 
 class Scores(NamedTuple):
-    """One number per sample, higher is better; NaN means "unscored"."""
+    """One number per sample, higher is better; NaN means "unscored".
 
-    total: Tensor  # [b]
-    parts: Mapping[str, Tensor] = MappingProxyType({})  # name -> [b], for logs and reports
+    Attributes:
+        total: the scores, float [b].
+        parts: scores of components for logs and reports, name -> float [b].
+    """
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @runtime_checkable
 class Verifier(Protocol):
-    """A judge: media and prompts in, one score per sample out.
+    """A scoring function: media and prompts in, one score per sample out.
 
-    `progress` in (0, 1] tells stage-aware judges how far the samples are; outcome judges ignore it.
-    `differentiable` promises gradients of `total` with respect to `media`.
+    A panel gives verifiers their roles: the guide steers a search, the selector picks among finished candidates, a
+    hold-out only reports. A verifier may have further members, which are looked up where they help:
+
+    - `judge` or `judges`: the verifiers that it wraps, so that they cannot be held out while it guides or selects;
+    - `terms`: the terms of a weighted sum;
+    - `model`: its network, so that equal weights under two names are recognised and its hash can be recorded;
+    - `batch_size`: the number of media in one physical batch of its network.
+
+    Attributes:
+        name: identifies the verifier in configs, logs and reports.
+        differentiable: whether `Scores.total` has gradients with respect to `media`.
+
+    Args:
+        media: pictures [b, 3, h, w] or clips [b, t, 3, h, w], RGB in [0, 1].
+        prompts: one prompt per sample, b of them.
+        progress: share of the sample that is generated, in (0, 1]; stage-aware verifiers read it, others ignore it.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Measuring methods on benchmarks: plans, the resumable runner, paired intervals and tables."""
+"""Evaluation of methods on benchmarks: plans, a resumable runner, paired confidence intervals and tables."""

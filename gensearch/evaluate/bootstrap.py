@@ -1,4 +1,4 @@
-"""How sure a difference between two methods is: a paired bootstrap over prompts, stratified by tag."""
+"""Confidence intervals for the difference of two methods: a paired bootstrap over prompts, stratified by tag."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """A mean over tags and its confidence limits; the limits are NaN where some tag has fewer than two prompts."""
+    """A mean over tags with its confidence limits, which are NaN if a tag has fewer than two prompts.
+
+    Attributes:
+        mean: unweighted over tags.
+        low: lower limit.
+        high: upper limit.
+    """
 
     mean: float
     low: float
@@ -20,9 +26,14 @@ class Interval(NamedTuple):
 
 
 def mean_of_tags(values: Sequence[float] | np.ndarray, tags: Sequence[str]) -> tuple[dict[str, float], float]:
-    """The mean of each tag, and their unweighted mean: GenEval's "overall" (arXiv:2310.11513).
+    """Return the mean of each tag and their unweighted mean, GenEval's "overall" (arXiv:2310.11513).
 
-    One value and one tag per prompt.
+    Args:
+        values: one per prompt.
+        tags: one per prompt.
+
+    Raises:
+        ValueError: for no prompts, and for different numbers of values and tags.
     """
     means = {tag: float(stratum.mean()) for tag, stratum in strata(values, tags).items()}
     return means, float(np.mean(list(means.values())))
@@ -36,14 +47,23 @@ def interval(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of the unweighted mean over tags of paired differences, one per prompt.
+    """Return the percentile bootstrap interval of the unweighted mean over tags of paired differences.
 
-    A prompt is the unit of resampling: average its seeds first, on both sides the same ones. Each tag of n prompts is
-    resampled on its own with n - 1 draws, which makes the variance of the resampled mean the unbiased estimate (Rao
-    and Wu 1988, "Resampling inference with complex survey data"); with n draws tags of few prompts look too certain.
-    Simulated on skewed differences, 95 % intervals cover the truth in 94.4 % of cases with the tag sizes of
-    GenEval-Shapes, and in 93 % where a tag of eight prompts has most of the spread.
-    The order of the prompts does not matter, down to the last bit.
+    Each tag of n prompts is resampled on its own with n - 1 draws, so that the variance of the resampled mean is the
+    unbiased estimate (Rao and Wu 1988, "Resampling inference with complex survey data"); n draws would underestimate it
+    for tags of few prompts. In simulations with skewed differences, 95 % intervals cover the true mean in 94.4 % of
+    cases with the tag sizes of GenEval-Shapes, and in 93 % where a tag of eight prompts has most of the spread. The
+    result does not depend on the order of the prompts, down to the last bit.
+
+    Args:
+        differences: one per prompt, averaged over the same seeds on both sides.
+        tags: one per prompt.
+        resamples: of the bootstrap, at least 1.
+        level: of the interval, in (0, 1).
+        seed: determines the resamples.
+
+    Raises:
+        ValueError: for no prompts, and for different numbers of differences and tags.
     """
     groups = strata(differences, tags)
     mean = float(np.mean([group.mean() for group in groups.values()]))
@@ -56,7 +76,15 @@ def interval(
 
 
 def strata(values: Sequence[float] | np.ndarray, tags: Sequence[str]) -> dict[str, np.ndarray]:
-    """The values of each tag, sorted, so that whatever is drawn from them ignores the order of the prompts."""
+    """Return the sorted values of each tag, so that draws from them do not depend on the order of the prompts.
+
+    Args:
+        values: one per prompt.
+        tags: one per prompt.
+
+    Raises:
+        ValueError: for no prompts, and for different numbers of values and tags.
+    """
     flat = np.asarray(values, dtype=np.float64)
     if len(flat) != len(tags) or not len(flat):
         raise ValueError(f"{len(flat)} values for {len(tags)} tags; give one tag per prompt, and one prompt or more")

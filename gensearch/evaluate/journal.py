@@ -1,7 +1,7 @@
-"""The folder of an evaluation: the plan it belongs to, and a journal with one line per finished job.
+"""The folder of an evaluation: its plan, and a journal with one line per finished job.
 
-plan.json       what is measured; written first
-results.jsonl   one line per job: the truth that everything else follows from
+plan.json       the plan, written first
+results.jsonl   the journal, from which summary and table are computed
 pictures/       the winner of every job
 summary.json table.md
 """
@@ -21,12 +21,18 @@ from gensearch.runs.format import read_json
 PLAN = "plan.json"
 JOURNAL = "results.jsonl"
 Record = dict[str, Any]
-READ = {"method", "prompt", "seed", "tag", "identity", "oracle", "judge", "holdout"}  # of a record, to go on
-READ |= {"spent", "padding", "unscored", "seconds"}  # and to sum up
+READ = {"method", "prompt", "seed", "tag", "identity", "oracle", "judge", "holdout"}  # fields of a record, to resume
+READ |= {"spent", "padding", "unscored", "seconds"}  # and to summarise
 
 
 class Job(NamedTuple):
-    """One method on one prompt with one seed; prompt and seed by index."""
+    """One method on one prompt with one seed.
+
+    Attributes:
+        method: its name.
+        prompt: its index in the benchmark.
+        seed: its index in the plan.
+    """
 
     method: str
     prompt: int
@@ -34,15 +40,23 @@ class Job(NamedTuple):
 
 
 def key(record: Record) -> Job:
-    """The job that made a record."""
+    """Return the job of a record.
+
+    Args:
+        record: of the journal.
+    """
     return Job(record["method"], record["prompt"], record["seed"])
 
 
 def records(folder: Path) -> list[Record]:
-    """What a folder holds, in order of prompt, seed and method name, each job once.
+    """Return the records of a folder in order of prompt, seed and method name, each job once.
 
-    Raises ValueError if the journal is damaged, or if a method's results were made by different networks, as after new
-    weights under an old name.
+    Args:
+        folder: of an evaluation; without a journal there are no records.
+
+    Raises:
+        ValueError: if the journal is damaged, or if the records of a method are by different networks, as after new
+            weights under an old name.
     """
     lines = read_records(folder / JOURNAL, READ, "result")
     kinds = {"method": str, "prompt": int, "seed": int}
@@ -59,7 +73,16 @@ def records(folder: Path) -> list[Record]:
 
 
 def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
-    """Raise ValueError if a folder holds the results of another plan, or files but no plan; changes nothing."""
+    """Refuse a folder of another evaluation; changes nothing.
+
+    Args:
+        plan: of this evaluation.
+        benchmark: its name.
+        folder: where the results go; it may not exist yet.
+
+    Raises:
+        ValueError: if the folder holds the results of another plan, or files but no plan.
+    """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; give a folder with --out")
     if not (folder / PLAN).exists():
@@ -68,7 +91,7 @@ def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
         return
     theirs, mine = read_json(folder / PLAN), claimed(plan, benchmark)
     if not (folder / JOURNAL).exists() and theirs.keys() == mine.keys():
-        return  # nothing was spent on that plan: a corrected one may have the folder
+        return  # that plan has no results: a corrected one may have the folder
     changed = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
     if changed:
         raise ValueError(
@@ -77,12 +100,26 @@ def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
 
 
 def claim(plan: Plan, benchmark: str, folder: Path) -> None:
-    """Mark a folder without results as this plan's; raises ValueError if it is not free."""
-    refuse_others(plan, benchmark, folder)  # again, now that nobody else writes
+    """Write the plan into a folder without results.
+
+    Args:
+        plan: of this evaluation.
+        benchmark: its name.
+        folder: owned by this process.
+
+    Raises:
+        ValueError: as `refuse_others`.
+    """
+    refuse_others(plan, benchmark, folder)  # again, now that no other process writes
     if not (folder / JOURNAL).exists():
         write_atomic(folder / PLAN, json.dumps(claimed(plan, benchmark), indent=1).encode())
 
 
 def claimed(plan: Plan, benchmark: str) -> dict[str, Any]:
-    """What plan.json holds: all that the results of a folder have in common."""
+    """Return the contents of plan.json: what all results of a folder have in common.
+
+    Args:
+        plan: of this evaluation.
+        benchmark: its name.
+    """
     return {"benchmark": benchmark, "torch": torch.__version__, **plan.model_dump(mode="json")}

@@ -1,4 +1,4 @@
-"""What an evaluation does: prompts x seeds x methods, as one schema for YAML files and the command line."""
+"""The plan of an evaluation, prompts x seeds x methods, as one schema for YAML files and the command line."""
 
 from __future__ import annotations
 
@@ -21,37 +21,41 @@ PRESETS = "evaluate"  # the folder of presets within `configs`
 
 
 class Method(BaseModel):
-    """One way to turn a prompt and a seed into a picture: a run's config, less what all methods share."""
+    """One way to turn a prompt and a seed into a picture: the config of a run, without what all methods share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=60)  # also a folder of pictures
-    model: str = "shapes/turbo"
-    options: dict[str, Any] = {}  # how to load the model
-    verifier: str = "shapes/clip"  # guides the search
-    select: str | None = None  # picks among finished samples instead of the guide
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=60)  # also the folder of its pictures
+    model: str = "shapes/turbo"  # the generator
+    options: dict[str, Any] = {}  # how the model is loaded
+    verifier: str = "shapes/clip"  # the guide of the search
+    select: str | None = None  # the selector among finished samples; the guide by default
     search: str = "best_of_n"
-    propose: str | None = None  # a hypernetwork
-    knobs: dict[str, Any] = {}  # of the search
-    compute: float | None = Field(None, strict=True)  # in prices of one ordinary sample; None: the knobs decide, or 16
+    propose: str | None = None  # a noise hypernetwork or memory
+    knobs: dict[str, Any] = {}  # parameters of the search
+    compute: float | None = Field(None, strict=True)  # budget in multiples of one sample's cost; None: by knobs, or 16
 
 
 class Plan(BaseModel):
-    """Every method on every prompt with every seed; the seeds are shared, so that all comparisons are paired."""
+    """Every method on every prompt with every seed; methods share the seeds, so that all comparisons are paired."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     prompts: int = Field(48, ge=1, strict=True)  # per tag, at most
     seeds: int = Field(1, ge=1, strict=True)  # per prompt
-    seed: int = Field(0, ge=0, le=MAX_SEED, strict=True)  # the root that all seeds come from
-    threads: int = Field(1, ge=1, le=MAX_THREADS, strict=True)  # per process: it changes the last bits
+    seed: int = Field(0, ge=0, le=MAX_SEED, strict=True)  # that all seeds are derived from
+    threads: int = Field(1, ge=1, le=MAX_THREADS, strict=True)  # per process; it changes the last bits
     holdout: Annotated[tuple[str, ...], Field(max_length=8)] = ()  # verifiers that only report
     methods: tuple[Method, ...] = Field(min_length=1)
-    baseline: str = ""  # what the others are compared with; the first method unless given
+    baseline: str = ""  # method that the others are compared with; the first one by default
 
     @model_validator(mode="after")
     def check_methods(self) -> Plan:
-        """Each method is a valid run, names are unique, the baseline is one of them."""
+        """Check that each method is a valid run, names are unique, and the baseline is one of them.
+
+        Raises:
+            ValueError: for the first of these that does not hold.
+        """
         names = [method.name for method in self.methods]
         if len(set(names)) < len(names):
             raise ValueError(f"two methods have one name among {', '.join(names)}; rename one")
@@ -74,9 +78,15 @@ class Plan(BaseModel):
 
 
 def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> Plan:
-    """A plan from a preset or YAML file, then `--method` texts (same name replaces), then options that are not None.
+    """Read a plan and apply methods and overrides to it.
 
-    Raises ValueError with one line that names the field, the rule and the nearest known name.
+    Args:
+        config: the name of a preset, or the path of a YAML file.
+        methods: texts "NAME=KEY:VALUE,KEY:VALUE"; one of an existing name replaces that method.
+        **overrides: fields of the plan; None leaves a field as it is.
+
+    Raises:
+        ValueError: for the first problem, in one line with the field, the rule and the nearest known name.
     """
     data = read_preset(config, configs() / PRESETS) if config else {}
     entries = data.get("methods") or []
@@ -94,7 +104,14 @@ def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> P
 
 
 def check_names(plan: Plan) -> None:
-    """Look up every search, knob and verifier without loading one; raises ValueError with the nearest name."""
+    """Check the names of searches, knobs and verifiers; nothing is loaded.
+
+    Args:
+        plan: to check.
+
+    Raises:
+        ValueError: with the nearest name, for one that does not exist.
+    """
     from gensearch import registry
     from gensearch.search.knobs import checked_knobs
 
@@ -109,8 +126,16 @@ def check_names(plan: Plan) -> None:
             raise ValueError(f"method {method.name!r}: {error}") from None
 
 
-def validate(schema: type[Schema], data: Any) -> Schema:
-    """An instance from plain data; raises ValueError with the first problem in one line."""
+def validate(schema: type[Schema], data: object) -> Schema:
+    """Return an instance of a schema.
+
+    Args:
+        schema: a pydantic model.
+        data: plain data.
+
+    Raises:
+        ValueError: with the first problem, in one line.
+    """
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -118,9 +143,13 @@ def validate(schema: type[Schema], data: Any) -> Schema:
 
 
 def parse_method(text: str) -> dict[str, Any]:
-    """`NAME=KEY:VALUE,KEY:VALUE` as a mapping; `knobs.n:4` and `options.steps:2` set one entry of a field.
+    """Return a method as plain data.
 
-    Values are read as YAML. Raises ValueError for any other form.
+    Args:
+        text: "NAME=KEY:VALUE,KEY:VALUE" with values in YAML; "knobs.n:4" and "options.steps:2" set one entry.
+
+    Raises:
+        ValueError: for any other form.
     """
     name, equals, rest = text.partition("=")
     outside_brackets = r",(?![^(\[]*[)\]])"

@@ -1,4 +1,4 @@
-"""From records to numbers with intervals, and from numbers to tables."""
+"""Summaries of an evaluation with confidence intervals, and their tables."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ from gensearch.core.ledger import Cost
 from gensearch.core.limits import CONTROLS
 from gensearch.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, interval, mean_of_tags
 from gensearch.evaluate.plan import Plan
-from verifiers.detect.summary import Judged
+from verifiers.detect.summary import Outcome
 from verifiers.detect.summary import summarise as sum_up
 
-GUIDE = "guide"  # among the scores: what the searches themselves wanted
+GUIDE = "guide"  # among the scores: those by the verifier that guided the searches
 Record = dict[str, Any]
 Summary = dict[str, Any]
 
 
 def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int = RESAMPLES) -> Summary:
-    """Everything a report needs as plain data, from the (prompt, seed) pairs on which all methods are finished.
+    """Summarise an evaluation as plain data, over the (prompt, seed) pairs on which all methods are finished.
 
-    Raises ValueError if there is no such pair.
+    Args:
+        plan: of the evaluation.
+        judge: name of the exact judge, whose verdict is the metric.
+        records: of the journal, in any order.
+        resamples: of the bootstrap, at least 1.
+
+    Raises:
+        ValueError: if no pair is finished with all methods.
     """
     names = [method.name for method in plan.methods]
     by_job = {(r["method"], r["prompt"], r["seed"]): r for r in records}
@@ -31,8 +38,8 @@ def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int 
     if not pairs:
         raise ValueError("no prompt is finished with all methods yet; run the same command again to go on")
     rows = {name: [by_job[name, p, s] for p, s in pairs] for name in names}
-    scores = {judge: verdict} | {name: partial(opinion, name) for name in plan.holdout if name != judge}
-    scores[GUIDE] = partial(guided, guides(plan))
+    scores = {judge: verdict} | {name: partial(holdout_score, name) for name in plan.holdout if name != judge}
+    scores[GUIDE] = partial(guide_score, same_guide(plan))
     return {
         "judge": judge,
         "baseline": plan.reference,
@@ -54,18 +61,31 @@ def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int 
 
 
 def verdict(record: Record) -> float:
-    """The judge's score of the winner; a picture that cannot be judged is wrong."""
+    """Return the score of the winner by the exact judge, 0 where it has none.
+
+    Args:
+        record: of one job.
+    """
     return record["judge"] or 0.0
 
 
-def opinion(holdout: str, record: Record) -> float:
-    """A hold-out's score of the winner, NaN where it has none."""
+def holdout_score(holdout: str, record: Record) -> float:
+    """Return the score of the winner by a hold-out, NaN where it has none.
+
+    Args:
+        holdout: its name.
+        record: of one job.
+    """
     value = record["holdout"][holdout]
     return float("nan") if value is None else value
 
 
-def guides(plan: Plan) -> frozenset[str]:
-    """Methods whose score is that of the baseline's guide: what they searched for can be compared."""
+def same_guide(plan: Plan) -> frozenset[str]:
+    """Return the methods that are guided by the verifier of the baseline, so that their scores can be compared.
+
+    Args:
+        plan: of the evaluation.
+    """
     by_name = {method.name: method for method in plan.methods}
     wanted = by_name[plan.reference].verifier
     return frozenset(
@@ -73,15 +93,24 @@ def guides(plan: Plan) -> frozenset[str]:
     )
 
 
-def guided(same: frozenset[str], record: Record) -> float:
-    """The score of the winner by the judge that guided the search, NaN where that is not the baseline's."""
+def guide_score(same: frozenset[str], record: Record) -> float:
+    """Return the score of the winner by the guide, NaN where that is not the guide of the baseline.
+
+    Args:
+        same: the methods with the guide of the baseline.
+        record: of one job.
+    """
     value = record["score"] if record["method"] in same else None
     return float("nan") if value is None else value
 
 
 def account(rows: Sequence[Record]) -> dict[str, Any]:
-    """What a method is, its shares of correct images and prompts, and what it spent on all pairs together."""
-    shares = sum_up(Judged(row["tag"], str(row["prompt"]), verdict(row) == 1) for row in rows)
+    """Return the shares of correct images and prompts of a method, and its total costs.
+
+    Args:
+        rows: the records of one method, one or more.
+    """
+    shares = sum_up(Outcome(row["tag"], str(row["prompt"]), verdict(row) == 1) for row in rows)
     spent = {column: sum(row["spent"][column] for row in rows) for column in rows[0]["spent"]}
     padding = {column: sum(row["padding"][column] for row in rows) for column in rows[0]["padding"]}
     return {
@@ -97,7 +126,11 @@ def account(rows: Sequence[Record]) -> dict[str, Any]:
 
 
 def total(values: Sequence[float | None]) -> float | None:
-    """The sum, or None if it is not known of all."""
+    """Return the sum, or None if a value is missing.
+
+    Args:
+        values: any number, None where unknown.
+    """
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 
@@ -105,10 +138,16 @@ def total(values: Sequence[float | None]) -> float | None:
 def compare(
     mine: Sequence[Record], base: Sequence[Record], value: Callable[[Record], float], resamples: int
 ) -> dict[str, Any]:
-    """One score of one method: its tags, their mean, and the gain over the baseline with its interval.
+    """Return one score of one method: the mean of each tag, their mean, and the gain over the baseline.
 
-    Seeds are averaged within each prompt first; pairs that one side could not score are left out of the gain. Where
-    nothing is left there are no tags, and None in place of numbers.
+    Seeds are averaged within each prompt first. Pairs without a score on one side are left out of the gain. Without any
+    score there are no tags, and numbers are None.
+
+    Args:
+        mine: records of the method.
+        base: records of the baseline on the same pairs.
+        value: the score of a record, NaN where it has none.
+        resamples: of the bootstrap, at least 1.
     """
     known = per_prompt(mine, [value(row) for row in mine])
     tags, overall = mean_of_tags(*known) if len(known[0]) else ({}, None)
@@ -118,7 +157,12 @@ def compare(
 
 
 def per_prompt(rows: Sequence[Record], values: Sequence[float]) -> tuple[np.ndarray, list[str]]:
-    """Mean and tag of each prompt, over its seeds that have a value; prompts without any are left out."""
+    """Return the mean and the tag of each prompt over its seeds with a value; prompts without any are left out.
+
+    Args:
+        rows: records.
+        values: one per record, NaN where there is none.
+    """
     by_prompt: dict[tuple[str, int], list[float]] = {}
     for row, value in zip(rows, values, strict=True):
         if value == value:
@@ -130,12 +174,16 @@ def per_prompt(rows: Sequence[Record], values: Sequence[float]) -> tuple[np.ndar
 
 
 def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table: one row per method."""
+    """Return header and rows of the table, one row per method.
+
+    Args:
+        summary: of an evaluation.
+    """
     judge, *others = next(iter(summary["methods"].values()))["scores"]
-    called = {name: f"{summary['guide']} (guide)" if name == GUIDE else f"{name} (hold-out)" for name in others}
+    titles = {name: f"{summary['guide']} (guide)" if name == GUIDE else f"{name} (hold-out)" for name in others}
     tags = list(next(iter(summary["methods"].values()))["scores"][judge]["tags"])
-    header = ["method", *tags, "overall", "gain", *called.values()]
-    header += ["nats", "work", "scored", "seconds"]
+    header = ["method", *tags, "overall", "gain", *titles.values()]
+    header += ["KL (nats)", "NFE", "scored", "seconds"]
     rows = []
     for name, method in summary["methods"].items():
         scores, base = method["scores"], name == summary["baseline"]
@@ -144,14 +192,19 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
         row.append("baseline" if base else limits(scores[judge]["gain"]))
         row += [reported(scores[name], base) for name in others]
         spent = Cost(**method["spent"])
-        paid = (method["nats"], spent.work, spent.scored)
-        row += ["-" if of_all is None else f"{of_all / summary['pairs']:.1f}" for of_all in paid]
+        costs = (method["nats"], spent.work, spent.scored)
+        row += ["-" if cost is None else f"{cost / summary['pairs']:.1f}" for cost in costs]
         rows.append([*row, f"{method['seconds'] / summary['pairs']:.2f}"])
     return header, rows
 
 
 def reported(score: dict[str, Any], base: bool) -> str:
-    """The mean and gain of a hold-out or guide; a dash where it could score nothing."""
+    """Return the mean and gain of a score as text; a dash without any score.
+
+    Args:
+        score: of one method, as `compare` returns it.
+        base: whether the method is the baseline, which has no gain.
+    """
     if score["overall"] is None:
         return "-"
     mean = f"{score['overall']:.3f}"
@@ -159,28 +212,40 @@ def reported(score: dict[str, Any], base: bool) -> str:
 
 
 def limits(gain: dict[str, float | None]) -> str:
-    """A gain with its interval; without one where a tag has too few prompts."""
+    """Return a gain with its interval as text; without the interval where a tag has too few prompts.
+
+    Args:
+        gain: mean, low and high.
+    """
     if gain["low"] is None:
         return f"{gain['mean']:+.3f}"
     return f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
 
 
 def caption(summary: Summary) -> str:
-    """What the numbers are."""
+    """Return the caption of the table.
+
+    Args:
+        summary: of an evaluation.
+    """
     text = (
         f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, judged by {summary['judge']}. "
-        f"Overall is the unweighted mean of the tags; gain is over {summary['baseline']}, with a paired "
+        f"Overall is the unweighted mean of the tags. Gain is the difference to {summary['baseline']}, with a paired "
         f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
-        "Costs are per picture: nats say how far samples move from the model's law, work counts passes, a backward one "
-        "as two."
+        "Costs are means per picture: KL divergence from the base model in nats; NFE (network function evaluations, "
+        "where a backward pass counts as two); verifier calls; seconds."
     )
     if any(method["oracle"] for method in summary["methods"].values()):
-        text += " An oracle searched with the judge itself: a ceiling, not evidence."
+        text += " A method marked (oracle) was guided by the exact judge itself: an upper bound, not evidence."
     return text
 
 
 def markdown(summary: Summary) -> str:
-    """The table in Markdown, with a caption."""
+    """Return the table in Markdown with its caption.
+
+    Args:
+        summary: of an evaluation.
+    """
     header, rows = cells(summary)
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption(summary)}\n"

@@ -1,4 +1,4 @@
-"""Files that survive a crash at any moment: whole or absent, journals whose torn end is ignored, one writer each."""
+"""Crash-safe files: atomic writes, journals whose incomplete last line is ignored, and one writer per folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ LOCK = ".lock"
 
 @contextmanager
 def owned(folder: Path, journal: str = "") -> Iterator[None]:
-    """Keep other processes from writing to a folder, which is made as needed; a dead process keeps nothing.
+    """Lock a folder against other processes; the lock ends with the process.
 
-    If a `journal` is named, a folder that was made goes again where the work fails before that file is there. Raises
-    ValueError if another process has it, or if it cannot be written to.
+    Args:
+        folder: made as needed.
+        journal: name of a file in it; if the folder was made and the work fails before this file is there, the folder
+            is removed again.
+
+    Raises:
+        ValueError: if another process holds the lock, and if the folder cannot be written to.
     """
     from filelock import FileLock, Timeout
 
@@ -43,7 +48,14 @@ def owned(folder: Path, journal: str = "") -> Iterator[None]:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise ValueError if no file could be made in a folder, which may be missing; leaves no trace."""
+    """Check that a file could be made in a folder; changes nothing.
+
+    Args:
+        folder: it may not exist yet.
+
+    Raises:
+        ValueError: if it cannot be written to.
+    """
     try:
         folder.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -58,12 +70,25 @@ def require_writable(folder: Path) -> None:
 
 
 def unwritable(folder: Path, error: OSError) -> ValueError:
-    """The error of a command that cannot write to its folder."""
+    """Return the error of a command that cannot write to its folder.
+
+    Args:
+        folder: of the command.
+        error: of the operating system.
+    """
     return ValueError(f"cannot write to {str(folder)[:160]} ({error.strerror or error}); take another --out")
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all; folders are made as needed. An OSError names the file."""
+    """Write a file atomically: after a crash it is there whole or not at all.
+
+    Args:
+        path: of the file; folders are made as needed.
+        content: of the file.
+
+    Raises:
+        OSError: with the path of the file, if it cannot be written.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,23 +106,43 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file is what a kill in the middle of `write_atomic` left."""
+    """Return whether a file is a leftover of an interrupted `write_atomic`.
+
+    Args:
+        path: of the file.
+    """
     return path.name.startswith(".") and path.name.endswith(".part")
 
 
 def held(folder: Path) -> set[str]:
-    """Names of what a folder holds, less what only marks its writer."""
+    """Return the names in a folder, without its lock and leftovers of interrupted writes.
+
+    Args:
+        folder: it may not exist.
+    """
     return {path.name for path in folder.glob("*") if path.name != LOCK and not is_part(path)}
 
 
 def sweep(folder: Path) -> None:
-    """Remove such files; for the one process that writes to a folder."""
+    """Remove leftovers of interrupted writes.
+
+    Args:
+        folder: owned by this process.
+    """
     for path in filter(is_part, folder.rglob("*")):
         path.unlink()
 
 
-def append_line(path: Path, data: Any) -> None:
-    """Append one JSON line to a journal, first cutting off a line that a crash left unfinished."""
+def append_line(path: Path, data: object) -> None:
+    """Append one line to a journal, after removing an incomplete last line.
+
+    Args:
+        path: of the journal.
+        data: JSON data; NaN and infinity are refused.
+
+    Raises:
+        ValueError: for data that JSON cannot represent.
+    """
     with path.open("a+b") as file:
         file.seek(-min(1, file.tell()), os.SEEK_END)
         if file.read() not in (b"", b"\n"):
@@ -109,9 +154,15 @@ def append_line(path: Path, data: Any) -> None:
 
 
 def read_records(path: Path, fields: Set[str], what: str) -> list[dict[str, Any]]:
-    """The finished lines of a journal of objects with at least some fields.
+    """Return the complete lines of a journal of objects; an incomplete last line is ignored.
 
-    A torn last line is ignored; any other damage raises ValueError, which says that a line is no `what`.
+    Args:
+        path: of the journal; without a file there are no lines.
+        fields: that every object must have.
+        what: one object is, for the error message.
+
+    Raises:
+        ValueError: for a line that is not JSON, or not an object with these fields.
     """
     try:
         lines = read_lines(path)
@@ -123,6 +174,13 @@ def read_records(path: Path, fields: Set[str], what: str) -> list[dict[str, Any]
 
 
 def read_lines(path: Path) -> list[Any]:
-    """All finished lines of a journal; none if there is no file."""
+    """Return the complete lines of a journal as JSON data.
+
+    Args:
+        path: of the journal; without a file there are no lines.
+
+    Raises:
+        ValueError: for a line that is not JSON.
+    """
     content = path.read_bytes() if path.exists() else b""
     return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]

@@ -1,4 +1,4 @@
-"""Training state in one safetensors file: parameters, their average, the optimiser's moments, and plain progress."""
+"""Training checkpoints in one safetensors file: parameters, their average, optimiser state, and progress as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ Parameters = Sequence[nn.Parameter]
 def save(
     path: Path, params: Parameters, ema: Sequence[Tensor], optimizer: torch.optim.Optimizer, progress: dict[str, Any]
 ) -> None:
-    """Write everything whole or not at all."""
+    """Write a checkpoint atomically.
+
+    Args:
+        path: of the file.
+        params: in a fixed order.
+        ema: their average, in the same order.
+        optimizer: of these parameters.
+        progress: JSON data.
+    """
     from safetensors.torch import save as serialise
 
     tensors = {f"param.{i}": p.detach() for i, p in enumerate(params)} | {f"ema.{i}": e for i, e in enumerate(ema)}
@@ -32,7 +40,14 @@ def save(
 def restore(
     path: Path, params: Parameters, ema: Sequence[Tensor], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any] | None:
-    """Load a checkpoint in place and return its progress; None if there is none."""
+    """Load a checkpoint in place, and return its progress; None if there is no checkpoint.
+
+    Args:
+        path: of the file.
+        params: as they were saved.
+        ema: their average.
+        optimizer: of these parameters.
+    """
     from safetensors import safe_open
     from safetensors.torch import load_file
 
@@ -54,5 +69,12 @@ def restore(
 
 @torch.no_grad()
 def average(ema: Sequence[Tensor], params: Parameters, decay: float, step: int) -> None:
-    """Move the average one update on; `decay` grows to its value over the first updates (step = 0, 1, ...)."""
+    """Update an exponential moving average of parameters.
+
+    Args:
+        ema: the average, changed in place.
+        params: in the same order.
+        decay: in [0, 1); reached gradually over the first updates.
+        step: number of the update, from 0.
+    """
     torch._foreach_lerp_(list(ema), [p.detach() for p in params], 1 - min(decay, (1 + step) / (10 + step)))

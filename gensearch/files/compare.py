@@ -1,4 +1,4 @@
-"""Two fingerprints side by side."""
+"""Comparison of two fingerprints."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ MACHINE = ("device", "dtype", "threads", "isa", "versions", "backends")  # chang
 
 
 def compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Entries of two fingerprints that differ, nested ones by dotted names."""
+    """Return the entries of two fingerprints that differ, dotted name -> (then, now).
+
+    Args:
+        then: a nested mapping.
+        now: another one.
+    """
     old, new = flatten(then), flatten(now)
     return {key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one of dotted names; sequences as lists, as JSON has them."""
+    """Return a nested mapping as one with dotted names.
+
+    Args:
+        data: a nested mapping.
+        prefix: of the names.
+    """
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, Mapping):

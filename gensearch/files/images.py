@@ -1,4 +1,4 @@
-"""Pixels: from media in [0, 1] to pictures, PNG files with text inside, and back."""
+"""Conversion of media in [0, 1] to pictures and to PNG files with metadata, and back."""
 
 from __future__ import annotations
 
@@ -15,38 +15,55 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Picture = Image.Image
-MAX_TEXT = 1_000_000  # characters of one PNG text chunk that are read
+MAX_TEXT = 1_000_000  # characters of one PNG text chunk; longer ones are ignored
 MAX_PIXELS = 64_000_000  # of a frame
-MAX_CLIP = 256_000_000  # of all frames together: 81 of 720p are 75 million
-FRAME_MS = 125  # per frame of a clip
-FRAMES = "frames"  # the text chunk that says how many frames a clip has
+MAX_CLIP = 256_000_000  # pixels of all frames together: 81 frames of 720p have 75 million
+FRAME_MS = 125  # milliseconds per frame of a clip
+FRAMES = "frames"  # the text chunk with the number of frames of a clip
 
 
 def to_pixels(media: Tensor) -> np.ndarray:
-    """One sample [3, h, w] or [t, 3, h, w] in [0, 1] as uint8 frames [t, h, w, 3]; a picture is one frame."""
+    """Return one sample as frames uint8 [t, h, w, 3]; a picture has one frame.
+
+    Args:
+        media: picture [3, h, w] or clip [t, 3, h, w] in [0, 1].
+    """
     frames = media.detach().float().cpu()
     frames = frames if frames.ndim == 4 else frames[None]
     return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def to_images(media: Tensor) -> list[Picture]:
-    """One sample as PIL pictures: one, or the frames of a clip."""
+    """Return one sample as PIL pictures: one, or the frames of a clip.
+
+    Args:
+        media: picture [3, h, w] or clip [t, 3, h, w] in [0, 1].
+    """
     return [Image.fromarray(frame) for frame in to_pixels(media)]
 
 
 def digest(pixels: np.ndarray) -> str:
-    """sha256 of uint8 frames [t, h, w, 3]."""
+    """Return SHA-256 of frames.
+
+    Args:
+        pixels: uint8 [t, h, w, 3].
+    """
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def encode(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
-    """Frames [t, h, w, 3] as a PNG file, animated if there are several, with text chunks inside."""
+    """Encode frames as a PNG file, animated if there are several.
+
+    Args:
+        pixels: frames uint8 [t, h, w, 3].
+        text: text chunks inside the file, key -> value.
+    """
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
     first, *rest = [Image.fromarray(frame) for frame in pixels]
     if rest:
-        info.add_text(FRAMES, str(len(pixels)))  # frames like the one before are not stored
+        info.add_text(FRAMES, str(len(pixels)))  # Pillow does not store a frame equal to the one before
     buffer = io.BytesIO()
     clip = {"save_all": True, "append_images": rest, "duration": FRAME_MS, "loop": 0} if rest else {}
     first.save(buffer, "PNG", pnginfo=info, **clip)
@@ -54,9 +71,16 @@ def encode(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
 
 
 def decode(path: Path) -> tuple[np.ndarray, dict[str, str]]:
-    """Frames [t, h, w, 3] and text chunks of a PNG file from anywhere.
+    """Decode a PNG file, also from an untrusted source.
 
-    Raises ValueError if it is no PNG, is broken, or is larger than a picture of ours can be.
+    Args:
+        path: of the file.
+
+    Returns:
+        Frames uint8 [t, h, w, 3], and text chunks, key -> value.
+
+    Raises:
+        ValueError: for a file that is not PNG, is damaged, or has too many pixels.
     """
     try:
         with Image.open(path, formats=["PNG"]) as picture:
@@ -80,14 +104,24 @@ def decode(path: Path) -> tuple[np.ndarray, dict[str, str]]:
 
 
 def thumbnail(pixels: np.ndarray, side: int = 160) -> np.ndarray:
-    """The middle frame [1, h, w, 3], no side longer than `side`."""
+    """Return the middle frame in a small size, uint8 [1, h, w, 3].
+
+    Args:
+        pixels: frames uint8 [t, h, w, 3].
+        side: most pixels along one side.
+    """
     picture = Image.fromarray(pixels[len(pixels) // 2])
     picture.thumbnail((side, side))
     return np.asarray(picture)[None]
 
 
 def strip(pixels: np.ndarray, most: int = 8) -> np.ndarray:
-    """At most so many frames of a clip [t, h, w, 3], evenly spread, side by side as one [1, h, w', 3]."""
+    """Return evenly spaced frames of a clip side by side as one picture, uint8 [1, h, w', 3].
+
+    Args:
+        pixels: frames uint8 [t, h, w, 3].
+        most: largest number of frames.
+    """
     count = min(most, len(pixels))
     chosen = [pixels[round(i * (len(pixels) - 1) / max(1, count - 1))] for i in range(count)]
     return np.concatenate(chosen, axis=1)[None]

@@ -1,4 +1,4 @@
-"""Clips as files that other programs play: GIF always, MP4 and WebM where something that writes them is installed."""
+"""Clips as video files: GIF always, MP4 and WebM if PyAV or ffmpeg is installed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,18 @@ SUFFIXES = (".png", ".gif", *CODECS)
 
 
 def write_clip(path: Path, pixels: np.ndarray, recipe: str | None, fps: float = 1000 / FRAME_MS) -> None:
-    """Write uint8 frames [t, h, w, 3] whole or not at all, in the format of the name: .png, .gif, .mp4 or .webm.
+    """Write a clip atomically in the format of its file name.
 
-    A recipe goes into the comment of a GIF and, for all but PNG, into a file beside it, NAME.json. GIF has 256 colours,
-    and frames of whole hundredths of a second. Raises ValueError for other names, for a frame rate out of (0, 100] and
-    where nothing installed writes the format.
+    GIF has 256 colours, and rounds the duration of a frame to hundredths of a second.
+
+    Args:
+        path: ends in .png, .gif, .mp4 or .webm.
+        pixels: frames uint8 [t, h, w, 3].
+        recipe: text stored in a PNG or in the comment of a GIF and, for all but PNG, beside the clip in NAME.json.
+        fps: frames per second, in (0, 100]; a PNG keeps its own rate.
+
+    Raises:
+        ValueError: for other names, for a frame rate out of range, and if no installed library writes the format.
     """
     suffix = require_format(path)
     if not 0 < fps <= 100:
@@ -40,7 +47,14 @@ def write_clip(path: Path, pixels: np.ndarray, recipe: str | None, fps: float = 
 
 
 def require_format(path: Path) -> str:
-    """The suffix of a file that can be written, in lower case; raises ValueError for others."""
+    """Return the suffix of a file in lower case.
+
+    Args:
+        path: of a picture or clip.
+
+    Raises:
+        ValueError: for a format that cannot be written.
+    """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path} is no picture and no clip; end its name in {', '.join(SUFFIXES)}")
@@ -50,32 +64,58 @@ def require_format(path: Path) -> str:
 
 
 def gif(pixels: np.ndarray, comment: str | None, fps: float) -> bytes:
-    """An endless GIF; frames that do not change are kept as longer ones."""
+    """Encode a looping GIF; equal neighbouring frames are merged into longer ones.
+
+    Args:
+        pixels: frames uint8 [t, h, w, 3].
+        comment: text inside the file.
+        fps: frames per second.
+    """
     first, *rest = [Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE) for frame in pixels]
     buffer = io.BytesIO()
-    said = {"comment": comment.encode()} if comment else {}
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, **said)
+    info = {"comment": comment.encode()} if comment else {}
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, **info)
     return buffer.getvalue()
 
 
 def movie(pixels: np.ndarray, suffix: str, fps: float) -> bytes:
-    """An MP4 or WebM file by PyAV or ffmpeg, whichever is there."""
+    """Encode MP4 or WebM with PyAV or ffmpeg, whichever is installed.
+
+    Args:
+        pixels: frames uint8 [t, h, w, 3].
+        suffix: .mp4 or .webm.
+        fps: frames per second.
+
+    Raises:
+        ValueError: if neither is installed, and if ffmpeg fails.
+    """
     return writer(suffix)(even(pixels), suffix, fps)
 
 
 def writer(suffix: str) -> Callable[[np.ndarray, str, float], bytes]:
-    """What writes a format here; raises ValueError if nothing does."""
+    """Return the encoder of a format.
+
+    Args:
+        suffix: .mp4 or .webm.
+
+    Raises:
+        ValueError: if neither PyAV nor ffmpeg is installed.
+    """
     if find_spec("av"):
         return by_av
     if shutil.which("ffmpeg"):
         return by_ffmpeg
-    raise ValueError(
-        f"nothing here writes {suffix} files: `pip install av`, or install ffmpeg, or take .gif, which needs neither"
-    )
+    raise ValueError(f"no installed library writes {suffix} files: `pip install av`, or install ffmpeg, or take .gif")
 
 
 def by_av(pixels: np.ndarray, suffix: str, fps: float) -> bytes:
-    """Encode with PyAV."""
+    """Encode with PyAV.
+
+    Args:
+        pixels: frames uint8 [t, h, w, 3] with even sides.
+        suffix: .mp4 or .webm.
+        fps: frames per second.
+    """
     from fractions import Fraction
 
     import av
@@ -93,7 +133,16 @@ def by_av(pixels: np.ndarray, suffix: str, fps: float) -> bytes:
 
 
 def by_ffmpeg(pixels: np.ndarray, suffix: str, fps: float) -> bytes:
-    """Encode with ffmpeg; raises ValueError with what it says if it fails."""
+    """Encode with ffmpeg.
+
+    Args:
+        pixels: frames uint8 [t, h, w, 3] with even sides.
+        suffix: .mp4 or .webm.
+        fps: frames per second.
+
+    Raises:
+        ValueError: with the last line of its output, if it fails.
+    """
     height, width = pixels.shape[1:3]
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
     with TemporaryDirectory() as folder:
@@ -107,6 +156,10 @@ def by_ffmpeg(pixels: np.ndarray, suffix: str, fps: float) -> bytes:
 
 
 def even(pixels: np.ndarray) -> np.ndarray:
-    """Frames with even sides, which these formats need: an odd one repeats its last row or column."""
+    """Return frames with even sides, which MP4 and WebM need, by repeating the last row or column.
+
+    Args:
+        pixels: frames uint8 [t, h, w, 3].
+    """
     _, height, width, _ = pixels.shape
     return np.pad(pixels, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")

@@ -1,4 +1,4 @@
-"""The moving Shapes world: clips of one or two coloured shapes, prompts that say how each moves, the held-out split."""
+"""The moving Shapes world: clips of one or two moving coloured shapes, their prompts, and the held-out split."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gensearch.shapes import world
 from gensearch.shapes.drawing import COLORS, SHAPES, SIZE, Scene, Thing, outline, render
 from gensearch.shapes.world import Spec
 
-FRAMES = 13  # one frame, then three groups of four: what a Wan autoencoder turns into four latent frames
-CHUNKS = (1, 5, 9, 13)  # frames that are there after each latent frame
+FRAMES = 13  # one frame and three groups of four, which a Wan autoencoder encodes to four latent frames
+CHUNKS = (1, 5, 9, 13)  # number of frames after each latent frame
 TAGS = ("motion", "bounce", "change", "two")
 TRAIN_MIX = {"motion": 0.25, "bounce": 0.12, "change": 0.12, "two": 0.51}
 RADIUS = 10.0
 BACKGROUND = (245, 245, 245)
-GRID = 8  # pixels between the places where objects may begin: one of a latent frame, so that what moves shows alike
-SPEEDS = {"slow": 1, "fast": 2}  # pixels per frame: half a place, or one, in the four frames of a latent frame
+GRID = 8  # pixels between initial positions: one latent pixel, so that equal motions have equal latents
+SPEEDS = {"slow": 1, "fast": 2}  # pixels per frame: half a grid step, or one, in the four frames of a latent frame
 TURN = (4, 8)  # frames until a bouncing object meets the wall
 CHANGE = 5  # the first frame after something appeared or disappeared
-GAP = 2.0  # pixels that the boxes of objects keep apart at all times
-TRIES = 32  # ways for two objects to move, of which the first that keeps them apart is taken
+GAP = 2.0  # least distance in pixels between the boxes of two objects
+TRIES = 32  # pairs of paths that are drawn for two objects; the first one that keeps them apart is taken
 
 Path = tuple[tuple[float, float] | None, ...]  # centre in every frame; None where the object is not there
 
@@ -36,9 +36,15 @@ Path = tuple[tuple[float, float] | None, ...]  # centre in every frame; None whe
 
 @dataclass(frozen=True)
 class Motion:
-    """What one object does; `direction` is (dx, dy) with y down, towards the wall if it bounces, (0, 0) if none."""
+    """The motion of one object.
 
-    kind: str  # still, move, bounce, appear or disappear
+    Attributes:
+        kind: "still", "move", "bounce", "appear" or "disappear".
+        direction: (dx, dy) with y down, towards the wall for "bounce", (0, 0) for none.
+        speed: "slow" or "fast" for "move", else empty.
+    """
+
+    kind: str
     direction: tuple[int, int] = (0, 0)
     speed: str = ""
 
@@ -55,7 +61,7 @@ def _motions() -> dict[str, Motion]:
     return out | {"appearing": Motion("appear"), "disappearing": Motion("disappear")}
 
 
-MOTIONS = _motions()  # in words -> what it means
+MOTIONS = _motions()  # words of a prompt -> motion
 KINDS = {
     "motion": ("still", "move"),
     "two": ("still", "move"),
@@ -65,7 +71,7 @@ KINDS = {
 
 
 def phrases(tag: str) -> list[str]:
-    """The motions, in words, that objects of a tag may have."""
+    """Return the words of the motions that objects of a tag may have."""
     return [phrase for phrase, motion in MOTIONS.items() if motion.kind in KINDS[tag]]
 
 
@@ -73,14 +79,19 @@ def phrases(tag: str) -> list[str]:
 
 
 def spec(tag: str, objects: Sequence[tuple[str, str, str]]) -> Spec:
-    """The metadata line of (shape, colour, motion in words) objects: GenEval's schema with `motion` in every clause."""
+    """Return the metadata line of some objects: GenEval's schema with `motion` in every clause.
+
+    Args:
+        tag: one of `TAGS`.
+        objects: (shape, colour, motion in words) of one or two.
+    """
     include = [world.clause(shape, color) | {"motion": motion} for shape, color, motion in objects]
     text = " and ".join(f"{world.phrase(clause)} {clause['motion']}" for clause in include)
     return {"tag": tag, "include": include, "prompt": text}
 
 
 def words() -> list[str]:
-    """Every word of the grammar, special tokens first."""
+    """Return every word of the grammar, special tokens first."""
     spoken = ["a", "an", "and", *COLORS, *SHAPES, *" ".join(MOTIONS).split()]
     return ["<pad>", "<unk>", "<bos>", "<eos>", *dict.fromkeys(spoken)]
 
@@ -92,7 +103,14 @@ def _object() -> re.Pattern[str]:
 
 
 def parse(prompt: str) -> Spec:
-    """The metadata line of any prompt that the grammar can make, the inverse of `spec`; ValueError for others."""
+    """Return the metadata line of a prompt: the inverse of `spec`.
+
+    Args:
+        prompt: of the grammar, letter by letter.
+
+    Raises:
+        ValueError: for a prompt outside the grammar, with the nearest one.
+    """
     found = [_object().fullmatch(part) for part in prompt.split(" and ")]
     objects = [(m[2], m[1], m[3]) for m in found if m]
     tags = TAGS[:3] if len(objects) == 1 else ("two",)
@@ -109,7 +127,14 @@ def parse(prompt: str) -> Spec:
 
 
 def still(prompt: str) -> str:
-    """What one frame shows, in the words of the Shapes world; raises ValueError for prompts outside the grammar."""
+    """Return the prompt of the Shapes world for a single frame: the same objects, without their motion.
+
+    Args:
+        prompt: of the moving Shapes world.
+
+    Raises:
+        ValueError: for a prompt outside the grammar.
+    """
     objects = [world.clause(clause["class"], clause["color"]) for clause in parse(prompt)["include"]]
     return str(world.spec("color_attr" if len(objects) > 1 else "colors", objects)["prompt"])
 
@@ -119,19 +144,19 @@ def still(prompt: str) -> str:
 
 @dataclass(frozen=True)
 class Clip:
-    """Objects, and where each is in every frame."""
+    """Objects, and the path of each over all frames."""
 
     things: tuple[Thing, ...]
     paths: tuple[Path, ...]
 
     def scene(self, frame: int) -> Scene:
-        """What one frame shows."""
+        """Return the scene of one frame."""
         placed = [(thing, path[frame]) for thing, path in zip(self.things, self.paths, strict=True)]
         return Scene(tuple(replace(thing, x=at[0], y=at[1]) for thing, at in placed if at), BACKGROUND)
 
 
 def draw(clip: Clip, frames: Sequence[int] = range(FRAMES)) -> np.ndarray:
-    """Frames of a clip, uint8 [n, 64, 64, 3]; those that show the same are drawn once."""
+    """Render frames of a clip, uint8 [n, 64, 64, 3]; equal frames are rendered once."""
     scenes = [clip.scene(frame) for frame in frames]
     pictures = {scene: np.asarray(render(scene)) for scene in dict.fromkeys(scenes)}
     return np.stack([pictures[scene] for scene in scenes])
@@ -139,13 +164,13 @@ def draw(clip: Clip, frames: Sequence[int] = range(FRAMES)) -> np.ndarray:
 
 @cache
 def extent(shape: str) -> np.ndarray:
-    """The corners (left, top) and (right, bottom) of a shape's box, in radii from its centre."""
+    """Return the corners (left, top) and (right, bottom) of the box of a shape, [2, 2] in radii from its centre."""
     corners = np.array(outline(shape))
     return np.stack([corners.min(0), corners.max(0)])
 
 
 def centres(rng: np.random.Generator, motion: Motion, shape: str, count: int) -> np.ndarray:
-    """Where an object with this motion might be in every frame: `count` ways [count, 13, 2], all inside the picture."""
+    """Draw the centres of an object in every frame for `count` paths, [count, 13, 2], all inside the picture."""
     first, last = extent(shape)
     times, step = np.arange(FRAMES), np.array(motion.direction)
     travel = np.zeros((count, FRAMES))
@@ -153,24 +178,29 @@ def centres(rng: np.random.Generator, motion: Motion, shape: str, count: int) ->
         travel[:] = times * SPEEDS[motion.speed]
     elif motion.kind == "bounce":
         turn = rng.choice(TURN, (count, 1))
-        travel = SPEEDS["fast"] * (turn - np.abs(times - turn))  # until the wall, and back
+        travel = SPEEDS["fast"] * (turn - np.abs(times - turn))  # to the wall and back
     offsets = travel[..., None] * step
     least, most = 1 - RADIUS * first - offsets.min(1), SIZE - 1 - RADIUS * last - offsets.max(1)
     low, high = np.ceil(least / GRID - 0.5), np.floor(most / GRID - 0.5)
     start = GRID * (rng.integers(low, high, endpoint=True) + 0.5)
     if motion.kind == "bounce":
         start = np.where(step < 0, least, np.where(step > 0, most, start))
-    return start[:, None] + offsets
+    return np.asarray(start[:, None] + offsets)
 
 
 def path(motion: Motion, at: np.ndarray) -> Path:
-    """Centres [13, 2] as a path, without the frames in which the object is not there."""
+    """Return centres [13, 2] as a path, with None for frames in which the object is not there."""
     hidden = {"appear": range(CHANGE), "disappear": range(CHANGE, FRAMES)}.get(motion.kind, range(0))
     return tuple(None if i in hidden else (x, y) for i, (x, y) in enumerate(at.tolist()))
 
 
 def clip_for(line: Spec, rng: np.random.Generator) -> Clip:
-    """A clean clip that fulfils any prompt of the grammar, held-out ones included; objects keep apart at all times."""
+    """Draw a clip that shows any prompt of the grammar, including held-out ones.
+
+    Args:
+        line: the metadata line of the prompt.
+        rng: source of randomness.
+    """
     motions = [MOTIONS[c["motion"]] for c in line["include"]]
     things = tuple(Thing(c["class"], c["color"], 0.0, 0.0, RADIUS) for c in line["include"])
     while True:
@@ -185,7 +215,12 @@ def clip_for(line: Spec, rng: np.random.Generator) -> Clip:
 
 
 def sample(rng: np.random.Generator, tag: str | None = None) -> tuple[Spec, Clip]:
-    """Draw a training prompt with a clip that shows it; nothing held out ever appears."""
+    """Draw a training prompt and a clip that shows it, without any held-out pair.
+
+    Args:
+        rng: source of randomness.
+        tag: the kind of prompt; drawn from `TRAIN_MIX` by default.
+    """
     tag = tag or str(rng.choice(list(TRAIN_MIX), p=list(TRAIN_MIX.values())))
     while True:
         shapes = rng.choice(SHAPES, 2 if tag == "two" else 1, replace=False)
@@ -198,9 +233,10 @@ def sample(rng: np.random.Generator, tag: str | None = None) -> tuple[Spec, Clip
 
 
 def benchmark(per_tag: int = 32) -> list[Spec]:
-    """The moving-Shapes prompts, at most `per_tag` of each tag, of shapes in colours that they never have in training.
+    """Return the metadata lines of the moving-Shapes benchmark, built from held-out pairs of shape and colour.
 
-    Some tags have no more than 32 of them.
+    Args:
+        per_tag: most prompts of each tag; some tags have no more than 32.
     """
     rng, pairs = np.random.default_rng(7), sorted(world.HELD_OUT_PAIRS)
     chosen: dict[str, Spec] = {}

@@ -1,4 +1,4 @@
-"""A classical detector for the Shapes world: split a picture by colour, compare each outline with the eight shapes."""
+"""A classical detector for the Shapes world: segmentation by colour, and template matching with the eight shapes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from verifiers.detect.geneval import Detection
 
 PALETTE = np.array(list(drawing.COLORS.values()), np.float32)
 
-# The score is the product of three ramps, each from 0 at the first end to 1 at the second. They were set on renders
-# that went through an autoencoder (all but the most smeared stars keep a score of 1) and on erased, merged, stretched
-# and blended ones (which fall to 0), the outline's then widened to agree with labelled objects of generated pictures.
-ERROR_RAMP = (0.048, 0.036)
-CIRCLE_ERROR = 2.2  # times as much as it is: any lump covers most of a disc, but a person sees the corners
+# The score is the product of three ramps, each from 0 at the first end to 1 at the second. They were tuned on renders
+# after an autoencoder (all but the most blurred stars keep a score of 1) and on erased, merged, stretched and blended
+# ones (which score 0). The ramp of the outline was then widened to agree with labelled objects of generated pictures.
+ERROR_RAMP = (0.048, 0.036)  # 1 - soft IoU with the best shape, divided by the relative length of its outline
+CIRCLE_ERROR = 2.2  # factor of the error of a circle: most blobs have a high IoU with a disc, also with corners
 MARGIN_RAMP = (0.03, 0.07)  # lead in soft IoU over the second-best shape
 PALE_RAMP = (0.38, 0.28)  # distance to the nearest colour, as a share of that plus the distance to the background
-DOUBT = 0.38  # distance to the nearest colour, as a share of nearest plus second nearest: from here on it has no name
+DOUBT = 0.38  # distance to the nearest colour, as a share of nearest plus second nearest, from which it has no name
 
-AREA_SHARE = (0.008, 0.35)  # of the picture: smaller blobs have no readable shape, larger ones are scenery
-COLOR_SHARE = 0.2  # of a blob: a colour below it is a fringe, above it a part of its own
+AREA_SHARE = (0.008, 0.35)  # of the picture: smaller blobs have no readable shape, larger ones are background
+COLOR_SHARE = 0.2  # of a blob: a smaller share of one colour is a fringe, a larger one a part of its own
 COVERED = 0.6  # cover from which a pixel belongs to a blob; above 0.5, so that faint bridges do not join two objects
 PIXEL_TOLERANCE = 75.0  # RGB distance of a pixel from the mixtures of background and colour
 REACH = 2  # pixels around a blob where soft edges and faint tips still belong to it
@@ -36,17 +36,24 @@ ROUNDING = 0.16  # radii by which corners of the second set of templates are smo
 
 
 class Templates(NamedTuple):
-    """All shapes at radius 1, the eight crisp ones first and then the same with rounded corners."""
+    """All shapes at radius 1: the eight with sharp corners, then the same with rounded corners.
 
-    distance: np.ndarray  # [16, 256, 256] over [-1.4, 1.4]^2: signed distance to the outline in radii, inside negative
-    area: np.ndarray  # [16] in square radii
-    centre: np.ndarray  # [16, 2] centroid x, y in radii
-    outline: np.ndarray  # [8] length of the outline / square root of the area, of the crisp ones
+    Attributes:
+        distance: signed distance to the outline in radii, inside negative, [16, 256, 256] over [-1.4, 1.4]^2.
+        area: in square radii, [16].
+        centre: centroid (x, y) in radii, [16, 2].
+        outline: length of the outline divided by the square root of the area, of the sharp ones, [8].
+    """
+
+    distance: np.ndarray
+    area: np.ndarray
+    centre: np.ndarray
+    outline: np.ndarray
 
 
 @cache
 def templates() -> Templates:
-    """Draw the shapes once."""
+    """Return the templates, computed once."""
     unit = GRID / (2 * EXTENT)
     crisp = [silhouette(shape) for shape in drawing.SHAPES]
     rounded = [ndimage.gaussian_filter(inside.astype(np.float32), ROUNDING * unit) > 0.5 for inside in crisp]
@@ -60,7 +67,7 @@ def templates() -> Templates:
 
 
 def silhouette(shape: str) -> np.ndarray:
-    """A shape of radius 1 as a mask, bool [256, 256] over [-1.4, 1.4]^2."""
+    """Return the mask of a shape of radius 1, bool [256, 256] over [-1.4, 1.4]^2."""
     image = Image.new("1", (GRID, GRID))
     layers = [(shape, 1.0, 1)] + [("circle", drawing.RING_HOLE, 0)] * (shape == "ring")
     for name, radius, fill in layers:
@@ -70,21 +77,27 @@ def silhouette(shape: str) -> np.ndarray:
 
 
 def ramp(value: float, ends: tuple[float, float]) -> float:
-    """0 at the first end, 1 at the second, linear between and constant beyond."""
+    """Return 0 at the first end, 1 at the second, linear between and constant beyond."""
     return float(np.clip((value - ends[0]) / (ends[1] - ends[0]), 0, 1))
 
 
 def border(image: np.ndarray) -> np.ndarray:
-    """The background colour [3]: the median of the two outermost rows and columns."""
+    """Return the background colour [3]: the median of the two outermost rows and columns."""
     frame = np.ones(image.shape[:2], bool)
     frame[2:-2, 2:-2] = False
-    return np.median(image[frame], axis=0)
+    return np.asarray(np.median(image[frame], axis=0))
 
 
 def cover(image: np.ndarray, background: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much of each pixel a colour covers if only that colour and the background mix in it.
+    """Return the best mixture of a colour and the background for each pixel.
 
-    For `colors` [n, 3], returns the cover [n, h, w] in [0, 1] and the RGB distance [n, h, w] of pixel and mixture.
+    Args:
+        image: [h, w, 3].
+        background: colour [3].
+        colors: [n, 3].
+
+    Returns:
+        The share of the colour in [0, 1] and the RGB distance of pixel and mixture, [n, h, w] each.
     """
     offset = (image - background).reshape(-1, 3)
     span = colors - background
@@ -97,7 +110,7 @@ def cover(image: np.ndarray, background: np.ndarray, colors: np.ndarray) -> tupl
 
 
 def overlaps(soft: np.ndarray) -> np.ndarray:
-    """Soft IoU [8] of a cover [h, w] with every shape at equal area and centroid, crisp or rounded, whichever fits."""
+    """Return the soft IoU [8] of a cover [h, w] with every shape at equal area and centroid, sharp or rounded."""
     shapes = templates()
     rows, columns = (np.arange(n, dtype=np.float32) for n in soft.shape)
     mass = soft.sum()
@@ -109,16 +122,16 @@ def overlaps(soft: np.ndarray) -> np.ndarray:
     pick = np.arange(len(radius))[:, None, None], v[:, :, None], u[:, None, :]
     drawn = sharpen(0.5 - shapes.distance[pick] * radius[..., None].astype(np.float32))
     both = np.minimum(drawn, soft).sum((1, 2))
-    return (both / (mass + drawn.sum((1, 2)) - both)).reshape(2, -1).max(0)
+    return np.asarray((both / (mass + drawn.sum((1, 2)) - both)).reshape(2, -1).max(0))
 
 
 def sharpen(share: np.ndarray) -> np.ndarray:
-    """Double the contrast around one half, so that soft and crisp edges compare well."""
+    """Double the contrast around one half, so that soft and sharp edges can be compared."""
     return (2 * share - 0.5).clip(0, 1)
 
 
 def name_color(color: np.ndarray) -> str | None:
-    """The palette's name for a colour [3]; None if it is torn between two."""
+    """Return the name of a colour [3] in the palette; None if it is between two of them."""
     distance = np.linalg.norm(PALETTE - color, axis=1)
     first, second = np.argsort(distance)[:2]
     certain = distance[first] < DOUBT * (distance[first] + distance[second])
@@ -126,14 +139,18 @@ def name_color(color: np.ndarray) -> str | None:
 
 
 class ShapesDetector:
-    """Finds shapes on a light background; scores follow how clearly a person would name the shape.
+    """A detector of shapes on a light background; its scores agree with how clearly people name a shape.
 
-    Clean objects score 1. What is merged, half erased, stretched out of shape, pale or of several colours scores
-    near 0. A well-formed object whose one colour is between those of the palette has `color` None.
+    Clean objects score 1. Objects that are merged, half erased, distorted, pale or of several colours score near 0. A
+    well-formed object of one colour between those of the palette has `color` None.
     """
 
     def detect(self, image: np.ndarray) -> dict[str, list[Detection]]:
-        """Objects of every class in a uint8 [h, w, 3] RGB picture, each with box, score, mask and colour name."""
+        """Return class name -> objects, each with box, score, mask and colour name.
+
+        Args:
+            image: uint8 [h, w, 3], RGB.
+        """
         pixels = image.astype(np.float32)
         background = border(pixels)
         share, misfit = cover(pixels, background, PALETTE)
@@ -145,7 +162,7 @@ class ShapesDetector:
                 continue
             whole = [describe(pixels, background, blob, solid)]
             objects = whole
-            if whole[0][1].score < 1:  # no clear shape of one colour: perhaps several objects that touch
+            if whole[0][1].score < 1:  # not a clear shape of one colour: maybe several objects that touch
                 parts = [describe(pixels, background, mask, solid) for mask in split(blob, share, misfit)]
                 objects = max(whole, parts, key=lambda group: max((d.score for _, d in group), default=-1.0))
             for shape, detection in objects:
@@ -154,12 +171,18 @@ class ShapesDetector:
 
 
 def sized(mask: np.ndarray) -> bool:
-    """Whether a region is large enough to have a shape and small enough to be an object."""
+    """Return whether a region is large enough to have a shape and small enough to be an object."""
     return bool(AREA_SHARE[0] < mask.mean() < AREA_SHARE[1])
 
 
 def split(blob: np.ndarray, share: np.ndarray, misfit: np.ndarray) -> Iterator[np.ndarray]:
-    """The parts of a region that each have one palette colour, from the two results of `cover`; fringes are dropped."""
+    """Yield the parts of a region that each have one colour of the palette, without fringes.
+
+    Args:
+        blob: the region, bool [h, w].
+        share: of `cover`.
+        misfit: of `cover`.
+    """
     counts = np.bincount(misfit.argmin(0)[blob], minlength=len(PALETTE))
     colors = np.flatnonzero(counts > COLOR_SHARE * counts.sum())
     owner = colors[misfit[colors].argmin(0)]
@@ -170,7 +193,14 @@ def split(blob: np.ndarray, share: np.ndarray, misfit: np.ndarray) -> Iterator[n
 
 
 def describe(pixels: np.ndarray, background: np.ndarray, mask: np.ndarray, solid: np.ndarray) -> tuple[str, Detection]:
-    """Name the shape and colour of the region `mask`; `solid` holds it and all others, which do not count."""
+    """Classify shape and colour of one region.
+
+    Args:
+        pixels: the picture, fp32 [h, w, 3].
+        background: colour [3].
+        mask: of the region, bool [h, w].
+        solid: of all regions, bool [h, w]; the others are left out.
+    """
     left, top, right, bottom = box(mask)
     rim = REACH + 1
     window = slice(max(top - rim, 0), bottom + rim), slice(max(left - rim, 0), right + rim)
@@ -193,6 +223,6 @@ def describe(pixels: np.ndarray, background: np.ndarray, mask: np.ndarray, solid
 
 
 def box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a mask, the last two exclusive."""
+    """Return left, top, right and bottom of a mask, the last two exclusive."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -1,4 +1,4 @@
-"""How the Shapes world looks: things, scenes, and their pictures."""
+"""Scenes of the Shapes world and their rendering."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ COLORS: dict[str, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class Thing:
-    """One object of a scene; centre and radius in pixels of the 64x64 picture."""
+    """One object of a scene.
+
+    Attributes:
+        shape: one of `SHAPES`.
+        color: one of `COLORS`.
+        x: of the centre, in pixels of the 64x64 picture.
+        y: of the centre, down.
+        radius: in pixels.
+    """
 
     shape: str
     color: str
@@ -35,14 +43,23 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects on a light background (RGB, 0..255)."""
+    """Objects on a light background.
+
+    Attributes:
+        things: the objects.
+        background: RGB in [0, 255].
+    """
 
     things: tuple[Thing, ...]
     background: tuple[int, int, int]
 
 
 def outline(shape: str) -> list[tuple[float, float]]:
-    """Corners of a shape inscribed in the square [-1, 1]^2, y down; a ring gives its outer circle."""
+    """Return the corners of a shape in the square [-1, 1]^2, y down; for a ring those of its outer circle.
+
+    Args:
+        shape: one of `SHAPES`.
+    """
     if shape in ("circle", "ring"):
         angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         return [(float(np.cos(a)), float(np.sin(a))) for a in angles]
@@ -76,7 +93,14 @@ Polygon = tuple[list[tuple[float, float]], tuple[int, int, int]]  # corners in p
 
 
 def render(scene: Scene, size: int = SIZE, antialias: int = 4, extra: Sequence[Polygon] = ()) -> Image.Image:
-    """Draw a scene, then any extra polygons, as an RGB picture of `size` x `size` pixels."""
+    """Render a scene and extra polygons as an RGB picture.
+
+    Args:
+        scene: what is drawn first.
+        size: of the picture in pixels.
+        antialias: factor of the size at which it is drawn.
+        extra: polygons that are drawn last.
+    """
     scale = size * antialias / SIZE
     image = Image.new("RGB", (size * antialias,) * 2, scene.background)
     draw = ImageDraw.Draw(image)

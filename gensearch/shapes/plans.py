@@ -1,4 +1,4 @@
-"""Plans in words: which things a picture shows, in which colour, and in which ninth of it, from left to right."""
+"""Plans of pictures in words: the objects from left to right, each with its colour and the ninth of the picture."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ DESCRIBE = "plan :"
 
 
 def plan(things: Sequence[world.Thing]) -> str:
-    """For example "red star left top , blue ring right middle"."""
+    """Return the plan of a scene, such as "red star left top , blue ring right middle".
+
+    Args:
+        things: the objects of the scene.
+    """
     ordered = sorted(things, key=lambda thing: (thing.x, thing.y))
     return " , ".join(f"{t.color} {t.shape} {ninth(t.x, ACROSS)} {ninth(t.y, DOWN)}" for t in ordered)
 
 
 def ninth(place: float, names: Sequence[str]) -> str:
-    """The third of the picture that a coordinate lies in."""
+    """Return the name of the third of the picture that a coordinate lies in.
+
+    Args:
+        place: in pixels.
+        names: of the thirds.
+    """
     return names[min(len(names) - 1, int(place * len(names) / world.SIZE))]

@@ -1,4 +1,4 @@
-"""Contact sheets of pictures with what the detector saw in them, for people who label or debug."""
+"""Contact sheets of pictures with their detections, for labelling and debugging."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ LEGEND = 60  # pixels below each picture
 
 
 def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str] = (), columns: int = 5) -> Image.Image:
-    """Draw uint8 [h, w, 3] pictures enlarged, every detection boxed and listed by number, colour, class and score.
+    """Draw enlarged pictures with all detections as boxes, listed by number, colour, class and score.
 
-    Boxes of detections above GenEval's threshold of 0.3 are green, the others red. Titles, if any, one per picture.
+    Boxes of detections above GenEval's threshold of 0.3 are green, the others red.
+
+    Args:
+        pictures: uint8 [h, w, 3] each, all of one size.
+        titles: none, or one per picture.
+        columns: pictures in one row.
     """
     tiles = [tile(picture, title) for picture, title in zip(pictures, titles or [""] * len(pictures), strict=True)]
     width, height = tiles[0].size
@@ -28,7 +33,12 @@ def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str] = (), columns: i
 
 
 def tile(picture: np.ndarray, title: str) -> Image.Image:
-    """One picture with its detections and their legend."""
+    """Draw one picture with its detections and their legend.
+
+    Args:
+        picture: uint8 [h, w, 3].
+        title: first line of the legend, may be empty.
+    """
     height, width = picture.shape[:2]
     page = Image.new("RGB", (width * ZOOM, height * ZOOM + LEGEND), "white")
     page.paste(Image.fromarray(picture).resize((width * ZOOM, height * ZOOM), Image.Resampling.NEAREST))

@@ -1,12 +1,11 @@
-"""An exact judge of the moving Shapes world: detect in every frame, link over frames, compare with what is asked.
+"""The exact judge of the moving Shapes world: it detects objects, tracks them, and compares them with the prompt.
 
-A clip may be a prefix of one that is still being made. Then it is judged by what can be said already: objects, colours
-and their number from the first frame on, motion once some frames show it, and nothing that may still come.
+A clip may be the beginning of one that is still being generated. Then only what is certain already is judged: objects,
+colours and their number from the first frame on, motion after some frames, and nothing that may still come.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -16,103 +15,60 @@ from scipy.optimize import linear_sum_assignment
 
 from gensearch.shapes import clips
 from gensearch.shapes.clips import MOTIONS, Motion
-from gensearch.shapes.detector import ShapesDetector
+from gensearch.shapes.drawing import SIZE
 from gensearch.shapes.judge import pixels
+from gensearch.shapes.tracks import Sighting as Sighting
+from gensearch.shapes.tracks import Track, appearance, length, link, places
+from gensearch.shapes.tracks import sightings as sightings
 from gensearch.shapes.world import Clause, Spec
-from verifiers.detect.geneval import GENEVAL, Detection
 from verifiers.types import Media, Scores
 
 ASPECTS = ("object", "color", "count", "direction", "speed", "identity", "smoothness")
 
-REACH = 6.0  # pixels that an object may move between two frames; the fastest of the world move 3
-BLINK = 1  # frames that an object may be missing without becoming another one
-SPAN = 4  # frames from the first to the last sighting that a motion needs to be told
-STILL = 2.0  # pixels that a standing object may stray from its middle
+SPAN = 4  # frames from the first to the last sighting from which a motion is judged
+STILL = 2.0  # pixels that a still object may stray from its median position
 SLOWEST, FASTER = 0.35, 1.7  # pixels per frame from which an object moves, and from which it moves fast
 ASLANT = 0.35, 0.75  # how far a straight motion may stray: share of its length, and pixels
 TOUCH, RETURN = 3.5, 2.5  # pixels to the wall at which a bouncing object turns, and from there once it has turned
-JERK = 1.6  # pixels by which a step may differ from the usual one
+JERK = 1.6  # pixels by which a step may differ from the median step
 
-Verdict = dict[str, bool | None]  # aspect -> right, wrong, or nothing to judge
-
-
-class Sighting(NamedTuple):
-    """One object in one frame: centroid (x, y) and box (left, top, right, bottom) in pixels."""
-
-    frame: int
-    shape: str
-    color: str | None
-    x: float
-    y: float
-    box: tuple[float, float, float, float]
-
-
-Track = list[Sighting]
+Verdict = dict[str, bool | None]  # aspect -> right, wrong, or None where it does not apply
 
 
 class Asked(NamedTuple):
-    """What a clause asks for and the track that it means, empty if there is none."""
+    """A clause of the prompt and the object that fits it best.
+
+    Attributes:
+        clause: an entry of `include`.
+        motion: that the clause asks for.
+        track: of the object, empty if there is none.
+    """
 
     clause: Clause
     motion: Motion
     track: Track
 
 
-# --- seeing
-
-
-def sightings(frames: Sequence[np.ndarray]) -> list[list[Sighting]]:
-    """The objects of every frame, uint8 [h, w, 3], that the detector is sure enough of."""
-    detector, out = ShapesDetector(), []
-    found: dict[str, list[Detection]] = {}
-    for number, frame in enumerate(frames):
-        if not number or not np.array_equal(frame, frames[number - 1]):
-            found = detector.detect(frame)
-        seen = []
-        for shape, detections in found.items():
-            for d in detections:
-                if d.score > GENEVAL.threshold and d.mask is not None:
-                    rows, columns = np.nonzero(d.mask)
-                    seen.append(Sighting(number, shape, d.color, float(columns.mean()), float(rows.mean()), d.box))
-        out.append(seen)
-    return out
-
-
-def link(seen: Sequence[Sequence[Sighting]]) -> list[Track]:
-    """Sightings as tracks: what is nearest in the next frame, within reach, is the same object, alike or not."""
-    tracks: list[Track] = []
-    for number, here in enumerate(seen):
-        live = [track for track in tracks if number - track[-1].frame <= 1 + BLINK]
-        far = np.array([[np.hypot(s.x - t[-1].x, s.y - t[-1].y) / (number - t[-1].frame) for s in here] for t in live])
-        far = np.where(far > REACH, 1e6, far).reshape(len(live), len(here))
-        pairs = [(i, j) for i, j in zip(*linear_sum_assignment(far), strict=True) if far[i, j] <= REACH]
-        for i, j in pairs:
-            live[i].append(here[j])
-        taken = {j for _, j in pairs}
-        tracks += [[sighting] for j, sighting in enumerate(here) if j not in taken]
-    return tracks
-
-
-def looks(track: Track) -> tuple[str, str | None]:
-    """Shape and colour of an object in most of its frames."""
-    shape = Counter(s.shape for s in track).most_common(1)[0][0]
-    return shape, Counter(s.color for s in track).most_common(1)[0][0]
-
-
 # --- judging
 
 
-def judge(seen: Sequence[Sequence[Sighting]], line: Spec, whole: bool = True) -> Verdict:
-    """The verdict on every aspect of a clip, or of its beginning if it is not `whole`."""
-    tracks = link(seen)
+def judge(observed: Sequence[Sequence[Sighting]], line: Spec, whole: bool = True) -> Verdict:
+    """Judge every aspect of a clip.
+
+    Args:
+        observed: the sightings of every frame.
+        line: the metadata line of the prompt.
+        whole: whether the clip is finished; otherwise more frames follow.
+    """
+    tracks = link(observed)
     asked = [Asked(clause, MOTIONS[clause["motion"]], track) for clause, track in match(line, tracks)]
-    if not whole:  # an object that may still appear is no fault yet
+    if not whole:  # an object that is to appear may still come
         asked = [one for one in asked if one.track or one.motion.kind != "appear"]
     moved = [(one.motion, one.track) for one in asked if one.track and length(one.track) >= SPAN]
     return {
-        "object": every(bool(one.track) and looks(one.track)[0] == one.clause["class"] for one in asked),
-        "color": every(bool(one.track) and looks(one.track)[1] == one.clause["color"] for one in asked),
-        "count": counted([len(here) for here in seen], [MOTIONS[c["motion"]] for c in line["include"]], whole),
+        "object": every(bool(one.track) and appearance(one.track)[0] == one.clause["class"] for one in asked),
+        "color": every(bool(one.track) and appearance(one.track)[1] == one.clause["color"] for one in asked),
+        "count": counted([len(here) for here in observed], [MOTIONS[c["motion"]] for c in line["include"]], whole),
         "direction": every(directed(motion, track, whole) for motion, track in moved),
         "speed": every(speed(track) == motion.speed for motion, track in moved if motion.speed),
         "identity": len(tracks) <= len(line["include"])
@@ -122,43 +78,66 @@ def judge(seen: Sequence[Sequence[Sighting]], line: Spec, whole: bool = True) ->
 
 
 def correct(verdict: Verdict) -> bool:
-    """Whether nothing is wrong."""
+    """Return whether no aspect is wrong.
+
+    Args:
+        verdict: on a clip.
+    """
     return all(right is not False for right in verdict.values())
 
 
-def right_until(seen: Sequence[Sequence[Sighting]], line: Spec) -> int:
-    """How many frames from the first on are right: the longest prefix that ends with a latent frame and is correct.
+def right_until(observed: Sequence[Sequence[Sighting]], line: Spec) -> int:
+    """Return the number of frames of the longest correct prefix that ends with a latent frame.
 
-    It is the whole clip, len(seen), only if the clip as a whole is.
+    It is len(observed) only if the finished clip is correct.
+
+    Args:
+        observed: the sightings of every frame.
+        line: the metadata line of the prompt.
     """
     best = 0
     for end in clips.CHUNKS:
-        if end > len(seen) or not correct(judge(seen[:end], line, whole=end == len(seen))):
+        if end > len(observed) or not correct(judge(observed[:end], line, whole=end == len(observed))):
             break
         best = end
     return best
 
 
 def every(answers: Iterable[bool]) -> bool | None:
-    """True if all answers are; None if there are none."""
+    """Return whether all answers are true; None if there are none.
+
+    Args:
+        answers: any number.
+    """
     known = list(answers)
     return all(known) if known else None
 
 
 def match(line: Spec, tracks: Sequence[Track]) -> list[tuple[Clause, Track]]:
-    """The track that each clause means: by shape first, then by colour, then the longest; empty if none is left."""
+    """Assign a track to each clause, by shape first, then by colour, then by length; empty if none is left.
+
+    Args:
+        line: the metadata line of the prompt.
+        tracks: of all objects.
+    """
     clauses = line["include"]
     score = np.zeros((len(clauses), len(tracks)))
     for i, clause in enumerate(clauses):
         for j, track in enumerate(tracks):
-            shape, color = looks(track)
+            shape, color = appearance(track)
             score[i, j] = 4 * (shape == clause["class"]) + 2 * (color == clause["color"]) + len(track) / 1000
     owner = dict(zip(*linear_sum_assignment(-score), strict=True))
     return [(clause, tracks[owner[i]] if i in owner else []) for i, clause in enumerate(clauses)]
 
 
 def counted(numbers: Sequence[int], motions: Sequence[Motion], whole: bool) -> bool:
-    """Whether every frame shows as many objects as it should."""
+    """Return whether every frame has the right number of objects.
+
+    Args:
+        numbers: of objects in every frame.
+        motions: that the prompt asks for.
+        whole: whether the clip is finished.
+    """
     kinds = [motion.kind for motion in motions]
     lasting = sum(kind not in ("appear", "disappear") for kind in kinds)
     extra = np.array(numbers) - lasting
@@ -170,18 +149,14 @@ def counted(numbers: Sequence[int], motions: Sequence[Motion], whole: bool) -> b
     return bool(comes and (not whole or extra[-1] == 1))
 
 
-def places(track: Track) -> np.ndarray:
-    """Centroids [n, 2]."""
-    return np.array([(s.x, s.y) for s in track])
-
-
-def length(track: Track) -> int:
-    """Frames from the first sighting to the last."""
-    return track[-1].frame - track[0].frame
-
-
 def directed(motion: Motion, track: Track, whole: bool) -> bool:
-    """Whether an object goes where it should."""
+    """Return whether an object moves in the right direction.
+
+    Args:
+        motion: that the prompt asks for.
+        track: of the object.
+        whole: whether the clip is finished.
+    """
     at = places(track)
     if motion.kind in ("still", "appear", "disappear"):
         return bool(np.abs(at - np.median(at, axis=0)).max() <= STILL)
@@ -193,20 +168,29 @@ def directed(motion: Motion, track: Track, whole: bool) -> bool:
     turn = int(along.argmax())
     returned = along[turn] - along[-1] >= RETURN
     edge = track[turn].box[(0 if way.sum() < 0 else 2) + abs(int(way[1]))]
-    touched = (edge if way.sum() < 0 else clips.SIZE - edge) <= TOUCH
+    touched = (edge if way.sum() < 0 else SIZE - edge) <= TOUCH
     came = along[turn] - along[0] >= SLOWEST * max(turn, 1)
     return bool(came and np.ptp(across) <= STILL and (touched if returned else not whole))
 
 
 def speed(track: Track) -> str:
-    """The speed class of an object, from its first to its last place; empty if it stands still."""
+    """Return the speed class of an object, "slow" or "fast"; empty if it stands still.
+
+    Args:
+        track: of the object.
+    """
     at = places(track)
     pace = np.hypot(*(at[-1] - at[0])) / length(track)
     return "fast" if pace >= FASTER else "slow" if pace >= SLOWEST else ""
 
 
 def smooth(motion: Motion, track: Track) -> bool:
-    """Whether an object is there all the time and each of its steps is like the others."""
+    """Return whether an object is there in all frames, and its steps are about equal.
+
+    Args:
+        motion: that the prompt asks for.
+        track: of the object.
+    """
     steps = np.diff(places(track), axis=0)
     if len(track) != length(track) + 1:
         return False
@@ -220,38 +204,71 @@ def smooth(motion: Motion, track: Track) -> bool:
 
 
 class ShapesTracker:
-    """The exact judge of clips: 1 if the frames so far show what the prompt asks for, otherwise 0; parts per aspect.
+    """The exact judge of clips: 1 if the frames show what the prompt asks for, otherwise 0.
 
-    With `progress` below 1 more frames follow, and what may still come is not held against the clip.
+    `Scores.parts` holds each aspect as 1, 0 or NaN where it does not apply. A clip that is not finite scores NaN.
     """
 
     name = "shapes/tracker"
     differentiable = False
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Judge clips [b, t, 3, h, w]; NaN if not finite, ValueError for a prompt outside the grammar."""
+        """Judge clips.
+
+        Args:
+            media: clips [b, t, 3, h, w] in [0, 1].
+            prompts: b prompts of the moving Shapes world.
+            progress: share of the clip that is generated, in (0, 1]; below 1 more frames follow, and what may still
+                come is not counted as wrong.
+
+        Raises:
+            ValueError: for pictures, and for a prompt outside the grammar.
+        """
         return grade(media, prompts, progress >= 1, lambda verdict: float(correct(verdict)))
 
 
 class ShapesTrackerPartial:
-    """The share of judged aspects that are right, in [0, 1]; 1 exactly where `ShapesTracker` gives 1."""
+    """The share of applicable aspects that are right, in [0, 1]; 1 if and only if `ShapesTracker` scores 1."""
 
     name = "shapes/tracker-partial"
     differentiable = False
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Grade clips [b, t, 3, h, w]; NaN if not finite, ValueError for a prompt outside the grammar."""
+        """Score clips.
+
+        Args:
+            media: clips [b, t, 3, h, w] in [0, 1].
+            prompts: b prompts of the moving Shapes world.
+            progress: as in `ShapesTracker`.
+
+        Raises:
+            ValueError: for pictures, and for a prompt outside the grammar.
+        """
         return grade(media, prompts, progress >= 1, share)
 
 
 def share(verdict: Verdict) -> float:
-    """The share of judged aspects that are right."""
+    """Return the share of applicable aspects that are right.
+
+    Args:
+        verdict: on a clip.
+    """
     judged = [right for right in verdict.values() if right is not None]
     return sum(judged) / len(judged)
 
 
 def grade(media: Media, prompts: Sequence[str], whole: bool, mark: Callable[[Verdict], float]) -> Scores:
-    """Mark the verdict on every clip; parts hold each aspect as 1, 0 or NaN where there is nothing to judge."""
+    """Score clips by a function of the verdict; parts hold each aspect as 1, 0 or NaN where it does not apply.
+
+    Args:
+        media: clips [b, t, 3, h, w] in [0, 1]; NaN for those that are not finite.
+        prompts: b prompts.
+        whole: whether the clips are finished.
+        mark: from a verdict to a score.
+
+    Raises:
+        ValueError: for pictures, and for a prompt outside the grammar.
+    """
     if media.ndim != 5:
         raise ValueError(f"the tracker judges clips [b, t, 3, h, w], and these have shape {tuple(media.shape)}")
     lines = [clips.parse(prompt) for prompt in prompts]

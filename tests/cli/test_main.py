@@ -321,7 +321,7 @@ WRONG = {
     "mapping for a number": ([PROMPT, *TOY, "--knob", "n={a: 1}"], "knobs.n: it should be a number, a text, true"),
     "option with a parameter's name": ([PROMPT, *TOY, "--set", "options.name=x"], "has no option 'name'"),
     "option that is the source": ([PROMPT, "--set", "options.source=x"], "unknown option 'source'"),
-    "sum without its second term": ([PROMPT, "--verifier", "random+"], "'' names no judge"),
+    "sum without its second term": ([PROMPT, "--verifier", "random+"], "'' names no verifier"),
     "device without memory": ([PROMPT, "--set", "options.device=meta"], "device 'meta' cannot be used"),
 }
 

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 
 from gensearch.evaluate.bootstrap import interval, mean_of_tags, strata
-from verifiers.detect.summary import Judged, summarise
+from verifiers.detect.summary import Outcome, summarise
 
 SIZES = {"a": 8, "b": 24, "c": 16, "d": 30}
 TAGS = [tag for tag, size in SIZES.items() for _ in range(size)]
 
 
-def test_overall_is_the_mean_of_the_tags_as_in_the_rule_engine():
+def test_overall_is_the_mean_of_the_tags_as_in_geneval():
     rng = np.random.default_rng(3)
     correct = rng.random(len(TAGS)) < 0.3
     tags, overall = mean_of_tags(correct, TAGS)
-    expected = summarise(Judged(t, str(i), bool(c)) for i, (t, c) in enumerate(zip(TAGS, correct, strict=True)))
+    expected = summarise(Outcome(t, str(i), bool(c)) for i, (t, c) in enumerate(zip(TAGS, correct, strict=True)))
     assert tags == pytest.approx(expected.tags, abs=1e-12)
     assert overall == pytest.approx(expected.overall, abs=1e-12)
     assert overall != pytest.approx(correct.mean(), abs=1e-3)  # the mean over pictures is another number
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says():
+def test_the_interval_has_its_nominal_coverage():
     """800 experiments with the tag sizes of GenEval-Shapes; standard error of a 95 % coverage: 0.77 %."""
     rng, experiments, covered = np.random.default_rng(11), 800, 0
     sizes = {"single": 8, "two": 16, "counting": 24, "colors": 16, "position": 48, "attributes": 48}

@@ -1,4 +1,4 @@
-"""Which folders an evaluation may write to, and what it says about damaged ones."""
+"""Which folders an evaluation may write to, and its errors for damaged ones."""
 
 from __future__ import annotations
 

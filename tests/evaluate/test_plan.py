@@ -118,10 +118,10 @@ def test_every_preset_is_a_plan_that_has_both_controls_if_it_searches():
     assert "shapes_turbo" in names
     for name in names:
         plan = make_plan(name, [])
-        judges = {*plan.holdout, *(method.verifier for method in plan.methods)}
+        verifiers = {*plan.holdout, *(method.verifier for method in plan.methods)}
         searches = {method.search for method in plan.methods}
-        assert judges <= set(VERIFIERS)
-        assert plan.methods[0].compute == 1  # the baseline is one ordinary sample
+        assert verifiers <= set(VERIFIERS)
+        assert plan.methods[0].compute == 1  # the baseline is one plain sample
         if any(method.compute != 1 for method in plan.methods):
-            assert "random" in judges
+            assert "random" in verifiers
             assert "unguided" in searches

@@ -127,7 +127,7 @@ def test_the_table_as_it_is_printed():
     text = markdown(summarise(plan, "judge", records, resamples=200))
     assert text.splitlines()[:5] == [
         "| method | one | two | overall | gain | other (hold-out) | shapes/clip (guide)"
-        " | nats | work | scored | seconds |",
+        " | KL (nats) | NFE | scored | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| base | 0.25 | 0.33 | 0.292 | baseline | 0.484 | 0.250 | 0.0 | 1.0 | 2.0 | 0.25 |",
         "| better (oracle) | 0.75 | 0.50 | 0.625 | +0.333 [+0.250, +0.500]"
@@ -135,14 +135,14 @@ def test_the_table_as_it_is_printed():
         "| same | 0.25 | 0.33 | 0.292 | +0.000 [+0.000, +0.000] | 0.484, +0.000 [+0.000, +0.000]"
         " | 0.250, +0.000 [+0.000, +0.000] | 0.0 | 1.0 | 2.0 | 0.25 |",
     ]
-    assert "a ceiling, not evidence" in text
+    assert "an upper bound, not evidence" in text
 
 
 def test_nats_that_are_not_known_of_all_pictures_are_not_summed():
     plan, records = evaluation()
     some = [r | ({"nats": None} if r["method"] == "better" and r["prompt"] == 1 else {}) for r in records]
     header, rows = cells(summarise(plan, "judge", some, resamples=200))
-    assert [row[header.index("nats")] for row in rows] == ["0.0", "-", "0.0"]
+    assert [row[header.index("KL (nats)")] for row in rows] == ["0.0", "-", "0.0"]
 
 
 def test_without_oracles_and_with_single_prompts():

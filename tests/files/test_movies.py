@@ -149,8 +149,8 @@ def test_a_run_of_clips_replays_bit_for_bit(folder):
 
 @pytest.mark.parametrize(("fps", "shown"), [("20", 50), ("4", 250)])
 def test_a_clip_is_written_again_at_another_rate(folder, tmp_path, fps, shown):
-    told = CliRunner().invoke(app, ["replay", str(folder), "--out", str(tmp_path / "clip.gif"), "--fps", fps])
-    assert told.exit_code == 0
+    done = CliRunner().invoke(app, ["replay", str(folder), "--out", str(tmp_path / "clip.gif"), "--fps", fps])
+    assert done.exit_code == 0
     with Image.open(tmp_path / "clip.gif") as picture:
         assert picture.info["duration"] == shown
 

@@ -118,7 +118,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_end(tmp_path):
         ({"rewards": "shapes/judge"}, "needs gradients, and shapes/judge gives none"),
         ({"model": "toy/turbo"}, "does not let its network be copied"),
         ({"prompts": "nowhere.txt"}, "no file of prompts is called 'nowhere.txt'"),
-        ({"distil": {"memory": "nowhere"}}, "none of 0 winners moved its noise"),
+        ({"distil": {"memory": "nowhere"}}, "none of 0 winners has a shifted noise"),
     ],
 )
 def test_bad_recipes_are_one_line_on_stderr(tmp_path, capsys, changes, message):
@@ -145,14 +145,29 @@ def test_bad_settings_are_one_line_on_stderr(tmp_path, capsys, settings, message
     assert message in said
 
 
-def test_trackers_that_are_not_there_are_refused(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: ["tensorboard"])
+@pytest.mark.parametrize(("name", "installed"), [("wandb", ["tensorboard"]), ("tensorboard", [])])
+def test_trackers_that_are_not_installed_are_refused_in_one_line(tmp_path, capsys, monkeypatch, name, installed):
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: installed)
     given = ["train", "hypernoise", "--config", recipe(tmp_path), "--out", str(tmp_path / "run"), "--log"]
-    assert call(*given, "wandb") == 1
-    assert "error: wandb is not installed; run `pip install wandb`" in capsys.readouterr().err
+    assert call(*given, name) == 1
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert f"error: {name} is not installed; run `pip install gensearch[tracking]`" in said
     assert call(*given, "wanbd") == 2
     assert "no tracker is called 'wanbd'; did you mean 'wandb'?" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_default_tracker_is_none_where_tensorboard_is_missing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: ["tensorboard"])
+    assert command.find_tracker(None) == "tensorboard"
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: [])
+    assert command.find_tracker(None) == "none"
+    out = tmp_path / "run"
+    command.train(recipe(tmp_path, steps=1, batch=1, watch_every=9), (), out)
+    said = capsys.readouterr().err.splitlines()
+    assert sum("tensorboard" in line and "`pip install gensearch[tracking]`" in line for line in said) == 1
+    assert not (out / "logs").exists()
+    assert (out / "hypernoise" / "hypernoise.safetensors").is_file()
 
 
 def test_every_process_has_its_model_on_its_own_device():
@@ -165,12 +180,12 @@ def test_every_process_has_its_model_on_its_own_device():
 
 
 @pytest.mark.parametrize(("save_every", "step", "known"), [(2, 3, 2), pytest.param(3, 3, 2, marks=pytest.mark.slow)])
-def test_a_run_that_goes_on_has_every_look_once(tmp_path, monkeypatch, save_every, step, known):
-    """Stopped during a look, after the checkpoint or just before it."""
+def test_a_resumed_run_has_every_validation_once(tmp_path, monkeypatch, save_every, step, known):
+    """Stopped during a validation, after the checkpoint or just before it."""
     config, out = recipe(tmp_path, save_every=save_every, watch_every=1, steps=4), tmp_path / "run"
     training = ["train", "hypernoise", "--config", config, "--out", str(out), "--log", "none"]
 
-    def looks() -> list[dict[str, Any]]:
+    def validations() -> list[dict[str, Any]]:
         return [json.loads(line) for line in (out / "panel.jsonl").read_text().splitlines()]
 
     whole = command.record
@@ -183,13 +198,13 @@ def test_a_run_that_goes_on_has_every_look_once(tmp_path, monkeypatch, save_ever
     with monkeypatch.context() as patch:
         patch.setattr(command, "record", dies)
         assert call(*training) == 2
-    assert len(looks()) == known
+    assert len(validations()) == known
     assert call(*training) == 0
-    lines = looks()
+    lines = validations()
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
     assert call(*training) == 0
-    assert looks() == lines
+    assert validations() == lines
 
 
 @pytest.mark.parametrize("path", sorted((configs() / "hypernoise").glob("*.yaml")), ids=lambda path: path.stem)

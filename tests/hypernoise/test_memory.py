@@ -14,7 +14,7 @@ from gensearch.engine.run import run
 from gensearch.search import SEARCHES
 from hypernoise.artefact import HyperNoise
 from hypernoise.config import TrainConfig
-from hypernoise.distil import distil, lessons
+from hypernoise.distil import distil, training_pairs
 from hypernoise.form import TokensForm, build
 from hypernoise.memory import JOURNAL, Memory, WarmStart
 from hypernoise.propose import load
@@ -66,7 +66,7 @@ def test_a_search_that_gained_nothing_and_benchmark_prompts_are_not_remembered(m
 
 def test_one_memory_is_of_one_model_and_one_verifier(memory, model):
     fill(memory, ["a red star"])
-    with pytest.raises(ValueError, match="remembers identity judged by linear, not identity by other"):
+    with pytest.raises(ValueError, match="remembers identity with verifier linear, not identity with other"):
         Memory(memory.folder, model, "other")
     with pytest.raises(
         ValueError, match=r"remembers identity with noise of \[2, 2, 2\], not \[2, 4, 4\]; load the gen"
@@ -131,9 +131,9 @@ def test_an_empty_memory_is_plain_noise(memory, model):
 def test_a_search_begins_with_its_plain_sample_and_gains_from_what_is_remembered(memory, model):
     """The reward is linear and winners lie 2 |a|^2 above the average: half of the samples gain most of that."""
     fill(memory, ["a red star"], copies=4)
-    judge = Linear(DIRECTION)
+    verifier = Linear(DIRECTION)
     cold, warm = (
-        [run(SEARCHES["best_of_n"], model, judge, "a red star", n=4, seed=s, propose=p) for s in range(20)]
+        [run(SEARCHES["best_of_n"], model, verifier, "a red star", n=4, seed=s, propose=p) for s in range(20)]
         for p in (gaussian, WarmStart(memory))
     )
     assert all(torch.equal(a.base.media, b.base.media) for a, b in zip(cold, warm, strict=True))
@@ -148,27 +148,27 @@ def test_a_memory_is_a_proposal_by_the_name_of_its_folder(memory, model):
         load(str(memory.folder), model, 0.5)
 
 
-def test_lessons_are_the_ways_that_searches_took(memory, model):
+def test_training_pairs_are_the_shifts_that_searches_found(memory, model):
     fill(memory, ["a red star", "a blue cat"])
     memory.remember("two green dogs", (("gaussian", 7),), 3.0, 1.0)
-    prompts, start, way = lessons(memory.winners, model)
+    prompts, start, shift = training_pairs(memory.winners, model)
     assert prompts == ["a red star", "a blue cat", "two green dogs"]
     assert torch.equal(start, randn([0, 1, 7], (2, 2, 2)))
-    assert torch.allclose(way[:2], 2 * DIRECTION.expand(2, -1, -1, -1), atol=1e-6)
-    assert not way[2].any()
+    assert torch.allclose(shift[:2], 2 * DIRECTION.expand(2, -1, -1, -1), atol=1e-6)
+    assert not shift[2].any()
     for winners in ([], memory.winners[2:]):
-        with pytest.raises(ValueError, match="winners moved its noise, so there is no way to learn"):
-            lessons(winners, model)
+        with pytest.raises(ValueError, match="winners has a shifted noise, so there is nothing to distil"):
+            training_pairs(winners, model)
 
 
 @pytest.mark.slow
-def test_distillation_learns_the_way(memory, model):
+def test_distillation_learns_the_shift(memory, model):
     fill(memory, ["a red star", "a blue cat"], copies=8)
     network = build(TokensForm(width=16), model)
     losses = list(distil(network, model, memory.winners, steps=150, batch=16, lr=1e-2))
     assert losses[0] == pytest.approx(float((2 * DIRECTION).square().mean()), rel=1e-4)
     assert losses[-1] < 0.01 * losses[0]
-    f = network(randn([99], (2, 2, 2)), *model.conditions(["a red star"]))  # a noise that was no lesson
+    f = network(randn([99], (2, 2, 2)), *model.conditions(["a red star"]))  # a noise that was not distilled
     assert cosine_similarity(f.flatten(), DIRECTION.flatten(), dim=0) > 0.95
 
 
@@ -183,7 +183,7 @@ def test_what_distillation_reads_of_a_prompt_is_the_template(memory, model, monk
     assert read[-2:] == ["draw: a red star"] * 2
 
 
-def test_a_run_killed_after_its_lessons_does_not_learn_them_again(memory, model):
+def test_a_run_killed_after_its_distillation_does_not_repeat_it(memory, model):
     fill(memory, ["a red star"], copies=3)
     taught = {"memory": str(memory.folder), "steps": 5, "lr": 1e-2}
 
@@ -192,7 +192,7 @@ def test_a_run_killed_after_its_lessons_does_not_learn_them_again(memory, model)
 
     whole, cut = begin("whole", 3), begin("cut", 3)
     list(whole)
-    next(iter(cut))  # lost, since no checkpoint came after the lessons
+    next(iter(cut))  # lost, since no checkpoint came after the distillation
     second = begin("cut", 3)
     assert second.lesson == cut.lesson
     assert [update.step for update in second] == [1, 2, 3]
@@ -204,7 +204,7 @@ def test_a_run_killed_after_its_lessons_does_not_learn_them_again(memory, model)
     assert all(torch.equal(p, q) for p, q in zip(night.params, again.params, strict=True))
 
 
-def test_a_run_learns_its_lessons_first_and_then_from_the_reward(memory, model):
+def test_a_run_is_distilled_first_and_then_trained_by_the_reward(memory, model):
     fill(memory, ["a red star"], copies=8)
     taught = {"memory": str(memory.folder), "steps": 100, "lr": 1e-2}
     night = trainer(memory.folder / "night", verifier=Linear(DIRECTION), distil=taught, steps=0)

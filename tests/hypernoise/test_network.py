@@ -10,7 +10,8 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from gensearch.testing.witness import weights_of
-from hypernoise.network import Difference, Lowpass, LowRank, Tokens, dct, lowpass, shared_copy, suits, trainable
+from hypernoise.lora import shared_copy, takes_lora
+from hypernoise.network import Difference, Lowpass, LowRank, Tokens, dct, lowpass, trainable
 from tests.builders import tiny
 
 SHAPE = (4, 8, 8)
@@ -115,8 +116,8 @@ def test_a_shared_copy_takes_no_memory_of_its_own(unet):
 
 
 def test_grouped_convolutions_are_left_out():
-    assert suits(nn.Conv2d(8, 8, 3))
-    assert not suits(nn.Conv2d(8, 8, 3, groups=8))
+    assert takes_lora(nn.Conv2d(8, 8, 3))
+    assert not takes_lora(nn.Conv2d(8, 8, 3, groups=8))
 
 
 def test_a_last_layer_that_is_none_is_refused(unet):

@@ -93,9 +93,9 @@ def test_pictures_turn_red_on_prompts_that_nothing_was_trained_on(tmp_path):
     settings = {"form": LOW_RANK, "steps": 15, "batch": 4, "lr": 1e-2, "temperature": 1e-3, "ema": 0.5}
     run = trainer(tmp_path, turbo(), Redness(), **settings)
     watch = Watch(run.model, run.verifier, ["a green cat", "two red circles", "a dog"], seeds=4)
-    before = watch.look(run.result())
+    before = watch.measure(run.result())
     rewards = [update.reward for update in run]
-    after = watch.look(run.result())
+    after = watch.measure(run.result())
     assert (before.gain, before.nats) == (0, 0)
     assert after.gain > 5 * after.error > 0
     assert after.gain > 0.01

@@ -28,7 +28,7 @@ def watch() -> Watch:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["shapes/hypernoise", "shapes/hypernoise-subspace"])
 def test_it_gains_on_held_out_prompts_and_loses_much_of_it_with_another_prompt(watch, name):
-    seen = watch.look(HyperNoise.from_pretrained(name, watch.model))
+    seen = watch.measure(HyperNoise.from_pretrained(name, watch.model))
     assert seen.gain > 3 * seen.error > 0
     assert seen.swap > seen.gain / 3  # over all prompts it is two thirds; these are half of them
     assert 0.9 < seen.diversity < 1.2

@@ -1,4 +1,4 @@
-"""The panel: every number of a known f is what arithmetic says."""
+"""Validation: every metric of a known f has its value in closed form."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ FORM = TokensForm(width=8, heads=2)
 
 
 class Affine(nn.Module):
-    """f = scale * x + shift, and with `listens` a sign that depends on the prompt."""
+    """f = scale * x + shift, and with `conditional` a sign that depends on the prompt."""
 
-    def __init__(self, scale: float, shift: torch.Tensor, listens: bool = False) -> None:
+    def __init__(self, scale: float, shift: torch.Tensor, conditional: bool = False) -> None:
         super().__init__()
-        self.scale, self.shift, self.listens = scale, shift, listens
+        self.scale, self.shift, self.conditional = scale, shift, conditional
 
     def forward(self, noise: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         push = self.shift.expand(len(noise), -1, -1, -1)
-        if self.listens:
+        if self.conditional:
             push = push * text[:, :1, :1, None].sign()
         return self.scale * noise + push
 
 
-def look(network: nn.Module, verifier=None):
+def measured(network: nn.Module, verifier=None):
     model = Identity()
     proposal = HyperNoise(network, describe(model, FORM, temperature=1.0, rewards="linear"))
     watch = Watch(model, verifier or Linear(DIRECTION), PROMPTS, seeds=5, root=1)
-    return watch, watch.look(proposal)
+    return watch, watch.measure(proposal)
 
 
 def test_a_constant_shift():
     shift = 0.7 * DIRECTION
-    watch, seen = look(Affine(0.0, shift))
+    watch, seen = measured(Affine(0.0, shift))
     assert seen.gain == pytest.approx(float((shift * DIRECTION).sum()), rel=1e-5)
     assert seen.error == pytest.approx(0, abs=1e-5)
-    assert seen.swap == pytest.approx(0, abs=1e-5), "it does not listen to prompts"
+    assert seen.swap == pytest.approx(0, abs=1e-5), "it does not depend on the prompt"
     assert seen.rms == pytest.approx(float(shift.square().mean().sqrt()), rel=1e-5)
     assert [seen.nats, seen.nats2] == pytest.approx([float(shift.square().sum() / 2)] * 2, rel=1e-5)
     assert seen.diversity == pytest.approx(1, rel=1e-5)
@@ -53,7 +53,7 @@ def test_a_constant_shift():
 
 @pytest.mark.parametrize("scale", [-0.5, -0.1, 0.3])
 def test_a_shrinking_or_growing_map(scale):
-    watch, seen = look(Affine(scale, torch.zeros(2, 2, 2)))
+    watch, seen = measured(Affine(scale, torch.zeros(2, 2, 2)))
     assert seen.diversity == pytest.approx(1 + scale, rel=1e-5)
     nats = scale**2 * watch.noise.square().flatten(1).sum(1) / 2
     assert seen.nats == pytest.approx(float(nats.mean()), rel=1e-5)
@@ -61,7 +61,7 @@ def test_a_shrinking_or_growing_map(scale):
 
 
 def test_a_network_that_listens_loses_with_another_prompt():
-    _, seen = look(Affine(0.0, 0.5 * DIRECTION, listens=True))
+    _, seen = measured(Affine(0.0, 0.5 * DIRECTION, conditional=True))
     signs = [float(Identity().conditions([prompt])[0][0, 0, 0].sign()) for prompt in PROMPTS]
     unit = float(0.5 * DIRECTION.square().sum())
     assert seen.gain == pytest.approx(unit * sum(signs) / 3, rel=1e-4)
@@ -77,7 +77,7 @@ def test_saturation_counts_values_at_the_ends():
     model = Clamped()
     watch = Watch(model, Linear(DIRECTION), PROMPTS, seeds=4)
     network = Affine(0.0, torch.zeros(2, 2, 2))
-    seen = watch.look(HyperNoise(network, describe(model, FORM, temperature=1.0, rewards="linear")))
+    seen = watch.measure(HyperNoise(network, describe(model, FORM, temperature=1.0, rewards="linear")))
     assert seen.saturation == pytest.approx(float(((watch.noise <= 0) | (watch.noise >= 1)).float().mean()))
 
 

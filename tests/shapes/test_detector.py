@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector, ramp
-from verifiers.detect.geneval import Detection, judge, keep
+from verifiers.detect.geneval import Detection, evaluate, keep
 
 DETECTOR = ShapesDetector()
 BACKGROUND = (238, 241, 236)
@@ -40,7 +40,7 @@ def fulfilled(tag: str, seed: int, renders: int) -> list[tuple[world.Spec, np.nd
 
 
 def accepted(pairs: list[tuple[world.Spec, np.ndarray]]) -> int:
-    return sum(judge(image, line, DETECTOR).correct for line, image in pairs)
+    return sum(evaluate(image, line, DETECTOR).correct for line, image in pairs)
 
 
 @pytest.mark.parametrize("renders", RENDERS)

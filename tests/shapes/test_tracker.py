@@ -39,7 +39,7 @@ SIZES = (128, 512)  # the smaller one by default
 
 @pytest.fixture(scope="module", params=[SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.slow)])
 def clean(request):
-    """Clips of all tags, a quarter of them held out, with what the tracker saw."""
+    """Clips of all tags, a quarter of them held out, with their sightings."""
     rng, size = np.random.default_rng(11), request.param
     held_out = clips.benchmark()[:: 512 // size]
     lines = [clips.sample(rng, clips.TAGS[i % 4])[0] for i in range(size - len(held_out))] + held_out
@@ -86,15 +86,15 @@ def changed(clause: dict, rng: np.random.Generator) -> dict[str, dict]:
     return out
 
 
-def test_one_changed_word_is_found_and_told_by_its_aspect(clean):
+def test_one_changed_word_is_found_in_its_aspect(clean):
     rng = np.random.default_rng(2)
-    told: dict[str, list[bool]] = {aspect: [] for aspect in ("object", "color", "direction", "speed")}
+    rejected: dict[str, list[bool]] = {aspect: [] for aspect in ("object", "color", "direction", "speed")}
     for line, seen in clean:
         for aspect, clause in changed(line["include"][0], rng).items():
             asked = line | {"include": [clause, *line["include"][1:]]}
             if len({c["class"] for c in asked["include"]}) == len(asked["include"]):
-                told[aspect].append(tracker.judge(seen, asked)[aspect] is False)
-    for aspect, found in told.items():
+                rejected[aspect].append(tracker.judge(seen, asked)[aspect] is False)
+    for aspect, found in rejected.items():
         assert len(found) >= 150 / 512 * len(clean)
         assert np.mean(found) >= 0.99, aspect
 
@@ -127,7 +127,7 @@ def test_a_shape_that_changes_half_way_is_another_object():
     ],
     ids=["right", "down", "aslant", "still", "slow", "vanishes", "blinks", "teleports", "stutters"],
 )
-def test_wrong_motion_is_told_by_its_aspect(path, aspects):
+def test_wrong_motion_is_found_in_its_aspect(path, aspects):
     assert wrong(clips.draw(movie((star(), path))), LEFT) == aspects
 
 

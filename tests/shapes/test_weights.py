@@ -77,9 +77,9 @@ def test_the_clips_prefer_true_prompts_to_near_ones(name):
 
 
 @pytest.mark.slow
-def test_the_judge_of_motion_prefers_true_prompts_to_near_ones():
+def test_the_clip_of_motion_prefers_true_prompts_to_near_ones():
     """93 % of near misses score below the prompt; of some forty of clips and beginnings at least four fifths."""
-    judge, rng = registry.verifier("shapes/clip-motion"), np.random.default_rng(4)
+    verifier, rng = registry.verifier("shapes/clip-motion"), np.random.default_rng(4)
     lines = clips.benchmark()[::6]
     drawn = [clips.clip_for(line, rng) for line in lines]
     others = [clip_motion.near_miss(rng, line) for line in lines]
@@ -88,7 +88,7 @@ def test_the_judge_of_motion_prefers_true_prompts_to_near_ones():
     for length in (5, 13):
         own, other = ([line["prompt"] for line in said] for said in (lines, others))
         with torch.no_grad():
-            better = judge(media[:, :length], own).total > judge(media[:, :length], other).total
+            better = verifier(media[:, :length], own).total > verifier(media[:, :length], other).total
         false = exact(media[:, :length], other, progress=length / 13).total == 0
         right, asked = right + int((better & false).sum()), asked + int(false.sum())
     assert asked > 30

@@ -47,20 +47,20 @@ PROMPTS = ["a photo"] * 6
 
 
 def test_the_sum_is_on_calibrated_scales() -> None:
-    judge = WeightedSum(Term(Brightness(0), 0.7, shift=0.2, scale=0.1), Term(Brightness(2), -3.0, scale=4.0))
+    verifier = WeightedSum(Term(Brightness(0), 0.7, shift=0.2, scale=0.1), Term(Brightness(2), -3.0, scale=4.0))
     x = media()
-    scores = judge(x, PROMPTS, progress=0.25)
+    scores = verifier(x, PROMPTS, progress=0.25)
     red, blue = x[:, 0].mean((1, 2)), x[:, 2].mean((1, 2))
     assert torch.allclose(scores.total, 0.7 * (red - 0.2) / 0.1 - 3 * blue / 4)
     assert set(scores.parts) == {"channel0", "channel2", "channel0/max", "channel2/max"}
     assert torch.equal(scores.parts["channel2"], Brightness(2)(x, PROMPTS).total)
-    assert [term.verifier.progress for term in judge.terms] == [[0.25], [0.25]]
-    assert isinstance(judge, Verifier)
+    assert [term.verifier.progress for term in verifier.terms] == [[0.25], [0.25]]
+    assert isinstance(verifier, Verifier)
 
 
-def test_a_sample_that_one_judge_cannot_score_is_unscored_whatever_the_weight() -> None:
-    judge = WeightedSum(Term(Brightness(0)), Term(Brightness(1, unscored=2), weight=0.0))
-    assert judge(media(), PROMPTS).total.isnan().tolist() == [False, False, True, False, False, False]
+def test_a_sample_that_one_verifier_cannot_score_is_unscored_whatever_the_weight() -> None:
+    verifier = WeightedSum(Term(Brightness(0)), Term(Brightness(1, unscored=2), weight=0.0))
+    assert verifier(media(), PROMPTS).total.isnan().tolist() == [False, False, True, False, False, False]
 
 
 def test_gradients_flow_through_the_total_and_parts_hold_no_graph() -> None:
@@ -71,7 +71,7 @@ def test_gradients_flow_through_the_total_and_parts_hold_no_graph() -> None:
     assert not scores.parts["channel0"].requires_grad
 
 
-def test_a_sum_is_differentiable_only_if_every_judge_is() -> None:
+def test_a_sum_is_differentiable_only_if_every_verifier_is() -> None:
     assert WeightedSum(Term(Brightness(0)), Term(Brightness(1))).differentiable
     assert not WeightedSum(Term(Brightness(0)), Term(RandomScore(1))).differentiable
 
@@ -134,8 +134,8 @@ def test_select_defaults_to_guide() -> None:
     assert Panel(guide).select is guide
 
 
-def weighted(*judges: Verifier, name: str = "sum") -> WeightedSum:
-    return WeightedSum(*map(Term, judges), name=name)
+def weighted(*verifiers: Verifier, name: str = "sum") -> WeightedSum:
+    return WeightedSum(*map(Term, verifiers), name=name)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def weighted(*judges: Verifier, name: str = "sum") -> WeightedSum:
         (Brightness(1), RankVote(Brightness(2), Brightness(0)), weighted(Brightness(0))),
     ],
 )
-def test_who_guides_or_selects_cannot_be_held_out_not_even_inside_a_sum(guide, select, holdout) -> None:
+def test_a_guide_or_selector_cannot_be_held_out_not_even_inside_a_sum(guide, select, holdout) -> None:
     with pytest.raises(ValueError, match="'mine' also guides or selects"):
         Panel(guide, select=select, holdout={"mine": holdout})
 
 
-class Judge(Brightness):
-    """One that asks a network."""
+class Networked(Brightness):
+    """One with a network."""
 
     def __init__(self, channel: int, weight: float, dtype: torch.dtype = torch.float32, width: int = 2) -> None:
         super().__init__(channel)
@@ -164,51 +164,51 @@ class Judge(Brightness):
 
 
 @pytest.mark.parametrize(
-    "asks",
+    "wraps",
     [
-        lambda judge: PerFrame(judge, name="frames"),
-        lambda judge: Grid(judge, 4, name="grid"),
-        lambda judge: Rephrased(judge, str, name="told"),
-        lambda judge: Staged(Brightness(2), judge, Brightness(1)),
-        lambda judge: weighted(PerFrame(Rephrased(judge, str, name="told"), name="frames")),
+        lambda verifier: PerFrame(verifier, name="frames"),
+        lambda verifier: Grid(verifier, 4, name="grid"),
+        lambda verifier: Rephrased(verifier, str, name="rephrased"),
+        lambda verifier: Staged(Brightness(2), verifier, Brightness(1)),
+        lambda verifier: weighted(PerFrame(Rephrased(verifier, str, name="rephrased"), name="frames")),
     ],
 )
-def test_a_judge_that_is_asked_by_another_is_no_holdout(asks) -> None:
-    for holdout in (Judge(0, 0.1), Judge(3, 0.1)):  # of the same name; of the same network
+def test_a_verifier_inside_another_is_no_holdout(wraps) -> None:
+    for holdout in (Networked(0, 0.1), Networked(3, 0.1)):  # of the same name; of the same network
         with pytest.raises(ValueError, match="'mine' also guides or selects"):
-            Panel(asks(Judge(0, 0.1)), holdout={"mine": holdout})
+            Panel(wraps(Networked(0, 0.1)), holdout={"mine": holdout})
         with pytest.raises(ValueError, match="'mine' also guides or selects"):
-            Panel(holdout, holdout={"mine": asks(Judge(0, 0.1))})
-    Panel(asks(Judge(0, 0.1)), holdout={"mine": Judge(3, 0.2)})
+            Panel(holdout, holdout={"mine": wraps(Networked(0, 0.1))})
+    Panel(wraps(Networked(0, 0.1)), holdout={"mine": Networked(3, 0.2)})
 
 
-def test_one_network_under_two_names_is_one_judge() -> None:
-    guide = weighted(Judge(0, 0.1), Brightness(2))
-    for same in (Judge(1, 0.1), weighted(Judge(1, 0.1)), Judge(1, 0.1, torch.bfloat16)):
+def test_one_network_under_two_names_is_one_verifier() -> None:
+    guide = weighted(Networked(0, 0.1), Brightness(2))
+    for same in (Networked(1, 0.1), weighted(Networked(1, 0.1)), Networked(1, 0.1, torch.bfloat16)):
         with pytest.raises(ValueError, match="'mine' also guides or selects, by this name or "):
             Panel(guide, holdout={"mine": same})
         with pytest.raises(ValueError, match="'mine' also guides or selects"):
-            Panel(Brightness(2), select=Judge(0, 0.1), holdout={"mine": same})
-    for other in (Judge(1, 0.2), Judge(1, 0.1, width=3), Brightness(1)):
+            Panel(Brightness(2), select=Networked(0, 0.1), holdout={"mine": same})
+    for other in (Networked(1, 0.2), Networked(1, 0.1, width=3), Brightness(1)):
         assert Panel(guide, holdout={"mine": other}).report(media(), PROMPTS).keys() == {"mine"}
 
 
-def test_leaves_are_the_single_judges() -> None:
+def test_leaves_are_the_single_verifiers() -> None:
     a, b = Brightness(0), Brightness(1)
     assert leaves(a) == [a]
     assert leaves(weighted(weighted(a, name="inner"), b)) == [a, b]
     assert leaf_names(weighted(a), b) == {"channel0", "channel1"}
 
 
-def test_single_judges_can_be_replaced_inside_a_sum_that_stays_as_it_was() -> None:
-    judge = weighted(weighted(Brightness(0), name="inner"), Brightness(1))
-    changed = with_leaves(judge, lambda leaf: RandomScore(name=f"new {leaf.name}"))
+def test_single_verifiers_can_be_replaced_inside_a_sum_that_stays_as_it_was() -> None:
+    verifier = weighted(weighted(Brightness(0), name="inner"), Brightness(1))
+    changed = with_leaves(verifier, lambda leaf: RandomScore(name=f"new {leaf.name}"))
     assert [leaf.name for leaf in leaves(changed)] == ["new channel0", "new channel1"]
-    assert [leaf.name for leaf in leaves(judge)] == ["channel0", "channel1"]
+    assert [leaf.name for leaf in leaves(verifier)] == ["channel0", "channel1"]
     assert isinstance(with_leaves(RankVote(Brightness(0)), lambda leaf: leaf), RankVote)
 
 
-def test_a_rank_vote_only_selects_and_needs_every_judge() -> None:
+def test_a_rank_vote_only_selects_and_needs_every_verifier() -> None:
     vote = RankVote(Brightness(0, unscored=2), Brightness(1, unscored=4), name="rank(r,g)")
     scores = vote(media(), PROMPTS)
     assert scores.total.isnan().tolist() == [False, False, True, False, True, False]

@@ -1,4 +1,4 @@
-"""How red a picture is: the reward with which a training run is tried before it is trusted."""
+"""The mean redness of a picture: a differentiable reward to try a training run with."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from verifiers.types import Media, Scores
 
 
 class Redness:
-    """Mean of R - (G + B) / 2 over pixels (HyperNoise, Eyring et al. 2025, arXiv:2508.09968), in [-1, 1].
+    """Mean of R - (G + B) / 2 over pixels, in [-1, 1] (HyperNoise, Eyring et al. 2025, arXiv:2508.09968).
 
-    The prompt does not matter. Differentiable; a picture with a non-finite pixel scores NaN or infinity.
+    Differentiable. The score does not depend on the prompt. A picture with a non-finite pixel scores NaN or infinity.
+
+    Args:
+        name: the verifier's name in logs and reports.
     """
 
     differentiable = True
@@ -19,7 +22,16 @@ class Redness:
         self.name = name
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score pictures [b, 3, h, w]; raises ValueError for other shapes."""
+        """Score pictures.
+
+        Args:
+            media: pictures [b, 3, h, w], RGB in [0, 1].
+            prompts: ignored.
+            progress: ignored.
+
+        Raises:
+            ValueError: for media of another shape.
+        """
         if media.ndim != 4 or media.shape[1] != 3:
             raise ValueError(f"{self.name} takes pictures [b, 3, h, w], not {list(media.shape)}; give it RGB")
         red, green, blue = media.float().unbind(1)

@@ -1,8 +1,8 @@
 """GenEval's rules as pure functions over detections (Ghosh et al. 2023, arXiv:2310.11513).
 
-Any detector and any colour classifier can feed them: Mask2Former with CLIP for photographs, a classical one for
-the Shapes world. A metadata line is a dict with `tag`, `prompt`, `include` (clauses of `class`, `count` and maybe
-`color` or `position: [relation, index of the target clause]`) and maybe `exclude`. Boxes are (x1, y1, x2, y2) in
+They work with any detector and any colour classifier: Mask2Former with CLIP for photographs, a classical detector for
+the Shapes world. A metadata line is a dict with `tag`, `prompt`, `include` (clauses of `class`, `count` and optionally
+`color` or `position: [relation, index of the target clause]`) and optionally `exclude`. Boxes are (x1, y1, x2, y2) in
 pixels of the picture, y down, right and bottom edges exclusive.
 """
 
@@ -22,7 +22,14 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Detection:
-    """One object that a detector found; `mask` is bool [h, w], `color` a name if the detector knows it."""
+    """One detected object.
+
+    Attributes:
+        box: (x1, y1, x2, y2) in pixels.
+        score: confidence of the detector, in [0, 1].
+        mask: bool [h, w], if the detector segments.
+        color: the name of its colour, if the detector classifies colours.
+    """
 
     box: Box
     score: float
@@ -31,10 +38,14 @@ class Detection:
 
 
 class Detector(Protocol):
-    """Finds objects in pictures."""
+    """An object detector."""
 
     def detect(self, image: Image) -> Mapping[str, Sequence[Detection]]:
-        """Class name -> detections in a uint8 [h, w, 3] picture, unfiltered and in any order."""
+        """Return class name -> detections, unfiltered and in any order.
+
+        Args:
+            image: uint8 [h, w, 3], RGB.
+        """
         ...
 
 
@@ -44,34 +55,61 @@ ColorClassifier = Callable[[Image, str, Sequence[Detection]], Sequence[str | Non
 
 @dataclass(frozen=True)
 class Rules:
-    """Thresholds; the defaults are GenEval's."""
+    """Thresholds; the defaults are GenEval's.
 
-    threshold: float = 0.3  # scores must exceed it
-    counting_threshold: float = 0.9  # the same for the tag `counting`
-    max_objects: int = 16  # per class
-    max_overlap: float = 1.0  # overlap from which the less certain box goes; 1 switches the suppression off
-    margin: float = 0.1  # share of both sizes by which centres must differ along an axis to count at all
+    Attributes:
+        threshold: detections count if their score exceeds it, in [0, 1].
+        counting_threshold: the same for the tag `counting`.
+        max_objects: most objects of one class.
+        max_overlap: intersection over union from which the less certain box is suppressed; 1 suppresses none.
+        margin: share of both sizes by which the offset of two centres along an axis is shortened, at least 0.
+    """
+
+    threshold: float = 0.3
+    counting_threshold: float = 0.9
+    max_objects: int = 16
+    max_overlap: float = 1.0
+    margin: float = 0.1
 
 
 GENEVAL = Rules()
 
 
 class Verdict(NamedTuple):
-    """Whether a picture shows what the line asks for, and every reason why not."""
+    """The verdict on one picture.
+
+    Attributes:
+        correct: whether the picture shows what the line asks for.
+        reasons: one for each clause that fails.
+    """
 
     correct: bool
     reasons: tuple[str, ...]
 
 
 def detected_color(image: Image, name: str, detections: Sequence[Detection]) -> list[str | None]:
-    """The colour classifier for detectors that report colours themselves."""
+    """Return the colours that the detector itself found: the classifier for detectors that classify colours.
+
+    Args:
+        image: ignored.
+        name: ignored.
+        detections: objects of one class.
+    """
     return [d.color for d in detections]
 
 
-def judge(
+def evaluate(
     image: Image, line: Line, detector: Detector, classify: ColorClassifier = detected_color, rules: Rules = GENEVAL
 ) -> Verdict:
-    """Detect, filter and decide: the verdict on one uint8 [h, w, 3] picture."""
+    """Detect objects in one picture and check a metadata line against them.
+
+    Args:
+        image: uint8 [h, w, 3], RGB.
+        line: a metadata line.
+        detector: finds the objects.
+        classify: names their colours.
+        rules: thresholds.
+    """
     return verdict(image, line, keep(detector.detect(image), line["tag"], rules), classify, rules)
 
 
@@ -79,7 +117,13 @@ def judge(
 
 
 def keep(found: Mapping[str, Sequence[Detection]], tag: str, rules: Rules = GENEVAL) -> dict[str, list[Detection]]:
-    """The detections that count for a tag, most certain first within each class."""
+    """Return the detections that count for a tag, most certain first within each class.
+
+    Args:
+        found: class name -> detections in any order.
+        tag: of the metadata line; selects the threshold.
+        rules: thresholds.
+    """
     limit = rules.counting_threshold if tag == "counting" else rules.threshold
     kept = {}
     for name, detections in found.items():
@@ -89,7 +133,12 @@ def keep(found: Mapping[str, Sequence[Detection]], tag: str, rules: Rules = GENE
 
 
 def suppress(detections: Sequence[Detection], max_overlap: float) -> list[Detection]:
-    """Walk down the list and drop every box that overlaps a kept one by `max_overlap` or more."""
+    """Return the detections that do not overlap a more certain one (non-maximum suppression).
+
+    Args:
+        detections: most certain first.
+        max_overlap: intersection over union from which a box is dropped, in [0, 1].
+    """
     kept: list[Detection] = []
     for d in detections:
         if all(overlap(d.box, other.box) < max_overlap for other in kept):
@@ -98,7 +147,12 @@ def suppress(detections: Sequence[Detection], max_overlap: float) -> list[Detect
 
 
 def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, in [0, 1]; GenEval's own counts one pixel more per side."""
+    """Return the intersection over union of two boxes, in [0, 1]; GenEval's code counts one pixel more per side.
+
+    Args:
+        a: (x1, y1, x2, y2).
+        b: another box.
+    """
     width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
@@ -109,10 +163,18 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def relations(a: Box, b: Box, margin: float = 0.1) -> frozenset[str]:
-    """In which of the four relations box `a` stands to box `b`: none, one, or two at a diagonal.
+    """Return the relations of box `a` to box `b`: none, one, or two at a diagonal.
 
-    Each axis of the offset between the centres is first shortened by `margin` of both sizes and then compared
-    with half the length of the whole offset.
+    Each axis of the offset between the centres is first shortened by `margin` of both sizes and then compared with half
+    the length of the whole offset.
+
+    Args:
+        a: (x1, y1, x2, y2).
+        b: another box.
+        margin: share of both sizes, at least 0.
+
+    Returns:
+        Some of "left of", "right of", "above" and "below".
     """
     corners = np.array([a, b], dtype=np.float64).reshape(2, 2, 2)  # box, corner, axis
     offset = corners[0].mean(0) - corners[1].mean(0)
@@ -135,10 +197,17 @@ def verdict(
     classify: ColorClassifier = detected_color,
     rules: Rules = GENEVAL,
 ) -> Verdict:
-    """Check every clause of a line against filtered detections (most certain first); all reasons are collected.
+    """Check every clause of a metadata line and collect all reasons against the picture.
 
-    A clause looks only at the `count` most certain objects of its class: a less certain one of the right colour
-    does not help.
+    A clause is checked on the `count` most certain objects of its class only: a less certain object of the right colour
+    does not count.
+
+    Args:
+        image: uint8 [h, w, 3], RGB.
+        line: a metadata line.
+        found: filtered detections, most certain first within each class.
+        classify: names their colours.
+        rules: thresholds.
     """
     reasons: list[str] = []
     matched: list[Sequence[Detection] | None] = []
@@ -159,20 +228,32 @@ def verdict(
 
 
 def missing(clause: Line, group: Sequence[Detection]) -> str | None:
-    """Why there are too few objects of the class."""
+    """Return why there are too few objects of the class, None if there are enough.
+
+    Args:
+        clause: one entry of `include`.
+        group: the most certain objects of its class.
+    """
     if len(group) < clause["count"]:
         return f"expected at least {clause['count']} {clause['class']}, found {len(group)}"
     return None
 
 
 def miscolored(clause: Line, group: Sequence[Detection], image: Image, classify: ColorClassifier) -> str | None:
-    """Why the objects do not have the colour that the clause names."""
+    """Return why the objects do not have the colour of the clause, None if they do or it names none.
+
+    Args:
+        clause: one entry of `include`.
+        group: the most certain objects of its class.
+        image: uint8 [h, w, 3], RGB.
+        classify: names their colours.
+    """
     if "color" not in clause:
         return None
     colors = list(classify(image, clause["class"], group))
     if colors.count(clause["color"]) < clause["count"]:
-        seen = ", ".join(color or "no known colour" for color in colors)
-        return f"expected {clause['count']} {clause['color']} {clause['class']}, found {seen}"
+        named = ", ".join(color or "no known colour" for color in colors)
+        return f"expected {clause['count']} {clause['color']} {clause['class']}, found {named}"
     return None
 
 
@@ -183,7 +264,15 @@ def misplaced(
     matched: Sequence[Sequence[Detection] | None],
     margin: float,
 ) -> str | None:
-    """Why some pair of an object and a target does not stand in the relation that the clause names."""
+    """Return why an object is not in the relation of the clause to a target, None if all are or it names none.
+
+    Args:
+        clause: one entry of `include`.
+        group: the most certain objects of its class.
+        include: all entries of `include`.
+        matched: the objects of each earlier clause, None where it failed.
+        margin: as in `relations`.
+    """
     if "position" not in clause:
         return None
     relation, index = clause["position"]

@@ -1,4 +1,4 @@
-"""GenEval's headline numbers from single verdicts."""
+"""GenEval's summary numbers from single verdicts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from statistics import fmean
 from typing import NamedTuple
 
 
-class Judged(NamedTuple):
-    """The verdict on one picture of one prompt."""
+class Outcome(NamedTuple):
+    """The verdict on one picture of one prompt.
+
+    Attributes:
+        tag: the kind of prompt, such as "counting".
+        prompt: identifies the prompt within its tag.
+        correct: whether the picture shows it.
+    """
 
     tag: str
     prompt: str
@@ -17,18 +23,29 @@ class Judged(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """All numbers are shares in [0, 1]."""
+    """GenEval's numbers, all in [0, 1].
 
-    tags: dict[str, float]  # tag -> share of correct pictures
-    overall: float  # unweighted mean of the tags: the number that papers quote
-    images: float  # share of correct pictures
-    prompts: float  # share of prompts with at least one correct picture
+    Attributes:
+        tags: tag -> share of correct pictures.
+        overall: the unweighted mean of the tags, which papers report.
+        images: share of correct pictures.
+        prompts: share of prompts with at least one correct picture.
+    """
+
+    tags: dict[str, float]
+    overall: float
+    images: float
+    prompts: float
 
 
-def summarise(results: Iterable[Judged]) -> Summary:
-    """Sum up verdicts on any set of tags, in any order (GenEval, arXiv:2310.11513).
+def summarise(results: Iterable[Outcome]) -> Summary:
+    """Summarise verdicts (GenEval, Ghosh et al. 2023, arXiv:2310.11513).
 
-    Raises ValueError if there are none.
+    Args:
+        results: verdicts on any set of tags, in any order.
+
+    Raises:
+        ValueError: if there are none.
     """
     by_tag: dict[str, list[bool]] = defaultdict(list)
     by_prompt: dict[tuple[str, str], bool] = defaultdict(bool)
@@ -36,7 +53,7 @@ def summarise(results: Iterable[Judged]) -> Summary:
         by_tag[tag].append(correct)
         by_prompt[tag, prompt] |= correct
     if not by_tag:
-        raise ValueError("there are no verdicts to sum up; judge at least one picture first")
+        raise ValueError("there are no verdicts to summarise; score at least one picture first")
     tags = {tag: fmean(flags) for tag, flags in sorted(by_tag.items())}
     images = fmean([flag for flags in by_tag.values() for flag in flags])
     return Summary(tags, fmean(list(tags.values())), images, fmean(list(by_prompt.values())))

@@ -1,4 +1,4 @@
-"""From pictures to what an image encoder eats, differentiably: resize, crop, normalise."""
+"""Differentiable preprocessing for image encoders: resize, crop, normalise."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What a PIL-based evaluation transform does, on tensors and with gradients; the defaults are OpenAI CLIP's.
+    """A PIL-based evaluation transform on tensors, with gradients; the defaults are OpenAI CLIP's.
 
-    The shorter side becomes `size` (antialiased) and the centre is cropped; with `squash` both sides become `size`
-    and nothing is cropped. Nothing is rounded or clipped on the way, so bicubic overshoot survives; on pictures
-    without hard edges the result is within 1.5/255 (before normalising) of the PIL path.
+    Nothing is rounded or clipped on the way, so bicubic overshoot stays. On pictures without hard edges the result is
+    within 1.5/255 (before normalising) of the PIL path.
+
+    Attributes:
+        size: side of the result in pixels.
+        mean: mean of each channel of pixels in [0, 1].
+        std: standard deviation of each channel.
+        interpolation: mode of `torch.nn.functional.interpolate`, antialiased.
+        squash: resize both sides to `size`; otherwise resize the shorter side and crop the centre.
     """
 
     size: int = 224
@@ -28,7 +34,11 @@ class Preprocess:
     squash: bool = False
 
     def __call__(self, images: Tensor) -> Tensor:
-        """[b, 3, h, w] in [0, 1] -> [b, 3, size, size], normalised, same dtype and device."""
+        """Return normalised pictures [b, 3, size, size] of the same dtype and device.
+
+        Args:
+            images: pictures [b, 3, h, w] in [0, 1].
+        """
         height, width = images.shape[-2:]
         short = min(height, width)
         target = [self.size if self.squash else self.size * side // short for side in (height, width)]

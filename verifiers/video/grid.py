@@ -1,4 +1,4 @@
-"""A verifier of pictures on several frames of a clip at once, as one picture."""
+"""A picture verifier on several frames of a clip, tiled into one picture."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ from verifiers.types import Media, Scores, Verifier
 
 
 class Grid:
-    """A judge of pictures on clips: `side` x `side` of their frames as one picture (IG-VLM, arXiv:2403.18406).
+    """The score of a clip as the score of one picture, tiled from `side` x `side` of its frames.
 
-    In reading order, evenly spaced from the first frame to the last of `frames`, which a whole clip has. Those that a
-    clip in progress [b, t, 3, h, w] does not have yet are grey, so that a speed looks the same at every length.
+    The image grid of IG-VLM (arXiv:2403.18406). Frames are in reading order, evenly spaced from the first to the last
+    of a whole clip. Frames that a clip in progress does not have yet are grey, so that the spacing in time is the same
+    at every length.
+
+    Args:
+        judge: a verifier of pictures.
+        frames: number of frames of a whole clip, at least side * side.
+        side: frames along one side of the picture, at least 1.
+        name: the verifier's name; that of the picture verifier if empty.
+
+    Raises:
+        ValueError: if `frames` do not fill the grid.
     """
 
     def __init__(self, judge: Verifier, frames: int, side: int = 2, *, name: str = "") -> None:
-        """Raises ValueError for fewer frames than the picture has room for."""
         if not 1 <= side**2 <= frames:
             raise ValueError(f"{frames} frames do not fill {side} x {side}; take a smaller side, at least 1")
         self.judge, self.frames, self.side = judge, frames, side
@@ -26,7 +35,16 @@ class Grid:
         self.differentiable = judge.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score clips, one prompt each; raises ValueError for pictures and for longer clips."""
+        """Score clips.
+
+        Args:
+            media: clips [b, t, 3, h, w] in [0, 1], t up to `frames`.
+            prompts: b prompts.
+            progress: passed on.
+
+        Raises:
+            ValueError: for pictures and for longer clips.
+        """
         if media.ndim != 5 or media.shape[1] > self.frames:
             raise ValueError(
                 f"{self.name} takes clips [b, t, 3, h, w] of up to {self.frames} frames, not {list(media.shape)}"
@@ -35,7 +53,11 @@ class Grid:
         return Scores(scores.total, {self.name: scores.total.detach()})
 
     def pictures(self, media: Media) -> Media:
-        """What the judge is shown of clips [b, t, 3, h, w]: pictures [b, 3, side * h, side * w]."""
+        """Return the pictures [b, 3, side * h, side * w] that the picture verifier scores.
+
+        Args:
+            media: clips [b, t, 3, h, w].
+        """
         times = torch.linspace(0, self.frames - 1, self.side**2).round().long()
         there = (times < media.shape[1]).expand(len(media), -1)
         shown = media[:, times.clamp(max=media.shape[1] - 1).to(media.device)]
@@ -43,7 +65,14 @@ class Grid:
 
 
 def grid(shown: Media, there: Tensor, side: int) -> Media:
-    """Frames [b, side * side, 3, h, w] as pictures [b, 3, side * h, side * w], grey where `there` [b, n] is false."""
+    """Tile frames into pictures [b, 3, side * h, side * w].
+
+    Args:
+        shown: frames [b, side * side, 3, h, w].
+        there: bool [b, side * side]; frames where it is false become grey.
+        side: frames along one side of the picture.
+    """
     kept = torch.where(there[:, :, None, None, None], shown, 0.5)
-    rows = kept.unflatten(1, (side, side)).permute(0, 3, 1, 4, 2, 5)
-    return rows.flatten(4, 5).flatten(2, 3)
+    batch, _, channels, height, width = kept.shape
+    tiles = kept.reshape(batch, side, side, channels, height, width)
+    return tiles.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, side * height, side * width)

@@ -1,4 +1,4 @@
-"""How much a clip moves."""
+"""The amount of motion in a clip."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from verifiers.types import Media, Scores
 
 
 class Motion:
-    """How much a clip moves: the mean absolute change of a pixel from frame to frame, in [0, 1]; 0 for a single frame.
+    """Mean absolute change of a pixel from frame to frame, in [0, 1]; 0 for a single frame.
 
-    A cheap stand-in for VBench's dynamic degree, to be reported beside any judge that guides: searches are known to
-    trade motion away (ImagerySearch, arXiv:2510.14847). Differentiable; the prompt does not matter.
+    A cheap proxy for VBench's dynamic degree. Report it beside any verifier that guides: searches can reduce motion
+    (ImagerySearch, arXiv:2510.14847). Differentiable. The score does not depend on the prompt.
+
+    Args:
+        name: the verifier's name in logs and reports.
     """
 
     differentiable = True
@@ -20,7 +23,16 @@ class Motion:
         self.name = name
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score clips [b, t, 3, h, w]; raises ValueError for pictures."""
+        """Score clips.
+
+        Args:
+            media: clips [b, t, 3, h, w] in [0, 1].
+            prompts: ignored.
+            progress: ignored.
+
+        Raises:
+            ValueError: for pictures.
+        """
         if media.ndim != 5:
             raise ValueError(f"{self.name} takes clips [b, t, 3, h, w], not {list(media.shape)}")
         if media.shape[1] == 1:

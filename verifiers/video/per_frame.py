@@ -1,4 +1,4 @@
-"""A verifier of pictures on the frames of a clip."""
+"""A picture verifier on single frames of a clip."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from verifiers.types import Media, Scores, Verifier
 
 
 class PerFrame:
-    """A judge of pictures on clips [b, t, 3, h, w]: the mean score of their frames, or that of one of them.
+    """The score of a clip as the mean score of its frames, or as the score of one of them.
 
-    `which` is "all", "first" or "last". A clip with a frame that cannot be scored is unscored. Pictures are judged as
-    they are. It has the judge's own name: who has seen its opinion of frames has seen its opinion.
+    A clip with a frame that cannot be scored is unscored. Pictures are scored as clips of one frame. By default it has
+    the name of the picture verifier, so that a panel recognises both as one verifier.
+
+    Args:
+        judge: a verifier of pictures.
+        which: the frames that are scored.
+        name: the verifier's name; that of the picture verifier if empty.
+
+    Raises:
+        ValueError: for other values of `which`.
     """
 
     def __init__(self, judge: Verifier, which: Literal["all", "first", "last"] = "all", *, name: str = "") -> None:
-        """Raises ValueError for other frames than these."""
         if which not in ("all", "first", "last"):
             raise ValueError(f"which frames are {which!r}? Take 'all', 'first' or 'last'")
         self.judge, self.which = judge, which
@@ -24,11 +31,17 @@ class PerFrame:
         self.differentiable = judge.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score clips or pictures, one prompt each."""
+        """Score clips or pictures.
+
+        Args:
+            media: clips [b, t, 3, h, w] or pictures [b, 3, h, w] in [0, 1].
+            prompts: b prompts; each frame is scored with the prompt of its clip.
+            progress: passed on.
+        """
         if media.ndim == 4:
             media = media[:, None]
         frames = {"all": media, "first": media[:, :1], "last": media[:, -1:]}[self.which]
-        told = [prompt for prompt in prompts for _ in range(frames.shape[1])]
-        scores = self.judge(frames.flatten(0, 1), told, progress=progress)
+        repeated = [prompt for prompt in prompts for _ in range(frames.shape[1])]
+        scores = self.judge(frames.flatten(0, 1), repeated, progress=progress)
         total = scores.total.view(len(media), -1).mean(1)
         return Scores(total, {self.name: total.detach()})

@@ -8,22 +8,37 @@ from verifiers.types import Media, Scores, Verifier
 
 
 class Staged:
-    """One judge for the first chunk of a clip, one for what lies between, one for its end.
+    """One verifier for the first chunk of a clip, one for the chunks in between, one for the finished clip.
 
-    The end is `progress` 1, the first chunk `progress` up to `first`; pictures and clips go to the judges as they are.
+    Pictures and clips are passed on as they are.
+
+    Args:
+        start: scores the first chunk: `progress` up to `first`.
+        middle: scores `progress` between `first` and 1.
+        end: scores finished clips: `progress` 1.
+        first: where the first chunk ends, as a share of the clip in (0, 1).
+        name: the verifier's name in logs and reports.
+
+    Raises:
+        ValueError: for `first` out of range.
     """
 
     def __init__(
         self, start: Verifier, middle: Verifier, end: Verifier, *, first: float = 0.2, name: str = "staged"
     ) -> None:
-        """`first` in (0, 1) is where the first chunk ends, as a share of the clip; raises ValueError for others."""
         if not 0 < first < 1:
             raise ValueError(f"the first chunk cannot end at {first} of a clip; give a share between 0 and 1")
         self.judges, self.first, self.name = (start, middle, end), first, name
-        self.differentiable = all(judge.differentiable for judge in self.judges)
+        self.differentiable = all(verifier.differentiable for verifier in self.judges)
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """What the judge of this stage says."""
-        judge = self.judges[2 if progress >= 1 else 0 if progress <= self.first else 1]
-        scores = judge(media, prompts, progress=progress)
+        """Score media by the verifier of this stage.
+
+        Args:
+            media: pictures [b, 3, h, w] or clips [b, t, 3, h, w] in [0, 1].
+            prompts: b prompts.
+            progress: share of the clip that is generated, in (0, 1]; selects the stage.
+        """
+        verifier = self.judges[2 if progress >= 1 else 0 if progress <= self.first else 1]
+        scores = verifier(media, prompts, progress=progress)
         return Scores(scores.total, {self.name: scores.total.detach()})

@@ -1,4 +1,4 @@
-"""Benchmarks that are judged exactly: GenEval-Shapes for pictures, and the moving Shapes for clips."""
+"""Benchmarks with an exact judge: GenEval-Shapes for pictures, and the moving Shapes for clips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHAPES = Benchmark(
     name="shapes",
     lines=world.benchmark,
     judge=ShapesJudge,
-    oracles=frozenset({ShapesJudge.name, ShapesPartial.name}),  # the partial score is 1 exactly where the verdict is
+    oracles=frozenset({ShapesJudge.name, ShapesPartial.name}),  # the partial score is 1 if and only if the verdict is 1
 )
 MOVING = Benchmark(
     name="moving",

@@ -1,7 +1,7 @@
-"""VBench: clips and a manifest in its file naming for its own environment, and how its numbers are put together.
+"""VBench: export of clips in its file naming, and aggregation of its scores.
 
-VBench (arXiv:2311.17982, v0.1.5) pins libraries that cannot live beside current ones, so it is run elsewhere on files.
-A judge that guided a search must not be among the dimensions that report it.
+VBench (Huang et al. 2023, arXiv:2311.17982, v0.1.5) pins libraries that conflict with current ones, so it runs in its
+own environment, on files. A verifier that guided a search must not be among the dimensions that report on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gensearch.files.atomic import write_atomic
 from gensearch.files.movies import write_clip, writer
 from gensearch.packages import __version__
 
-LIMITS = {  # dimension -> (least, most) by which raw scores are normalised
+LIMITS = {  # dimension -> (lowest, highest) raw score, by which scores are normalised
     "subject_consistency": (0.1462, 1.0),
     "background_consistency": (0.2615, 1.0),
     "temporal_flickering": (0.6293, 1.0),
@@ -38,7 +38,7 @@ LIMITS = {  # dimension -> (least, most) by which raw scores are normalised
 }
 QUALITY = tuple(LIMITS)[:7]
 SEMANTIC = tuple(LIMITS)[7:]
-WEIGHTS = {"dynamic_degree": 0.5}  # of quality dimensions, 1 for all others
+WEIGHTS = {"dynamic_degree": 0.5}  # of quality dimensions; 1 for all others
 QUALITY_SHARE = 4 / 5
 CUSTOM = (  # dimensions that can be measured on clips of any prompt
     "subject_consistency",
@@ -52,25 +52,46 @@ LONGEST = 5.0  # seconds from which VBench-Long is the benchmark
 
 
 class VBench(NamedTuple):
-    """All numbers are shares, in [0, 1] where raw scores keep to their limits."""
+    """Normalised scores, in [0, 1] for raw scores within `LIMITS`.
 
-    dimensions: dict[str, float]  # normalised
+    Attributes:
+        dimensions: dimension -> score.
+        quality: weighted mean of the 7 quality dimensions.
+        semantic: mean of the 9 semantic dimensions.
+        total: (4 quality + semantic) / 5.
+    """
+
+    dimensions: dict[str, float]
     quality: float
     semantic: float
     total: float
 
 
 class Clip(NamedTuple):
-    """One clip of a prompt: uint8 frames [t, h, w, 3], and the seed that made it."""
+    """One generated clip.
+
+    Attributes:
+        prompt: of VBench.
+        number: index of the clip of its prompt, 0 to 4, or 0 to 24 for temporal_flickering.
+        frames: uint8 [t, h, w, 3].
+        seed: that it was generated from.
+    """
 
     prompt: str
-    number: int  # 0 to 4 of each prompt, to 24 for temporal_flickering
+    number: int
     frames: np.ndarray
     seed: int
 
 
 def normalised(raw: Mapping[str, float]) -> dict[str, float]:
-    """Raw scores on the scale from least to most; raises ValueError for unknown dimensions and what is no number."""
+    """Return normalised scores.
+
+    Args:
+        raw: dimension -> raw score, any of the 16 dimensions.
+
+    Raises:
+        ValueError: for unknown dimensions, and for scores that are not finite.
+    """
     for name, value in raw.items():
         if name not in LIMITS:
             raise ValueError(f"VBench has no dimension {name!r}; it has {', '.join(LIMITS)}")
@@ -80,9 +101,13 @@ def normalised(raw: Mapping[str, float]) -> dict[str, float]:
 
 
 def aggregate(raw: Mapping[str, float]) -> VBench:
-    """Quality is the weighted mean of 7 dimensions, semantic the mean of 9, the total (4 quality + semantic) / 5.
+    """Return quality, semantic and total score.
 
-    Takes raw scores of all 16 dimensions; raises ValueError if one is missing: a total without it is none.
+    Args:
+        raw: dimension -> raw score, all 16 dimensions.
+
+    Raises:
+        ValueError: if a dimension is missing, and as `normalised`.
     """
     if missing := [name for name in LIMITS if name not in raw]:
         raise ValueError(f"the total of VBench needs all 16 dimensions; {', '.join(missing)} are missing")
@@ -94,7 +119,14 @@ def aggregate(raw: Mapping[str, float]) -> VBench:
 
 
 def read_results(path: Path) -> dict[str, float]:
-    """Raw scores from a results file of VBench, {dimension: [score, details]}; raises ValueError for other files."""
+    """Return raw scores from a results file of VBench.
+
+    Args:
+        path: of the JSON file {dimension: [score, details]}.
+
+    Raises:
+        ValueError: for other files.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return {name: float(value[0] if isinstance(value, list) else value) for name, value in data.items()}
@@ -103,10 +135,18 @@ def read_results(path: Path) -> dict[str, float]:
 
 
 def export(clips: Iterable[Clip], folder: Path, fps: float, about: Mapping[str, Any], suffix: str = ".mp4") -> Path:
-    """Write clips as "{prompt}-{index}.mp4" and manifest.json, which says what scores depend on; returns its path.
+    """Write clips as "{prompt}-{index}.mp4" with a manifest.json, and return the path of the manifest.
 
-    `about` tells the rest: model, search, prompt file. Other suffixes are for looking only. Raises ValueError for
-    prompts that are no file names, for a clip that is there twice, and where nothing installed writes the format.
+    Args:
+        clips: each with a number of its own among the clips of its prompt.
+        folder: made as needed.
+        fps: frames per second, in (0, 100].
+        about: what else the scores depend on, such as model, search and prompt file; JSON data.
+        suffix: of the files; VBench reads .mp4, .gif is for previews.
+
+    Raises:
+        ValueError: for prompts that are no file names, for two clips of one prompt and number, and if no installed
+            library writes the format.
     """
     if suffix != ".gif":
         writer(suffix)
@@ -129,8 +169,17 @@ def export(clips: Iterable[Clip], folder: Path, fps: float, about: Mapping[str, 
 
 
 def file_name(prompt: str, index: int, suffix: str) -> str:
-    """The name by which VBench finds a clip; raises ValueError for a prompt that cannot be one."""
+    """Return the file name by which VBench finds a clip.
+
+    Args:
+        prompt: of VBench.
+        index: of the clip of its prompt.
+        suffix: of the file, with its dot.
+
+    Raises:
+        ValueError: for a prompt that cannot be part of a file name.
+    """
     name = f"{prompt}-{index}{suffix}"
     if "/" in prompt or "\0" in prompt or prompt.startswith(".") or len(name.encode()) > 255:
-        raise ValueError(f"the prompt {prompt[:60]!r} cannot name a file, as VBench wants; take its own")
+        raise ValueError(f"the prompt {prompt[:60]!r} cannot name a file, as VBench needs; take a prompt of VBench")
     return name

@@ -1,8 +1,8 @@
 """Train an embedded model from its recipe: python -m gensearch.shapes.train configs/shapes/sd.yaml --out runs/shapes.
 
 Recipes read each other's results from the same --out folder, in the orders vae, sd, turbo, turbo_dmd; vq, vq_decoder,
-janus, janus_looks, value; and video_vae, video_decoder, video, video_map. The CLIP models stand alone.
-A run that was killed goes on from its last checkpoint when the same command is given again.
+janus, janus_looks, value; and video_vae, video_decoder, video, video_map. The CLIP models depend on no other recipe.
+The same command resumes an interrupted run from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRAINERS: dict[str, Callable[..., None]] = {
     "vq": vq.train,
     "vq-decoder": vq.train_decoder,
     "janus": janus.train,
-    "janus-looks": janus.train_looks,
+    "janus-looks": janus.train_vision,
     "value": value.train,
     "video_vae": video_vae.train,
     "video_decoder": video_vae.train_decoder,
@@ -40,7 +40,7 @@ TRAINERS: dict[str, Callable[..., None]] = {
 
 
 def main() -> None:
-    """Read the recipe, refuse unknown keys, train."""
+    """Read the recipe, refuse unknown keys, and train."""
     parser = argparse.ArgumentParser(prog="python -m gensearch.shapes.train", description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and results")
@@ -51,7 +51,7 @@ def main() -> None:
         parser.error(f"{args.recipe}: model is {name!r}; it must be one of {', '.join(TRAINERS)}")
     known = set(inspect.signature(TRAINERS[name]).parameters) - {"out", "name"}
     if unknown := set(recipe) - known:
-        parser.error(f"{args.recipe}: unknown keys {sorted(unknown)}; {name} knows {', '.join(sorted(known))}")
+        parser.error(f"{args.recipe}: unknown keys {sorted(unknown)}; {name} takes {', '.join(sorted(known))}")
     TRAINERS[name](args.out, name=name, **recipe)
 
 

@@ -1,4 +1,4 @@
-"""One resumable training loop for every embedded model: seeded batches, cosine rate, EMA, safetensors checkpoints."""
+"""The resumable training loop of all embedded models: seeded batches, cosine rate, EMA, safetensors checkpoints."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ Loss = Callable[[int, torch.Generator], Tensor]
 
 
 def accelerator() -> torch.device:
-    """Where there is a GPU to train on, it; else the CPU."""
+    """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(device: str = "cpu") -> AbstractContextManager[None]:
-    """bfloat16 on GPUs and AVX-512; on other processors fp32, since oneDNN emulates bfloat16 ten times slower."""
+    """Use bfloat16 on GPUs and AVX-512, else fp32, since oneDNN emulates bfloat16 ten times slower."""
     if device == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         return torch.autocast(device, torch.bfloat16)
     return nullcontext()
 
 
 def spare() -> int:
-    """How many cores are idle while a GPU trains."""
+    """Return the number of cores for data loading: all but one beside a GPU, else none."""
     return len(os.sched_getaffinity(0)) - 1 if torch.cuda.is_available() else 0
 
 
 def ahead(make: Callable[[int], T], numbers: Sequence[int]) -> Iterator[T]:
-    """`make(number)` for each number in order; beside a GPU other processes make them ahead of time."""
+    """Yield `make(number)` for each number in order; beside a GPU other processes compute them ahead of time."""
     workers = spare()
     settings: dict[str, Any] = {"collate_fn": make, "num_workers": workers}
     if workers:
         settings["multiprocessing_context"] = "fork"  # `make` may be a closure
-    return iter(DataLoader(list(numbers), None, **settings))  # type: ignore[arg-type]
+    return iter(DataLoader(list(numbers), None, **settings))  # type: ignore[arg-type]  # a list is a map-style dataset
 
 
 class Batches(Generic[T]):
-    """What `make(step)` draws, called with one step after another up to `steps`, beginning anywhere."""
+    """The batches `make(step)`, called with consecutive steps below `steps` from any first one on."""
 
     def __init__(self, make: Callable[[int], T], steps: int) -> None:
         self.make, self.steps = make, steps
         self.made: Iterator[T] | None = None
 
     def __call__(self, step: int) -> T:
-        """The batch of this step."""
+        """Return the batch of a step."""
         if self.made is None:
             self.made = ahead(self.make, range(step, self.steps))
         return next(self.made)
@@ -77,11 +77,21 @@ def fit(
     slow: Mapping[str, float] | None = None,
     matrices: Collection[Tensor] = (),
 ) -> None:
-    """Train `model` in place, on the device that it is on, and leave its EMA weights in it.
+    """Train a model in place on its device, resume from the last checkpoint if there is one, and leave the EMA in it.
 
-    `loss(step, generator)` makes its own batch; step and generator depend on (seed, step) only, so a run that was
-    killed resumes from the last checkpoint in `folder` with the batches it would have seen. `slow` maps the beginnings
-    of parameter names to the share of the rate that they learn with. `matrices` are updated by Muon, the rest by AdamW.
+    Args:
+        model: to train.
+        loss: called as loss(step, generator), makes its own batch; the generator depends on (seed, step) only.
+        folder: of the checkpoint.
+        steps: number of updates.
+        lr: peak learning rate.
+        warmup: updates of linear warm-up.
+        weight_decay: of both optimisers.
+        ema_decay: of the average of the weights.
+        save_every: updates between checkpoints.
+        seed: determines the generators.
+        slow: prefix of parameter names -> share of the learning rate.
+        matrices: updated by Muon; the other parameters by AdamW.
     """
     folder.mkdir(parents=True, exist_ok=True)
     groups = by_rate(model, slow or {})
@@ -94,15 +104,10 @@ def fit(
     device, began, running = params[0].device, time.monotonic(), torch.zeros(())
     for step in range(start, steps):
         generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
-            group["lr"] = group["share"] * lr * min(1.0, (step + 1) / warmup) * cosine
+        set_rates(optimizer, lr, step, steps, warmup)
         with autocast(device.type):
             value = loss(step, generator)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(params, 1.0)
-        optimizer.step()
+        descend(value, params, optimizer)
         checkpoint.average(ema, params, ema_decay, step)
         running = running + value.detach()
         if (step + 1) % 50 == 0:
@@ -117,15 +122,30 @@ def fit(
     model.eval()
 
 
+def descend(value: Tensor, params: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    """Do one update by the gradient of a loss, clipped to norm 1."""
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    torch.nn.utils.clip_grad_norm_(params, 1.0)
+    optimizer.step()
+
+
+def set_rates(optimizer: torch.optim.Optimizer, lr: float, step: int, steps: int, warmup: int) -> None:
+    """Set the learning rate of every group: a linear warm-up, and a cosine from `lr` to 2 % of it."""
+    for group in optimizer.param_groups:
+        cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
+        group["lr"] = group["share"] * lr * min(1.0, (step + 1) / warmup) * cosine
+
+
 def learn_only(model: nn.Module, *parts: str) -> None:
-    """Let some submodules learn and freeze all else."""
+    """Unfreeze some submodules and freeze all others."""
     model.requires_grad_(False)
     for part in parts:
         model.get_submodule(part).requires_grad_(True)
 
 
 def by_rate(model: nn.Module, slow: Mapping[str, float]) -> list[dict[str, Any]]:
-    """What is trained, in groups that learn with the same share of the rate."""
+    """Return the trained parameters in groups with the same share of the learning rate."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -1,7 +1,7 @@
-"""AdamW that turns some matrices by orthogonal steps: Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
+"""AdamW with orthogonalised updates for some matrices: Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
 
-Steps that are equally long in all singular directions teach a small transformer faster than AdamW's own.
-torch.optim.Muon goes through bfloat16 matrix by matrix: sixteen times as long on a CPU without that type.
+Updates of equal length in all singular directions train a small transformer in fewer steps than those of AdamW.
+torch.optim.Muon computes in bfloat16, matrix by matrix, which takes sixteen times as long on a CPU without that type.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 MOMENTUM = 0.95
-STEPS = 5  # of Newton and Schulz, with the coefficients of the reference implementation
+STEPS = 5  # of the Newton-Schulz iteration, with the coefficients of the reference implementation
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-ADAM = 0.2  # root mean square of AdamW's steps, to which others are scaled (Liu et al. 2025, arXiv:2502.16982)
+ADAM = 0.2  # root mean square of AdamW's updates, to which Muon's are scaled (Liu et al. 2025, arXiv:2502.16982)
 
 
 def orthogonal(x: Tensor) -> Tensor:
-    """Matrices [n, a, b] with the singular vectors of x and all singular values near 1."""
+    """Return matrices [n, a, b] with the singular vectors of x and all singular values near 1."""
     if x.shape[1] > x.shape[2]:
         return orthogonal(x.mT).mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -32,12 +32,12 @@ def orthogonal(x: Tensor) -> Tensor:
 
 
 def matrices(*blocks: nn.Module) -> list[Tensor]:
-    """Those of the linear layers inside some blocks."""
+    """Return the weights of the linear layers inside some blocks."""
     return [m.weight for part in blocks for m in part.modules() if isinstance(m, nn.Linear)]
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW for all parameters but `matrices`, which have two dimensions and take orthogonal steps of the same size."""
+    """Muon for `matrices`, which have two dimensions, and AdamW for all other parameters."""
 
     def __init__(self, groups: list[dict[str, Any]], matrices: Collection[Tensor], **settings: Any) -> None:
         super().__init__(groups, **settings)
@@ -45,7 +45,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """One update; parameters without gradient stay."""
+        """Do one update; parameters without gradient stay."""
         grads = {p: p.grad for p in self.matrices if p.grad is not None}
         for p in grads:
             p.grad = None
@@ -58,11 +58,11 @@ class Muon(torch.optim.AdamW):
                 if p in grads:
                     alike[p.shape][p] = grads[p]
             for own in alike.values():
-                self.turn(own, group["lr"], group["weight_decay"])
+                self.orthogonal_update(own, group["lr"], group["weight_decay"])
         return value
 
-    def turn(self, grads: dict[Tensor, Tensor], lr: float, weight_decay: float) -> None:
-        """Update matrices of one shape."""
+    def orthogonal_update(self, grads: dict[Tensor, Tensor], lr: float, weight_decay: float) -> None:
+        """Update matrices of one shape, given as matrix -> gradient."""
         ahead = []
         for p, grad in grads.items():
             state = self.state[p]

@@ -1,4 +1,4 @@
-"""The data of the CLIP of clips: what is labelled as shown is what the tracker finds in the pictures."""
+"""The training data of shapes/clip-motion: labels agree with the tracker on the rendered pictures."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ OTHERS = [(False, 1), (False, 5), (False, 13), (True, 1), (True, 13)]
 @pytest.mark.parametrize(
     ("spoilt", "length"), [*SOME, *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS)]
 )
-def test_labels_are_what_the_tracker_sees_in_the_frames(spoilt, length):
-    """It sees pixels and the labels places, so that a speed on the border may be told otherwise: at most 1 of 160."""
+def test_labels_agree_with_the_tracker_on_the_frames(spoilt, length):
+    """It detects objects in pixels and labels are from places, so a speed at a limit may differ: at most 1 of 160."""
     rng, differ = np.random.default_rng(6), 0
     for line, film in films(spoilt):
         asked = [line, *(clip_motion.near_miss(rng, line) for _ in range(3))]
         labels = clip_motion.shows([film], [length], asked)[0].bool().tolist()
         seen = tracker.sightings([np.asarray(render(scene)) for scene in film[:length]])
-        told = [tracker.correct(tracker.judge(seen, other, length == 13)) for other in asked]
-        differ += sum(a != b for a, b in zip(labels, told, strict=True))
+        found = [tracker.correct(tracker.judge(seen, other, length == 13)) for other in asked]
+        differ += sum(a != b for a, b in zip(labels, found, strict=True))
     assert differ <= 1
 
 
@@ -79,7 +79,7 @@ def test_a_batch_is_a_function_of_its_step_and_hides_what_is_not_there_yet():
     assert 0.3 < labels[:, :24].diagonal().mean() < 1
 
 
-def test_the_eyes_begin_as_those_for_pictures_on_every_frame():
+def test_the_vision_tower_begins_as_the_one_for_pictures_on_every_frame():
     model = clip_motion.build()
     places = model.visual.positional_embedding[1:].view(2, 8, 2, 8, -1).transpose(1, 2).flatten(0, 1)
     drift = (places - places.mean(0)).flatten(1, 2)

@@ -13,17 +13,17 @@ from gensearch.shapes.train.pictures.turbo import levels, trailing
 
 
 class Gaussian(nn.Module):
-    """The exact v of clean samples from N(mean, 1), shifted by `told` where there is a prompt."""
+    """The exact v of clean samples from N(mean, 1), shifted by `shift` where there is a prompt."""
 
-    def __init__(self, mean: float, told: float = 0.0) -> None:
+    def __init__(self, mean: float, shift: float = 0.0) -> None:
         super().__init__()
         self.mean = nn.Parameter(torch.tensor(mean))
-        self.told = told
+        self.shift = shift
 
     def forward(self, x: Tensor, t: Tensor, ids: Tensor) -> Tensor:
         a, s = dmd.amplitudes(t)
-        told = (ids != token_ids([""])[0]).any(1).float().view(-1, 1, 1, 1)
-        mean = self.mean + self.told * told
+        conditional = (ids != token_ids([""])[0]).any(1).float().view(-1, 1, 1, 1)
+        mean = self.mean + self.shift * conditional
         clean = a * x + s**2 * mean  # E[x0 | x] where x0 ~ N(mean, 1)
         noise = s * x - a * s * mean
         return a * noise - s * clean
@@ -47,20 +47,20 @@ def test_the_gaussian_denoiser_is_exact(t):
     assert mine <= other + 1e-4
 
 
-@pytest.mark.parametrize(("guidance", "told"), [(1.0, 0.0), (2.0, 0.5)])
-def test_the_direction_points_from_the_teachers_mean_to_the_students(monkeypatch, guidance, told):
-    """fake - real at every level is s^2 (student's mean - guided mean); guidance g moves the mean by g * told."""
+@pytest.mark.parametrize(("guidance", "shift"), [(1.0, 0.0), (2.0, 0.5)])
+def test_the_direction_points_from_the_teachers_mean_to_the_students(monkeypatch, guidance, shift):
+    """fake - real at every level is s^2 (student's mean - guided mean); guidance g shifts the mean by g * shift."""
     monkeypatch.setattr(dmd, "GUIDANCE", guidance)
     monkeypatch.setattr(dmd, "GUIDED_ABOVE", 0)
-    levels_seen = torch.linspace(100, 900, 9).long()
-    monkeypatch.setattr(dmd, "noisy_timesteps", lambda n, g: levels_seen)
-    teacher, critic, x0 = Gaussian(1.0, told), Gaussian(-0.5), torch.zeros(9, 16, 8, 8)
+    timesteps = torch.linspace(100, 900, 9).long()
+    monkeypatch.setattr(dmd, "noisy_timesteps", lambda n, g: timesteps)
+    teacher, critic, x0 = Gaussian(1.0, shift), Gaussian(-0.5), torch.zeros(9, 16, 8, 8)
     generator = torch.Generator().manual_seed(0)
     found = dmd.direction(teacher, critic, x0, ids(9), generator)
     state = torch.Generator().manual_seed(0)
-    a, s = dmd.amplitudes(levels_seen)
+    a, s = dmd.amplitudes(timesteps)
     x = a * x0 + s * torch.randn(x0.shape, generator=state)
-    mean = 1.0 + guidance * told
+    mean = 1.0 + guidance * shift
     real = a * x + s**2 * mean
     expected = s**2 * (-0.5 - mean) / (x0 - real).abs().mean((1, 2, 3), keepdim=True)
     assert torch.allclose(found, expected.expand_as(found), atol=1e-4)

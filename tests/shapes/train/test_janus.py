@@ -63,9 +63,9 @@ def test_contexts_are_those_of_the_adapter(words, model, tmp_path):
         kinds.add([full, blind, bare].index(own))
         if own == full:
             asked = adapter._context(line["prompt"], None)[0]
-            told = labels[row][labels[row] != janus.NONE].tolist()
-            assert words.decode(told) == plans.plan(scene.things) + " <eos>"
-            assert labels[row, -len(own) + len(asked) - 1] == told[0], "the first word is predicted where asking ends"
+            planned = labels[row][labels[row] != janus.NONE].tolist()
+            assert words.decode(planned) == plans.plan(scene.things) + " <eos>"
+            assert labels[row, -len(own) + len(asked) - 1] == planned[0], "the request ends before the first word"
         else:
             assert bool((labels[row] == janus.NONE).all())
     assert kinds == {0, 1, 2}
@@ -90,8 +90,8 @@ def test_the_loss_is_that_of_what_the_adapter_samples(words, model, tmp_path):
         labels = torch.full_like(ids, janus.NONE)
         labels[:, -1] = 5  # something, so that the mean over words exists
         theirs = janus.drawing_loss(adapter.network, words, ids, labels, trace.image)
-        told = janus.F.cross_entropy(adapter.network.lm_head(last(adapter, own)).float(), torch.tensor([5]))
-    torch.testing.assert_close(-ours, theirs - 0.5 * told, rtol=0, atol=2e-4)
+        plan = janus.F.cross_entropy(adapter.network.lm_head(last(adapter, own)).float(), torch.tensor([5]))
+    torch.testing.assert_close(-ours, theirs - 0.5 * plan, rtol=0, atol=2e-4)
 
 
 def last(adapter, own):
@@ -99,7 +99,7 @@ def last(adapter, own):
     return adapter._read((tuple(own.tolist()),))[0]
 
 
-def test_answers_are_true_and_questions_are_those_of_the_judge(words, model):
+def test_answers_are_true_and_questions_are_those_of_the_verifier(words, model):
     rng = np.random.default_rng(2)
     pixels, ids, labels = janus.questions(words, 12, rng)
     assert pixels.shape == (12, 3, 64, 64)
@@ -109,17 +109,17 @@ def test_answers_are_true_and_questions_are_those_of_the_judge(words, model):
     assert [int(((row == yes) | (row == no)).sum()) for row in labels] == [janus.ASKED, 0] * 6
     assert bool(((labels == janus.NONE) | (torch.cat([ids[:, 1:], labels[:, -1:]], 1) == labels)).all())
     assert all(first[row] not in (yes, no) for row in range(1, 12, 2))
-    loss = janus.looking_loss(model.float(), words, pixels, ids, labels)
+    loss = janus.question_loss(model.float(), words, pixels, ids, labels)
     assert loss.isfinite()
     assert bool((ids == words.convert_tokens_to_ids("<image>")).sum(1).eq(64).all())
 
 
-def test_the_judge_asks_as_in_training(words, model, tmp_path):
+def test_the_verifier_asks_as_in_training(words, model, tmp_path):
     janus.export(model.float(), words, tmp_path)
-    judge = VQAScore.load(str(tmp_path), question=plans.QUESTION)
-    asked = judge.question.replace("{prompt}", "a photo of a red star")
-    text = judge.template.replace("{image}", "<image>").replace("{question}", asked)
-    ids = judge.processor(text=[text], images=[torch.zeros(3, 64, 64, dtype=torch.uint8)], return_tensors="pt")[
+    verifier = VQAScore.load(str(tmp_path), question=plans.QUESTION)
+    asked = verifier.question.replace("{prompt}", "a photo of a red star")
+    text = verifier.template.replace("{image}", "<image>").replace("{question}", asked)
+    ids = verifier.processor(text=[text], images=[torch.zeros(3, 64, 64, dtype=torch.uint8)], return_tensors="pt")[
         "input_ids"
     ]
     mark = words.convert_tokens_to_ids(["<boi>", *["<image>"] * 64, "<eoi>"])
@@ -167,7 +167,7 @@ def test_figures_are_what_is_not_background():
     assert 0.01 < float(shown.mean()) < 0.45
     corner = x[:, :, 0, 0]
     alike = ((x - corner[..., None, None]).abs().amax(1) < 0.05) & (shown[:, 0] == 1)
-    assert not bool(alike.any()), "what looks like the corner is background"
+    assert not bool(alike.any()), "pixels like those of the corner are background"
 
 
 def test_a_better_decoder_leaves_every_token_as_it_was(tmp_path, monkeypatch):
@@ -182,10 +182,10 @@ def test_a_better_decoder_leaves_every_token_as_it_was(tmp_path, monkeypatch):
     assert moved == {"decoder", "post_quant_conv"}
 
 
-def test_better_eyes_draw_as_before(words, model, tmp_path):
+def test_a_better_vision_tower_draws_as_before(words, model, tmp_path):
     janus.export(model.float(), words, tmp_path / "janus" / "model")
     before = JanusForConditionalGeneration.from_pretrained(tmp_path / "janus" / "model").state_dict()
-    janus.train_looks(tmp_path, name="looks", steps=2, size=2, lr=1e-2)
+    janus.train_vision(tmp_path, name="looks", steps=2, size=2, lr=1e-2)
     after = JanusForConditionalGeneration.from_pretrained(tmp_path / "janus" / "model").state_dict()
     moved = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"vision_model", "aligner"}

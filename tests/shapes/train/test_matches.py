@@ -4,11 +4,11 @@ import numpy as np
 
 from gensearch.shapes import world
 from gensearch.shapes.train.judges.matches import facts, matches, near_misses
-from verifiers.detect.geneval import Detection, judge
+from verifiers.detect.geneval import Detection, evaluate
 
 
-class Told:
-    """A detector that is told the scene."""
+class Perfect:
+    """A detector that returns the objects of a known scene."""
 
     def __init__(self, scene: world.Scene) -> None:
         self.things = scene.things
@@ -21,17 +21,17 @@ class Told:
         return found
 
 
-def test_labels_equal_the_verdicts_of_the_rule_engine_on_perfect_detections():
+def test_labels_equal_genevals_verdicts_on_perfect_detections():
     rng = np.random.default_rng(4)
     lines, scenes = zip(*(world.sample(rng) for _ in range(60)), strict=True)
     asked = [*lines, *(miss for line in lines for miss in near_misses(rng, line, 2))]
-    told = matches(facts([scene.things for scene in scenes]), asked)
-    judged = [[judge(np.empty(0), line, Told(scene)).correct for line in asked] for scene in scenes]
-    # Two same-class objects of which only one has the colour: the engine looks at the most certain one only.
-    differ = np.argwhere(told != np.array(judged))
-    assert all(told[i, j] and any("color" in c for c in asked[j]["include"]) for i, j in differ)
-    assert len(differ) <= 0.002 * told.size
-    assert all(told[i, i] for i in range(len(lines)))
+    labels = matches(facts([scene.things for scene in scenes]), asked)
+    judged = [[evaluate(np.empty(0), line, Perfect(scene)).correct for line in asked] for scene in scenes]
+    # Two objects of a class of which only one has the colour: GenEval checks the most certain one only.
+    differ = np.argwhere(labels != np.array(judged))
+    assert all(labels[i, j] and any("color" in c for c in asked[j]["include"]) for i, j in differ)
+    assert len(differ) <= 0.002 * labels.size
+    assert all(labels[i, i] for i in range(len(lines)))
 
 
 def test_near_misses_differ_from_their_prompt_and_mostly_do_not_match_its_picture():

@@ -79,7 +79,7 @@ def test_dense_attention_is_the_classes_own(networks, frames):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
-def test_a_frame_sees_itself_the_clean_ones_before_it_and_nothing_else(networks):
+def test_a_frame_attends_to_itself_and_the_clean_ones_before_it_only(networks):
     x, clean = randn(1, 4, CHANNELS, SIDE, SIDE), randn(1, 4, CHANNELS, SIDE, SIDE, seed=1)
     t, words = torch.full((1, 4), 0.7), networks.read(video.token_ids(PROMPTS[:1]))
     with torch.no_grad():
@@ -231,17 +231,18 @@ def test_jumps_are_the_samplers_steps():
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_the_target_is_the_mean_guided_velocity_of_the_path(guidance):
     """For a velocity a t, n Euler steps from t to r have the mean a (t + r + (t - r) / n) / 2."""
-    told, untold = 3.0, 1.0
+    conditional, unconditional = 3.0, 1.0
 
     def teacher(x, t, r, words, clean):
         assert torch.equal(t, r)
-        return (t * torch.where(words[:, 0, :1] > 0, told, untold))[..., None, None, None].expand_as(x)
+        return (t * torch.where(words[:, 0, :1] > 0, conditional, unconditional))[..., None, None, None].expand_as(x)
 
     x, t = randn(2, 4, CHANNELS, SIDE, SIDE), torch.tensor([[0.9, 0.6, 1.0, 0.3]] * 2)
     r = t / 3
     words = torch.ones(2, 20, 8)
     mean = video_map.path(teacher, x, t, r, words, 0 * words, None, guidance)
-    expected = (t + r + (t - r) / video_map.SUBSTEPS) / 2 * (untold + guidance * (told - untold))
+    mixed = unconditional + guidance * (conditional - unconditional)
+    expected = (t + r + (t - r) / video_map.SUBSTEPS) / 2 * mixed
     torch.testing.assert_close(mean, expected[..., None, None, None].expand_as(x), rtol=1e-4, atol=1e-4)
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from verifiers.detect.geneval import Detection, Rules, judge, keep, relations, verdict
+from verifiers.detect.geneval import Detection, Rules, evaluate, keep, relations, verdict
 
 IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
 LEFT, RIGHT, ABOVE, BELOW = "left of", "right of", "above", "below"
@@ -53,7 +53,7 @@ def line(tag: str, *include: dict, **rest: object) -> dict:
 
 
 class Stub:
-    """A detector that finds what it was told."""
+    """A detector that returns fixed detections."""
 
     def __init__(self, **found: list[Detection]) -> None:
         self.found = found
@@ -133,13 +133,13 @@ def test_counting_wants_the_exact_number(clocks: int, reasons: tuple[str, ...]) 
     two = line("counting", {"class": "clock", "count": 2}, exclude=[{"class": "clock", "count": 3}])
     uncertain = [thing(score=0.9)] * 2
     found = Stub(clock=[thing(20 * i) for i in range(clocks)] + uncertain)
-    assert judge(IMAGE, two, found) == (not reasons, reasons)
+    assert evaluate(IMAGE, two, found) == (not reasons, reasons)
 
 
 def test_only_the_most_certain_object_may_have_the_colour() -> None:
     red = line("colors", {"class": "apple", "count": 1, "color": "red"})
-    wrong = judge(IMAGE, red, Stub(apple=[thing(score=0.8, color="red"), thing(score=0.9, color="green")]))
-    right = judge(IMAGE, red, Stub(apple=[thing(score=0.9, color="red"), thing(score=0.8, color="green")]))
+    wrong = evaluate(IMAGE, red, Stub(apple=[thing(score=0.8, color="red"), thing(score=0.9, color="green")]))
+    right = evaluate(IMAGE, red, Stub(apple=[thing(score=0.9, color="red"), thing(score=0.8, color="green")]))
     assert wrong == (False, ("expected 1 red apple, found green",))
     assert right == (True, ())
 
@@ -151,7 +151,7 @@ def test_every_one_of_several_objects_needs_the_colour() -> None:
     assert verdict(IMAGE, two, {"cup": [thing(color="blue")] * 2}).correct
 
 
-def test_the_colour_classifier_sees_the_picture_the_class_and_the_top_objects() -> None:
+def test_the_colour_classifier_gets_the_picture_the_class_and_the_top_objects() -> None:
     calls = []
 
     def classify(image: np.ndarray, name: str, detections: list[Detection]) -> list[str]:
@@ -159,7 +159,7 @@ def test_the_colour_classifier_sees_the_picture_the_class_and_the_top_objects() 
         return ["pink"]
 
     found = Stub(kite=[thing(score=0.5), thing(score=0.7)])
-    assert judge(IMAGE, line("colors", {"class": "kite", "count": 1, "color": "pink"}), found, classify).correct
+    assert evaluate(IMAGE, line("colors", {"class": "kite", "count": 1, "color": "pink"}), found, classify).correct
     assert calls == [(True, "kite", [0.7])]
 
 
@@ -199,7 +199,7 @@ def test_a_target_of_the_wrong_colour_is_no_target() -> None:
 
 def test_a_blank_picture_fails_with_a_reason_for_every_clause() -> None:
     pair = line("color_attr", *({"class": c, "count": 1, "color": "red"} for c in ("bus", "cat")))
-    assert judge(IMAGE, pair, Stub()).reasons == (
+    assert evaluate(IMAGE, pair, Stub()).reasons == (
         "expected at least 1 bus, found 0",
         "expected at least 1 cat, found 0",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from verifiers.detect.summary import Judged, Summary, summarise
+from verifiers.detect.summary import Outcome, Summary, summarise
 
 FIXTURE = {
     ("single_object", "a"): "1111",
@@ -18,8 +18,8 @@ FIXTURE = {
 }
 
 
-def verdicts(fixture: dict[tuple[str, str], str]) -> list[Judged]:
-    return [Judged(*key, flag == "1") for key, flags in fixture.items() for flag in flags]
+def verdicts(fixture: dict[tuple[str, str], str]) -> list[Outcome]:
+    return [Outcome(*key, flag == "1") for key, flags in fixture.items() for flag in flags]
 
 
 def test_the_fixture_gives_the_numbers_of_the_original_script() -> None:

@@ -25,7 +25,7 @@ CONFIG = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
 }
-LOOK = {"size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.3, 0.25, 0.2]}
+PREPROCESS = {"size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.3, 0.25, 0.2]}
 PROMPTS = ["a photo of two red stars", "a ring", "a blue heart left of a cross", "a ring", "three diamonds"]
 
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip")
     (path / f"{NAME}.json").write_text(json.dumps(CONFIG))
     open_clip.add_model_config(path / f"{NAME}.json")
-    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": LOOK}))
+    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": PREPROCESS}))
     with torch.random.fork_rng():
         torch.manual_seed(11)
         model = open_clip.create_model(NAME)
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judge(folder: Path) -> CLIPScore:
+def verifier(folder: Path) -> CLIPScore:
     return CLIPScore.load(folder, batch_size=4)
 
 
@@ -59,128 +59,128 @@ def pictures(count: int = 5, height: int = 40, width: int = 52) -> Tensor:
     return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(3))
 
 
-def alone(judge: CLIPScore, x: Tensor) -> Tensor:
-    return torch.cat([judge(x[i : i + 1], PROMPTS[i : i + 1]).total for i in range(len(x))])
+def alone(verifier: CLIPScore, x: Tensor) -> Tensor:
+    return torch.cat([verifier(x[i : i + 1], PROMPTS[i : i + 1]).total for i in range(len(x))])
 
 
 # --- the score
 
 
-def test_the_score_is_the_cosine_of_the_features(judge: CLIPScore) -> None:
+def test_the_score_is_the_cosine_of_the_features(verifier: CLIPScore) -> None:
     x = pictures()
-    pixels = Preprocess(32, tuple(LOOK["mean"]), tuple(LOOK["std"]))(x)
-    image = judge.model.encode_image(pixels).numpy().astype(np.float64)
-    text = judge.model.encode_text(open_clip.get_tokenizer(NAME)(PROMPTS)).numpy().astype(np.float64)
+    pixels = Preprocess(32, tuple(PREPROCESS["mean"]), tuple(PREPROCESS["std"]))(x)
+    image = verifier.model.encode_image(pixels).numpy().astype(np.float64)
+    text = verifier.model.encode_text(open_clip.get_tokenizer(NAME)(PROMPTS)).numpy().astype(np.float64)
     expected = (image * text).sum(1) / np.linalg.norm(image, axis=1) / np.linalg.norm(text, axis=1)
-    scores = judge(x, PROMPTS)
+    scores = verifier(x, PROMPTS)
     np.testing.assert_allclose(scores.total.numpy(), expected, atol=2e-6)
     assert expected.std() > 0.01
     assert set(scores.parts) == {"clip"}
     assert torch.equal(scores.parts["clip"], scores.total)
-    assert isinstance(judge, Verifier)
+    assert isinstance(verifier, Verifier)
 
 
 def test_gradients_equal_finite_differences(folder: Path) -> None:
-    judge = CLIPScore.load(folder, dtype=torch.float64, batch_size=3)
+    verifier = CLIPScore.load(folder, dtype=torch.float64, batch_size=3)
     x = pictures(2).double().requires_grad_()
-    judge(x, PROMPTS[:2]).total.sum().backward()
+    verifier(x, PROMPTS[:2]).total.sum().backward()
     for seed in range(5):
         step = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        up, down = (judge(x.detach() + s * 1e-5 * step, PROMPTS[:2]).total.sum() for s in (1, -1))
+        up, down = (verifier(x.detach() + s * 1e-5 * step, PROMPTS[:2]).total.sum() for s in (1, -1))
         assert float((x.grad * step).sum()) == pytest.approx(float(up - down) / 2e-5, rel=1e-5)
-    assert all(p.grad is None for p in judge.model.parameters())
+    assert all(p.grad is None for p in verifier.model.parameters())
 
 
-def test_a_row_has_its_bits_in_any_company_and_nearly_its_score_alone(judge: CLIPScore) -> None:
+def test_a_row_has_its_bits_in_any_company_and_nearly_its_score_alone(verifier: CLIPScore) -> None:
     x = pictures()
-    together = judge(x[:4], PROMPTS[:4]).total
-    torch.testing.assert_close(together, alone(judge, x)[:4], rtol=0, atol=1e-5)
+    together = verifier(x[:4], PROMPTS[:4]).total
+    torch.testing.assert_close(together, alone(verifier, x)[:4], rtol=0, atol=1e-5)
     order = [3, 1, 0, 2]
-    assert torch.equal(judge(x[order], [PROMPTS[i] for i in order]).total, together[order])
+    assert torch.equal(verifier(x[order], [PROMPTS[i] for i in order]).total, together[order])
     other = [4, 1, 4, 4]
-    assert torch.equal(judge(x[other], [PROMPTS[i] for i in other]).total[1], together[1])
+    assert torch.equal(verifier(x[other], [PROMPTS[i] for i in other]).total[1], together[1])
 
 
 def test_physical_batches_fit_their_rows_and_each_prompt_is_read_once(folder: Path) -> None:
-    judge = CLIPScore.load(folder, batch_size=4)
+    verifier = CLIPScore.load(folder, batch_size=4)
     images, texts = [], []
-    judge.model.visual.register_forward_pre_hook(lambda module, args: images.append(len(args[0])))
-    judge.model.transformer.register_forward_pre_hook(lambda module, args: texts.append(len(args[0])))
-    judge(pictures(), PROMPTS)
-    judge(pictures(2), PROMPTS[:2])
+    verifier.model.visual.register_forward_pre_hook(lambda module, args: images.append(len(args[0])))
+    verifier.model.transformer.register_forward_pre_hook(lambda module, args: texts.append(len(args[0])))
+    verifier(pictures(), PROMPTS)
+    verifier(pictures(2), PROMPTS[:2])
     assert images == [4, 1, 2]
     assert texts == [1] * len(set(PROMPTS))
 
 
-def test_gradients_do_not_leak_into_padding(judge: CLIPScore) -> None:
+def test_gradients_do_not_leak_into_padding(verifier: CLIPScore) -> None:
     single, full = (pictures(count).requires_grad_() for count in (1, 4))
-    judge(single, PROMPTS[:1]).total.sum().backward()
-    judge(full, PROMPTS[:4]).total[0].backward()
+    verifier(single, PROMPTS[:1]).total.sum().backward()
+    verifier(full, PROMPTS[:4]).total[0].backward()
     assert torch.allclose(single.grad[0], full.grad[0], atol=1e-7)
     assert full.grad[1:].abs().max() == 0
 
 
-def test_a_broken_picture_is_unscored_and_harms_nobody(judge: CLIPScore) -> None:
+def test_a_broken_picture_is_unscored_and_harms_nobody(verifier: CLIPScore) -> None:
     x = pictures()
     x[1, 2, 3, 4], x[4, 0, 0, 0], x[4, 2, 0, 0] = torch.nan, torch.inf, -torch.inf
     x.requires_grad_()
-    total = judge(x, PROMPTS).total
+    total = verifier(x, PROMPTS).total
     assert total.isnan().tolist() == [False, True, False, False, True]
     good = [0, 2, 3]
-    assert torch.equal(total[good], judge(pictures().requires_grad_(), PROMPTS).total[good])
+    assert torch.equal(total[good], verifier(pictures().requires_grad_(), PROMPTS).total[good])
     total[good].sum().backward()
     assert x.grad.isfinite().all()
 
 
-def test_the_pil_path_agrees(judge: CLIPScore) -> None:
+def test_the_pil_path_agrees(verifier: CLIPScore) -> None:
     """Within 0.001: PIL rounds to 8 bits after each pass and clips the overshoot."""
     raw = (pictures(height=57, width=80) * 255).round().to(torch.uint8)
-    transform = open_clip.image_transform(32, is_train=False, mean=LOOK["mean"], std=LOOK["std"])
+    transform = open_clip.image_transform(32, is_train=False, mean=PREPROCESS["mean"], std=PREPROCESS["std"])
     pil = torch.stack([transform(Image.fromarray(p.permute(1, 2, 0).numpy())) for p in raw])
-    text = torch.stack([judge.text_features(p) for p in PROMPTS])
-    by_pil = (torch.nn.functional.normalize(judge.model.encode_image(pil), dim=-1) * text).sum(-1)
-    assert (judge(raw / 255, PROMPTS).total - by_pil).abs().max() < 0.001
+    text = torch.stack([verifier.text_features(p) for p in PROMPTS])
+    by_pil = (torch.nn.functional.normalize(verifier.model.encode_image(pil), dim=-1) * text).sum(-1)
+    assert (verifier(raw / 255, PROMPTS).total - by_pil).abs().max() < 0.001
 
 
 def test_caching_under_inference_mode_does_not_break_later_gradients(folder: Path) -> None:
-    judge = CLIPScore.load(folder)
+    verifier = CLIPScore.load(folder)
     with torch.inference_mode():
-        judge(pictures(1), PROMPTS[:1])
+        verifier(pictures(1), PROMPTS[:1])
     x = pictures(1).requires_grad_()
-    judge(x, PROMPTS[:1]).total.sum().backward()
+    verifier(x, PROMPTS[:1]).total.sum().backward()
     assert x.grad.abs().max() > 0
 
 
-def test_half_precision_stays_close(folder: Path, judge: CLIPScore) -> None:
+def test_half_precision_stays_close(folder: Path, verifier: CLIPScore) -> None:
     half = CLIPScore.load(folder, dtype=torch.bfloat16)(pictures(), PROMPTS).total
     assert half.dtype == torch.float32
-    assert (half - judge(pictures(), PROMPTS).total).abs().max() < 0.01
+    assert (half - verifier(pictures(), PROMPTS).total).abs().max() < 0.01
 
 
-def test_wrong_shapes_are_refused(judge: CLIPScore) -> None:
+def test_wrong_shapes_are_refused(verifier: CLIPScore) -> None:
     with pytest.raises(ValueError, match="one prompt each"):
-        judge(pictures(2), ["a ring"])
+        verifier(pictures(2), ["a ring"])
     with pytest.raises(ValueError, match=r"\[1, 5, 3, 40, 52\]"):
-        judge(pictures()[None], ["a ring"])
+        verifier(pictures()[None], ["a ring"])
 
 
 def test_a_prompt_that_does_not_fit_is_named_and_one_that_just_fits_is_not(
-    judge: CLIPScore, recwarn: pytest.WarningsRecorder
+    verifier: CLIPScore, recwarn: pytest.WarningsRecorder
 ) -> None:
-    judge(pictures(1), ["star " * 14])
+    verifier(pictures(1), ["star " * 14])
     assert [str(warning.message) for warning in recwarn] == []
     with pytest.warns(UserWarning, match="reads 16 tokens and this prompt has 17"):
-        judge(pictures(1), ["star " * 15])
+        verifier(pictures(1), ["star " * 15])
 
 
 # --- loading
 
 
-def test_a_folder_and_the_registered_name_give_the_same_judge(folder: Path, judge: CLIPScore) -> None:
+def test_a_folder_and_the_registered_name_give_the_same_verifier(folder: Path, verifier: CLIPScore) -> None:
     named = CLIPScore.load(NAME, pretrained=str(folder / "open_clip_model.safetensors"), name="other", batch_size=4)
-    named.preprocess = judge.preprocess  # a bare weights file knows no preprocessing
+    named.preprocess = verifier.preprocess  # a bare weights file knows no preprocessing
     scores = named(pictures(), PROMPTS)
-    assert torch.equal(scores.total, judge(pictures(), PROMPTS).total)
+    assert torch.equal(scores.total, verifier(pictures(), PROMPTS).total)
     assert set(scores.parts) == {"other"}
 
 
@@ -248,12 +248,12 @@ def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
 
 def test_weights_trained_with_quickgelu_get_quickgelu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = str(folder / "open_clip_model.safetensors")
-    tags = {"openai": {"file": file, "quick_gelu": True, **LOOK}, "laion": {"file": file, **LOOK}}
+    tags = {"openai": {"file": file, "quick_gelu": True, **PREPROCESS}, "laion": {"file": file, **PREPROCESS}}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, NAME, tags)
     quick, plain = (CLIPScore.load(NAME, pretrained=tag) for tag in ("openai", "laion"))
     # two blocks in each tower
     assert [sum(isinstance(m, QuickGELU) for m in j.model.modules()) for j in (quick, plain)] == [4, 0]
-    assert quick.preprocess == plain.preprocess == Preprocess(32, tuple(LOOK["mean"]), tuple(LOOK["std"]))
+    assert quick.preprocess == plain.preprocess == Preprocess(32, tuple(PREPROCESS["mean"]), tuple(PREPROCESS["std"]))
     assert (quick(pictures(), PROMPTS).total - plain(pictures(), PROMPTS).total).abs().max() > 1e-3
 
 

@@ -1,4 +1,4 @@
-"""Judges of clips: frame by frame, by stage, and how much they move."""
+"""Verifiers of clips: frame by frame, by stage, and the amount of motion."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class TestMotion(VerifierLaws):
 
 @pytest.mark.parametrize(("which", "frames"), [("all", slice(None)), ("first", slice(1)), ("last", slice(3, 4))])
 def test_a_clip_scores_as_its_frames_do_on_average(which, frames):
-    judge = Redness()
-    expected = [judge(clip[frames], PROMPTS[:1] * len(clip[frames])).total.mean().item() for clip in CLIPS]
-    assert PerFrame(judge, which)(CLIPS, PROMPTS).total.tolist() == pytest.approx(expected)
-    assert torch.equal(PerFrame(judge, which)(CLIPS[:, 0], PROMPTS).total, judge(CLIPS[:, 0], PROMPTS).total)
+    verifier = Redness()
+    expected = [verifier(clip[frames], PROMPTS[:1] * len(clip[frames])).total.mean().item() for clip in CLIPS]
+    assert PerFrame(verifier, which)(CLIPS, PROMPTS).total.tolist() == pytest.approx(expected)
+    assert torch.equal(PerFrame(verifier, which)(CLIPS[:, 0], PROMPTS).total, verifier(CLIPS[:, 0], PROMPTS).total)
 
 
 def test_a_frame_that_cannot_be_scored_leaves_the_clip_unscored():
@@ -80,32 +80,32 @@ def test_motion_is_the_mean_change_of_a_pixel():
         Motion()(CLIPS[:, 0], PROMPTS)
 
 
-def test_each_stage_has_its_judge():
-    judges = [RandomScore(seed, name=str(seed)) for seed in range(3)]
-    staged = Staged(*judges, first=0.25)
-    for progress, judge in ((0.1, 0), (0.25, 0), (0.3, 1), (0.99, 1), (1.0, 2)):
-        assert torch.equal(staged(CLIPS, PROMPTS, progress=progress).total, judges[judge](CLIPS, PROMPTS).total)
+def test_each_stage_has_its_verifier():
+    verifiers = [RandomScore(seed, name=str(seed)) for seed in range(3)]
+    staged = Staged(*verifiers, first=0.25)
+    for progress, stage in ((0.1, 0), (0.25, 0), (0.3, 1), (0.99, 1), (1.0, 2)):
+        assert torch.equal(staged(CLIPS, PROMPTS, progress=progress).total, verifiers[stage](CLIPS, PROMPTS).total)
     with pytest.raises(ValueError, match="cannot end at 1.5"):
-        Staged(*judges, first=1.5)
+        Staged(*verifiers, first=1.5)
 
 
-def test_judges_of_clips_have_names():
+def test_verifiers_of_clips_have_names():
     assert registry.verifier("motion").name == "motion"
-    judge = registry.verifier("frames:redness+0.1*motion")
-    scores = judge(CLIPS, PROMPTS)
+    verifier = registry.verifier("frames:redness+0.1*motion")
+    scores = verifier(CLIPS, PROMPTS)
     expected = PerFrame(Redness())(CLIPS, PROMPTS).total + 0.1 * Motion()(CLIPS, PROMPTS).total
     assert torch.allclose(scores.total, expected)
     with pytest.raises(ValueError, match="no verifier is called 'rednes'"):
         registry.verifier("frames:rednes")
 
 
-def test_a_judge_of_frames_is_the_judge():
+def test_a_verifier_on_frames_counts_as_the_verifier():
     with pytest.raises(ValueError, match="also guides or selects"):
         RunConfig(prompt="a star", verifier="frames:shapes/clip", holdout=["shapes/clip"])
 
 
 class Witness:
-    """A judge that keeps what it was shown and told."""
+    """A verifier that keeps its inputs."""
 
     name, differentiable = "witness", False
 
@@ -116,19 +116,19 @@ class Witness:
 
 def test_a_grid_shows_evenly_spaced_frames_in_reading_order_and_grey_for_what_is_not_there_yet():
     media = torch.arange(13.0).div(20)[None, :, None, None, None].expand(2, 13, 3, 5, 7)
-    judge = Witness()
-    scores = Grid(judge, 13)(media, PROMPTS[:2], progress=1)
-    assert judge.media.shape == (2, 3, 10, 14)
-    corners = judge.media[1, 2, ::9, ::13].flatten()
+    verifier = Witness()
+    scores = Grid(verifier, 13)(media, PROMPTS[:2], progress=1)
+    assert verifier.media.shape == (2, 3, 10, 14)
+    corners = verifier.media[1, 2, ::9, ::13].flatten()
     assert torch.equal(corners, torch.tensor([0.0, 4, 8, 12]) / 20)
-    assert torch.equal(judge.media[0, :, :5, :7], media[0, 0])
+    assert torch.equal(verifier.media[0, :, :5, :7], media[0, 0])
     assert scores.total.tolist() == [0, 1]
-    Grid(judge, 13)(media[:, :9], PROMPTS[:2], progress=0.75)
-    assert torch.equal(judge.media[0, 0, ::9, ::13].flatten(), torch.tensor([0.0, 0.2, 0.4, 0.5]))
-    assert judge.progress == 0.75
-    Grid(judge, 13, 3)(media, PROMPTS[:2])
-    assert judge.media.shape == (2, 3, 15, 21)
-    assert judge.media[0, 0, 5, ::7].mul(20).tolist() == pytest.approx([4, 6, 8])
+    Grid(verifier, 13)(media[:, :9], PROMPTS[:2], progress=0.75)
+    assert torch.equal(verifier.media[0, 0, ::9, ::13].flatten(), torch.tensor([0.0, 0.2, 0.4, 0.5]))
+    assert verifier.progress == 0.75
+    Grid(verifier, 13, 3)(media, PROMPTS[:2])
+    assert verifier.media.shape == (2, 3, 15, 21)
+    assert verifier.media[0, 0, 5, ::7].mul(20).tolist() == pytest.approx([4, 6, 8])
 
 
 def test_a_grid_refuses_what_it_has_no_room_for():
@@ -140,9 +140,9 @@ def test_a_grid_refuses_what_it_has_no_room_for():
         Grid(Redness(), 4)(CLIPS[:, 0], PROMPTS)
 
 
-def test_a_rephrased_judge_is_told_other_words_and_nothing_else_changes():
-    judge = Witness()
-    told = Rephrased(judge, str.upper, name="loud")
-    assert told(CLIPS, PROMPTS, progress=0.5).total.tolist() == [0, 1, 2]
-    assert judge.prompts == [prompt.upper() for prompt in PROMPTS]
-    assert (told.name, judge.progress) == ("loud", 0.5)
+def test_a_rephrased_verifier_reads_other_prompts_and_nothing_else_changes():
+    verifier = Witness()
+    rephrased = Rephrased(verifier, str.upper, name="loud")
+    assert rephrased(CLIPS, PROMPTS, progress=0.5).total.tolist() == [0, 1, 2]
+    assert verifier.prompts == [prompt.upper() for prompt in PROMPTS]
+    assert (rephrased.name, verifier.progress) == ("loud", 0.5)

@@ -23,25 +23,27 @@ class TestLaws(VerifierLaws):
 
 
 def test_it_is_the_share_of_yes_among_yes_and_no():
-    judge = build(batch_size=1)
+    verifier = build(batch_size=1)
     media = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    scores = judge(media, ["a red star", "two blue ring"]).total
+    scores = verifier(media, ["a red star", "two blue ring"]).total
     for row, prompt in enumerate(("a red star", "two blue ring")):
         text = f"user : <image> draw {prompt} yes and no plan :"
         image = (media[row] * 255).round().to(torch.uint8)
         with torch.no_grad():
-            logits = judge.model(**judge.processor(text=[text], images=[image], return_tensors="pt")).logits[0, -1]
+            logits = verifier.model(**verifier.processor(text=[text], images=[image], return_tensors="pt")).logits[
+                0, -1
+            ]
         chance = logits.softmax(-1)
-        yes, no = (chance[judge.processor.tokenizer.convert_tokens_to_ids(word)] for word in ("yes", "no"))
+        yes, no = (chance[verifier.processor.tokenizer.convert_tokens_to_ids(word)] for word in ("yes", "no"))
         torch.testing.assert_close(scores[row], yes / (yes + no), rtol=1e-4, atol=1e-5)
 
 
 def test_the_picture_and_the_prompt_matter():
-    judge = build()
+    verifier = build()
     media = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    scores = judge(media, ["a red star"] * 3).total
+    scores = verifier(media, ["a red star"] * 3).total
     assert len(set(scores.tolist())) == 3
-    assert not torch.equal(scores, judge(media, ["two blue ring"] * 3).total)
+    assert not torch.equal(scores, verifier(media, ["two blue ring"] * 3).total)
 
 
 def test_braces_in_a_prompt_are_letters():

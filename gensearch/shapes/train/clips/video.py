@@ -1,9 +1,8 @@
-"""Train the flow of `shapes/video`: what moves noise to the next latent frame, given the clean ones before it.
+"""Train the flow of `shapes/video`: from noise to the next latent frame, given the clean ones before it.
 
 Flow matching (Lipman et al. 2023, arXiv:2210.02747) with teacher forcing: in one pass every latent frame of a clip is
-denoised at its own time while it sees the clean frames before it. Most of what a clip shows is decided by its first
-frame, which alone costs an eighth of a clip: half of the steps train on first frames only. `video_map` goes on from
-here.
+denoised at its own time and attends to the clean frames before it. The first frame decides most of what a clip shows,
+and alone it costs an eighth of a clip, so half of the steps train on first frames only. `video_map` distils the result.
 """
 
 from __future__ import annotations
@@ -26,13 +25,19 @@ from gensearch.shapes.train.loop import accelerator, ahead, fit
 from gensearch.shapes.train.muon import matrices
 
 SHIFT = 2.0  # towards noisy times, in training as in the sampler's schedule
-UNTOLD = 0.1  # share of samples without a caption
-AT_ONCE = 650  # frames to encode
+UNCONDITIONAL = 0.1  # share of samples without a prompt
+AT_ONCE = 650  # frames to encode in one batch
 FIRSTS = 8  # single first frames for each clip of a batch: both cost the same
 
 
 class Encoded(NamedTuple):
-    """Latents of clips or first frames: posterior mean and std [n, f, 16, 8, 8] in fp16 (standardised), ids [n, 20]."""
+    """Latents of clips or of first frames.
+
+    Attributes:
+        mean: of the posterior, standardised, fp16 [n, f, 16, 8, 8].
+        std: of the posterior, standardised, fp16 [n, f, 16, 8, 8].
+        ids: tokens of the prompts, int64 [n, 20].
+    """
 
     mean: Tensor
     std: Tensor
@@ -40,15 +45,16 @@ class Encoded(NamedTuple):
 
 
 def token_ids(prompts: list[str]) -> Tensor:
-    """[n, 20] int64."""
-    return words()(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    """Return the tokens of prompts, int64 [n, 20]."""
+    ids: Tensor = words()(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return ids
 
 
 # --- data
 
 
 def encode(vae: Any, count: int, frames: int, folder: Path, size: int = 500) -> Encoded:
-    """Draw and encode the first `frames` frames of `count` training clips; parts already made are kept."""
+    """Draw and encode the first `frames` frames of `count` training clips; parts that exist already are loaded."""
     starts = range(0, count, size)
     files = [folder / f"latents-{frames:02d}-{n:06d}-{min(n + size, count):06d}.safetensors" for n in starts]
     missing = [n for n, file in zip(starts, files, strict=True) if not file.exists()]
@@ -64,7 +70,7 @@ def encode(vae: Any, count: int, frames: int, folder: Path, size: int = 500) -> 
 
 
 def shown(frames: int, start: int, end: int) -> tuple[Tensor, Tensor]:
-    """Clips `start` to `end` and their prompts' tokens; each clip depends on `frames` and its own number only."""
+    """Draw clips `start` to `end` and their tokens; each clip depends on `frames` and its own number only."""
     drawn = [clips.sample(np.random.default_rng((11, frames, number))) for number in range(start, end)]
     films = np.stack([clips.draw(clip, range(frames)) for _, clip in drawn])
     return torch.from_numpy(films), token_ids([line["prompt"] for line, _ in drawn])
@@ -72,7 +78,7 @@ def shown(frames: int, start: int, end: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def encoded(vae: Any, films: Tensor) -> dict[str, Tensor]:
-    """Standardised posteriors of clips uint8 [b, frames, 64, 64, 3]."""
+    """Return standardised posteriors of clips uint8 [b, frames, 64, 64, 3]."""
     shape = (1, -1, 1, 1, 1)
     mean, std = (torch.tensor(v).view(shape).to(vae.device) for v in (vae.config.latents_mean, vae.config.latents_std))
     means, stds = [], []
@@ -84,36 +90,36 @@ def encoded(vae: Any, films: Tensor) -> dict[str, Tensor]:
 
 
 def draw(data: Encoded, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Latents [size, f, 16, 8, 8], sampled from their posteriors, and their token ids, some without words."""
+    """Draw latents [size, f, 16, 8, 8] from their posteriors, and their token ids, some without a prompt."""
     device = generator.device
     rows = torch.randint(len(data.ids), (size,), generator=generator, device=device)
     z = data.mean[rows].float()
     z = z + data.std[rows].float() * torch.randn(z.shape, generator=generator, device=device)
-    untold = torch.rand(size, 1, generator=generator, device=device) < UNTOLD
-    return z, torch.where(untold, token_ids([""]).to(device), data.ids[rows])
+    dropped = torch.rand(size, 1, generator=generator, device=device) < UNCONDITIONAL
+    return z, torch.where(dropped, token_ids([""]).to(device), data.ids[rows])
 
 
 def times(size: int, frames: int, generator: torch.Generator) -> Tensor:
-    """Times [size, frames] in (0, 1], stratified over the batch and shifted towards noise."""
+    """Draw times [size, frames] in (0, 1], stratified over the batch and shifted towards noise."""
     order = torch.rand(frames, size, generator=generator, device=generator.device).argsort(1).T
     u = (order + torch.rand(size, frames, generator=generator, device=generator.device)) / size
     return shift(u)
 
 
 def shift(u: Tensor) -> Tensor:
-    """The scheduler's map of [0, 1] to times."""
+    """Map [0, 1] to times as the scheduler does."""
     return SHIFT * u / (1 + (SHIFT - 1) * u)
 
 
 def noised(z: Tensor, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Latents at times t [b, f], and the velocity towards noise there."""
+    """Return latents at times t [b, f], and their velocity towards noise."""
     noise = torch.randn(z.shape, generator=generator, device=z.device)
     level = t[..., None, None, None]
     return (1 - level) * z + level * noise, noise - z
 
 
 def flow_loss(networks: TextToClip, data: Encoded, size: int, generator: torch.Generator) -> Tensor:
-    """Mean squared error of the velocity of every frame."""
+    """Return the mean squared error of the velocity of every frame."""
     z, ids = draw(data, size, generator)
     t = times(size, z.shape[1], generator)
     x, velocity = noised(z, t, generator)
@@ -125,7 +131,7 @@ def flow_loss(networks: TextToClip, data: Encoded, size: int, generator: torch.G
 
 
 def prepare(out: Path, films: int, stills: int) -> tuple[Any, Encoded, Encoded]:
-    """The autoencoder, `films` encoded clips and `stills` encoded first frames of others, kept under out/video."""
+    """Return the autoencoder, `films` encoded clips and `stills` encoded first frames of others, from out/video."""
     from diffusers import AutoencoderKLWan
 
     (out / "video").mkdir(parents=True, exist_ok=True)
@@ -151,12 +157,12 @@ def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: in
 
 
 def hidden(networks: TextToClip) -> list[Tensor]:
-    """The matrices inside the blocks of both networks."""
+    """Return the matrices inside the blocks of both networks."""
     return matrices(networks.transformer.blocks, networks.text_encoder.encoder.block)
 
 
 def restore(folder: Path) -> TextToClip:
-    """The networks of an exported model, in fp32."""
+    """Load the networks of an exported model, in fp32."""
     networks = build()
     for part, file in (("transformer", "diffusion_pytorch_model"), ("text_encoder", "model")):
         state = {name: value.float() for name, value in load_file(folder / part / f"{file}.safetensors").items()}
@@ -168,7 +174,7 @@ def restore(folder: Path) -> TextToClip:
 
 
 def export(networks: TextToClip, vae: Any, folder: Path) -> None:
-    """Write a folder that AnyFlowFARPipeline loads, in fp16 safetensors, with the call settings it was made for."""
+    """Write an AnyFlowFARPipeline folder in fp16 safetensors, with the call settings that it was trained for."""
     from diffusers import AnyFlowFARPipeline, FlowMapEulerDiscreteScheduler
 
     pipeline = AnyFlowFARPipeline(
@@ -179,7 +185,7 @@ def export(networks: TextToClip, vae: Any, folder: Path) -> None:
         scheduler=FlowMapEulerDiscreteScheduler(shift=SHIFT),
     )
     for part in (pipeline.vae, pipeline.transformer):
-        part.register_to_config(_name_or_path="")  # not where it lay on this machine
+        part.register_to_config(_name_or_path="")  # no paths of this machine
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
     settings = {
         "steps": 3,

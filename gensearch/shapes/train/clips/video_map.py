@@ -1,8 +1,8 @@
-"""Turn the flow of `shapes/video` into its flow map: jumps between the times of short schedules, guidance included.
+"""Distil the flow of `shapes/video` into its flow map: jumps between the times of short schedules, with guidance.
 
-The teacher is the trained flow. From a noised latent frame it takes small guided steps from time t to r; the student
-learns the mean velocity of that path in one pass that knows both times (flow map distillation, Boffi et al. 2024,
-arXiv:2406.07507; AnyFlow's forward stage, Gu et al. 2026, arXiv:2605.13724). The sampler needs no guidance afterwards.
+The teacher is the trained flow. From a noised latent frame it takes small guided steps from time t to r. The student
+learns the mean velocity of that path in one pass that is conditioned on both times (flow map distillation, Boffi et al.
+2024, arXiv:2406.07507; AnyFlow's forward stage, Gu et al. 2026, arXiv:2605.13724). Its sampler needs no guidance.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from gensearch.shapes.train.clips.video import (
 from gensearch.shapes.train.clips.video_network import TextToClip
 from gensearch.shapes.train.loop import accelerator, fit
 
-SCHEDULES = (4, 4, 8)  # steps of the schedules whose jumps are learnt
-SUBSTEPS = 3  # of the teacher, within one jump
+SCHEDULES = (4, 4, 8)  # steps of the schedules whose jumps are learned
+SUBSTEPS = 3  # of the teacher within one jump
 
 
 def jumps(size: int, frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Start and end times [size, frames] of steps of one of the schedules each."""
+    """Draw start and end times [size, frames], each of a step of one of the schedules."""
     device = generator.device
     kinds = torch.randint(len(SCHEDULES), (size, frames), generator=generator, device=device)
     schedule = torch.tensor(SCHEDULES, device=device)[kinds]
@@ -51,21 +51,22 @@ def path(
     clean: Tensor | None,
     guidance: float,
 ) -> Tensor:
-    """Mean velocity of the teacher's guided path from frames x at times t to times r, in `SUBSTEPS` Euler steps."""
+    """Return the mean velocity of the teacher's guided path from x at times t to r, in `SUBSTEPS` Euler steps."""
     both = torch.cat([words, empty])
     context = None if clean is None else torch.cat([clean, clean])
     end, width = x, (t - r) / SUBSTEPS
     for step in range(SUBSTEPS):
         now = torch.cat([t - step * width] * 2)
-        told, untold = teacher(torch.cat([end, end]), now, now, both, context).chunk(2)
-        end = end - width[..., None, None, None] * (untold + guidance * (told - untold))
+        conditional, unconditional = teacher(torch.cat([end, end]), now, now, both, context).chunk(2)
+        velocity = unconditional + guidance * (conditional - unconditional)
+        end = end - width[..., None, None, None] * velocity
     return (x - end) / (t - r)[..., None, None, None]
 
 
 def map_loss(
     networks: TextToClip, teacher: TextToClip, data: Encoded, size: int, guidance: float, generator: torch.Generator
 ) -> Tensor:
-    """Mean squared error of the student's mean velocities."""
+    """Return the mean squared error of the student's mean velocities."""
     z, ids = draw(data, size, generator)
     t, r = jumps(size, z.shape[1], generator)
     x, _ = noised(z, t, generator)
@@ -77,7 +78,7 @@ def map_loss(
 
 
 def train(out: Path, *, name: str, films: int, stills: int, steps: int, size: int, lr: float, guidance: float) -> None:
-    """Distil out/video/model, on the clips that it was trained on; writes out/video_map/model."""
+    """Distil out/video/model on the clips that it was trained on; writes out/video_map/model."""
     vae, moving, still = prepare(out, films, stills)
     networks, teacher = (restore(out / "video" / "model").to(accelerator()) for _ in range(2))
     teacher.requires_grad_(False)

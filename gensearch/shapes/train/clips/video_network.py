@@ -1,13 +1,14 @@
-"""The networks of `shapes/video`, and attention that has a backward pass everywhere.
+"""The networks of `shapes/video`, with dense attention, which has a backward pass on every device.
 
 The transformer is AnyFlow's causal FAR (Gu et al. 2025, arXiv:2503.19325; Gu et al. 2026, arXiv:2605.13724): every
-chunk of a clip is denoised at its own time while it sees the clean chunks before it. The class computes this with flex
-attention, which cannot be trained on a CPU; the same mask as a matrix can.
+chunk of a clip is denoised at its own time and attends to the clean chunks before it. The diffusers class uses flex
+attention, which has no backward pass on CPUs; here the same mask is a dense matrix.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -41,17 +42,17 @@ TRANSFORMER = dict(
 
 
 class DenseAttention:
-    """`AnyFlowCausalAttnProcessor` without its cache, for a mask [1, 1, n, n] instead of a BlockMask.
+    """`AnyFlowCausalAttnProcessor` without its cache, with a mask [1, 1, n, n] instead of a BlockMask.
 
-    A mask of n + 1 columns has a key and a value of zeros at the end.
+    A mask of n + 1 columns adds a key and a value of zeros at the end.
     """
 
     def __call__(
         self, attn: Any, hidden_states: Tensor, *, attention_mask: Tensor, rotary_emb: dict[str, Tensor]
     ) -> Tensor:
-        """Attention of [b, length, width] to itself."""
-        query = attn.norm_q(attn.to_q(hidden_states))
-        key = attn.norm_k(attn.to_k(hidden_states))
+        """Return the self-attention of [b, length, width]."""
+        query: Tensor = attn.norm_q(attn.to_q(hidden_states))
+        key: Tensor = attn.norm_k(attn.to_k(hidden_states))
         query, key, value = (
             x.unflatten(2, (attn.heads, -1)).transpose(1, 2) for x in (query, key, attn.to_v(hidden_states))
         )
@@ -59,17 +60,18 @@ class DenseAttention:
         padding = (0, 0, 0, attention_mask.shape[-1] - key.shape[2])
         key, value = F.pad(key, padding), F.pad(value, padding)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
-        return attn.to_out[0](mixed.transpose(1, 2).flatten(2))
+        out: Tensor = attn.to_out[0](mixed.transpose(1, 2).flatten(2))
+        return out
 
 
 def rotate(x: Tensor, frequencies: Tensor) -> Tensor:
-    """Rotary embedding in the precision of x; the class goes through complex128."""
+    """Return the rotary embedding of x in its precision; the diffusers class uses complex128."""
     pairs = torch.view_as_complex(x.float().unflatten(3, (-1, 2)))
     return torch.view_as_real(pairs * frequencies.to(torch.complex64)).flatten(3).type_as(x)
 
 
 def causal_mask(transformer: Any, frames: int, context: bool) -> Tensor:
-    """The class's own training mask for chunks of one frame, bool [1, 1, n, n]; clean `context` doubles n."""
+    """Return the training mask of the class for chunks of one frame, bool [1, 1, n, n]; clean `context` doubles n."""
     from torch.nn.attention.flex_attention import create_mask
 
     block = transformer.build_attention_mask(
@@ -81,19 +83,21 @@ def causal_mask(transformer: Any, frames: int, context: bool) -> Tensor:
 
 @cache
 def sampling_mask(transformer: Any, frames: int, context: bool, device: torch.device) -> Tensor:
-    """That mask as the sampler's steps have it: added to scores, float [1, 1, n, n + 1].
+    """Return the same mask as in the sampler's steps, a bias of attention scores, float [1, 1, n, n + 1].
 
-    A step pads its keys with zeros to a multiple of 128 and attends to them, while the passes that fill its cache do
-    not. So a noisy token sees, beside what it should, 112 keys and values of zeros, or one with 112 times the weight.
+    A step of the sampler pads its keys with zeros to a multiple of 128 and attends to them; the passes that fill its
+    cache do not. So a noisy token also attends to 112 keys and values of zeros, here one with 112 times the weight.
     """
-    seen = causal_mask(transformer, frames, context)
-    sink = torch.full((*seen.shape[:3], 1), -torch.inf)
+    allowed = causal_mask(transformer, frames, context)
+    sink = torch.full((*allowed.shape[:3], 1), -torch.inf)
     sink[:, :, : frames * TOKENS] = math.log(-TOKENS % 128)
-    return torch.cat([torch.zeros(seen.shape).masked_fill(~seen, -torch.inf), sink], -1).to(device)
+    return torch.cat([torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf), sink], -1).to(device)
 
 
 class TextToClip(nn.Module):
-    """The two networks that train together: text encoder and transformer; called with token ids."""
+    """Text encoder and transformer, which are trained together."""
+
+    __call__: Callable[..., Tensor]  # of `forward`
 
     def __init__(self, transformer: Any, text_encoder: Any) -> None:
         super().__init__()
@@ -103,18 +107,19 @@ class TextToClip(nn.Module):
             block.attn1.set_processor(DenseAttention())
 
     def read(self, ids: Tensor) -> Tensor:
-        """Token ids [b, 20] as embeddings [b, 20, 128], zero where there is no word, as the pipeline makes them."""
-        mask = (ids != self.text_encoder.config.pad_token_id).long()
-        return self.text_encoder(ids, mask).last_hidden_state * mask[..., None]
+        """Return the embeddings [b, 20, 128] of token ids [b, 20], zero for padding, as in the pipeline."""
+        mask: Tensor = (ids != self.text_encoder.config.pad_token_id).long()
+        embeddings: Tensor = self.text_encoder(ids, mask).last_hidden_state
+        return embeddings * mask[..., None]
 
     def forward(self, x: Tensor, t: Tensor, r: Tensor, words: Tensor, clean: Tensor | None = None) -> Tensor:
-        """Mean velocity [b, f, 16, 8, 8] of every frame x from its time t [b, f] to r, in [0, 1] with 1 as noise.
+        """Return the mean velocity [b, f, 16, 8, 8] of frames x from times t [b, f] to r, in [0, 1] with noise at 1.
 
-        Frames see the `clean` ones before them and not each other; without `clean` there must be one frame.
+        A frame attends to the `clean` ones before it and not to other noisy ones; without `clean` there is one frame.
         """
         frames = x.shape[1]
         context = {} if clean is None else {"clean_hidden_states": clean, "clean_timestep": torch.zeros_like(t)}
-        return self.transformer(
+        velocity: Tensor = self.transformer(
             hidden_states=x,
             timestep=1000 * t,
             r_timestep=1000 * r,
@@ -123,17 +128,18 @@ class TextToClip(nn.Module):
             attention_mask=sampling_mask(self.transformer, frames, clean is not None, x.device),
             return_dict=False,
             **context,
-        )[0].float()
+        )[0]
+        return velocity.float()
 
 
 @cache
 def words() -> Any:
-    """The tokenizer of the moving Shapes world."""
+    """Return the tokenizer of the moving Shapes world."""
     return tokenizer(clips.words(), WORDS)
 
 
 def build() -> TextToClip:
-    """The untrained networks."""
+    """Build the untrained networks."""
     from diffusers import AnyFlowFARTransformer3DModel
     from transformers import UMT5Config, UMT5EncoderModel
 

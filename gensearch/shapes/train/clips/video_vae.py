@@ -1,4 +1,4 @@
-"""Train the autoencoder of `shapes/video`: clips of 13 frames of 64x64 to four latent frames of 8x8x16."""
+"""Train the autoencoder of `shapes/video`, from clips of 13 frames of 64x64 to four latent frames of 8x8x16."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CONFIG = dict(
     z_dim=CHANNELS,
     dim_mult=[1, 2, 2],
     num_res_blocks=1,
-    is_residual=True,  # without these short cuts it sees no object for hundreds of steps
+    is_residual=True,  # without these shortcuts it reconstructs no object for hundreds of steps
     temperal_downsample=[True, True],
-    in_channels=12,  # 2x2 pixels: convolutions at full resolution would take most of the time
+    in_channels=12,  # 2x2 pixels, since convolutions at full resolution would take most of the time
     out_channels=12,
     patch_size=2,
     scale_factor_temporal=4,
@@ -30,23 +30,23 @@ CONFIG = dict(
     latents_std=[1.0] * CHANNELS,
 )
 LOGVAR = -6.0  # of the untrained posterior
-LENGTHS = (1, 5, 1, 9, 1, 13)  # frames of a training step, in turn; colours drift where longer clips are not trained
-EDGES = 2.0  # weight of differences between neighbours: where outlines blur, the tracker loses stars and rings
-OBJECT = 4.0  # weight of a pixel of an object
-CROWD = 6  # clips in one
-ALONE = ("motion", "bounce", "change")  # tags of one object
+LENGTHS = (1, 5, 1, 9, 1, 13)  # frames of a training step, in turn; colours drift in clips longer than those trained
+EDGES = 2.0  # weight of differences between neighbours: with blurred outlines the tracker loses stars and rings
+OBJECT = 4.0  # weight of a pixel of an object, relative to the background
+CROWD = 6  # most clips that are overlaid
+ALONE = ("motion", "bounce", "change")  # tags with one object
 STILLS = 4  # single frames for each clip of a batch
 
 
 def movies(drawn: Tensor) -> Tensor:
-    """Clips uint8 [b, frames, 64, 64, 3] as [b, 3, frames, 64, 64] in [-1, 1]."""
+    """Convert clips uint8 [b, frames, 64, 64, 3] to [b, 3, frames, 64, 64] in [-1, 1]."""
     return drawn.permute(0, 4, 1, 2, 3).float().div(127.5).sub(1)
 
 
 def batch(size: int, frames: int, seed: int, step: int, crowd: int = 2) -> Tensor:
-    """The training clips uint8 [b, frames, 64, 64, 3] of one step: frames in a row, from any of a clip's on.
+    """Draw the training clips uint8 [b, frames, 64, 64, 3] of one step: consecutive frames from anywhere in a clip.
 
-    Up to `crowd` clips of one object lie over each other: a full picture has more to learn from and costs the same.
+    Up to `crowd` clips of one object are overlaid: a full picture has more to learn from at the same cost.
     """
     rng = np.random.default_rng((seed, step))
     drawn = []
@@ -60,13 +60,13 @@ def batch(size: int, frames: int, seed: int, step: int, crowd: int = 2) -> Tenso
 
 
 def moving(size: int, seed: int, step: int) -> Tensor:
-    """The batch of one step: clips, or more single frames."""
+    """Draw the batch of one step: clips, or a larger number of single frames."""
     frames = LENGTHS[step % len(LENGTHS)]
     return batch(size if frames > 1 else STILLS * size, frames, seed, step, CROWD)
 
 
 def distance(x: Tensor, y: Tensor) -> Tensor:
-    """How far clips y are from x; objects are a tenth of a clip and nearly all that matters."""
+    """Return the reconstruction error of clips y for x; objects, a tenth of the pixels, have more weight."""
     shown = (x - x[..., :1, :1]).abs().amax(1, keepdim=True) > 0.05  # the corner is background
     error = (y - x).abs() + 2 * (y - x).square()
     return ((1 + (OBJECT - 1) * shown.float()) * error).mean()
@@ -78,7 +78,7 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
 
     torch.manual_seed(0)
     vae = AutoencoderKLWan(**CONFIG).to(accelerator())
-    with torch.no_grad():  # at first the noise of the posterior would drown the latents for hundreds of steps
+    with torch.no_grad():  # with its own initial variance the posterior is mere noise for hundreds of steps
         vae.quant_conv.bias[CHANNELS:] = LOGVAR
 
     batches = Batches(partial(moving, size, 1), steps)
@@ -87,7 +87,8 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
         x = movies(batches(step).to(vae.device))
         posterior = vae.encode(x).latent_dist
         y = vae.decode(posterior.sample(generator)).sample.float()
-        return distance(x, y) + beta * posterior.kl().float().mean() / x[0].numel()
+        kl: Tensor = posterior.kl().float().mean()
+        return distance(x, y) + beta * kl / x[0].numel()
 
     fit(vae, loss, folder=out / name, steps=steps, lr=lr, warmup=50, save_every=50)
     with torch.no_grad():
@@ -101,7 +102,7 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
 
 
 def train_decoder(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
-    """Fit the decoder alone to latents that stay as they are; replaces out/video_vae/model."""
+    """Fit the decoder only, for fixed latents; replaces out/video_vae/model."""
     from diffusers import AutoencoderKLWan
 
     torch.manual_seed(0)
@@ -124,6 +125,6 @@ def train_decoder(out: Path, *, name: str, steps: int, size: int, lr: float) -> 
 
 
 def standardise(vae: Any, latents: Tensor) -> None:
-    """Note each latent channel's mean and std [b, 16, f, 8, 8] in the config, where the pipeline looks for them."""
+    """Write mean and std of each channel of latents [b, 16, f, 8, 8] to the config, where the pipeline reads them."""
     mean, std = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
     vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())

@@ -37,7 +37,7 @@ PREPROCESS = {"size": 64, "mean": [0.85, 0.82, 0.84], "std": [0.25, 0.27, 0.25],
 
 
 def config(name: str) -> dict[str, Any]:
-    """The open_clip model configuration."""
+    """Return the open_clip model configuration."""
     return {
         "embed_dim": 128,
         "init_logit_bias": -6.0,
@@ -48,7 +48,7 @@ def config(name: str) -> dict[str, Any]:
 
 
 def blob(rng: np.random.Generator, thing: world.Thing) -> list[drawing.Polygon]:
-    """A malformed thing that counts as nothing: half one shape and half another, in outline or in colour."""
+    """Return a malformed object that counts as none: a mixture of two shapes, or one of two colours."""
     other = str(rng.choice([s for s in world.SHAPES if s != thing.shape]))
     a, b = (ring_points(drawing.outline(s)) for s in (thing.shape, other))
     mixed = (1 - (w := rng.uniform(0.4, 0.6))) * a + w * b
@@ -68,11 +68,11 @@ def ring_points(corners: list[tuple[float, float]], count: int = 72) -> np.ndarr
     steps = np.linspace(0, 1, 24, endpoint=False)[:, None]
     dense = np.concatenate([p + (q - p) * steps for p, q in zip(points[:-1], points[1:], strict=True)])
     order = np.argsort(np.arctan2(dense[:, 1], dense[:, 0]))
-    return dense[order][np.linspace(0, len(dense) - 1, count).astype(int)]
+    return np.asarray(dense[order][np.linspace(0, len(dense) - 1, count).astype(int)])
 
 
 def draw(rng: np.random.Generator) -> tuple[world.Spec, tuple[world.Thing, ...], np.ndarray]:
-    """A prompt, the well-formed things of a picture that may or may not show it, and the picture."""
+    """Draw a prompt, the well-formed objects of a picture that may or may not show it, and the picture."""
     line, scene = world.sample(rng)
     things, extra = list(scene.things), []
     if rng.random() < 0.4:
@@ -92,7 +92,7 @@ def draw(rng: np.random.Generator) -> tuple[world.Spec, tuple[world.Thing, ...],
 
 
 def degrade(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Soften and disturb pictures [b, 3, h, w] in [0, 1] about as much as a small autoencoder does."""
+    """Blur pictures [b, 3, h, w] in [0, 1] and add noise, about as much as a small autoencoder does."""
     sigma = torch.rand(len(x), generator=generator) * 0.9 + 0.05
     taps = torch.exp(-torch.arange(-2, 3).float().square() / (2 * sigma[:, None] ** 2))
     taps = taps / taps.sum(1, keepdim=True)
@@ -103,7 +103,7 @@ def degrade(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, list[str], Tensor, Tensor]:
-    """Pictures, prompts (one each, then near misses), labels [b, t] and weights [b, t] of one step."""
+    """Return pictures, prompts (one each, then near misses), labels [b, t] and weights [b, t] of one step."""
     rng = np.random.default_rng((seed, step))
     lines, scenes, images = zip(*(draw(rng) for _ in range(size)), strict=True)
     wrong = [other for line in lines for other in near_misses(rng, line, misses)]
@@ -115,19 +115,19 @@ def batch(size: int, misses: int, seed: int, step: int) -> tuple[Tensor, list[st
 
 
 def weigh(labels: Tensor, misses: int) -> Tensor:
-    """Weights [b, t] of pairs: what is true counts more, and most what was written for the picture."""
+    """Return weights [b, t] of pairs: true pairs count more, and pairs of a picture and its own prompts most."""
     one = torch.eye(len(labels))
     return 1 + 3 * torch.cat([one, one.repeat_interleave(misses, 1)], 1) + 2 * labels
 
 
 def normalise(x: Tensor) -> Tensor:
-    """Pictures in [0, 1] as the vision towers want them."""
+    """Normalise pictures in [0, 1] for the vision tower."""
     mean, std = (torch.tensor(PREPROCESS[k]).to(x.device).view(3, 1, 1) for k in ("mean", "std"))
     return (x - mean) / std
 
 
 def sigmoid_loss(model: Any, x: Tensor, ids: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """The loss of all pairs of pictures and prompts, labels and weights [b, t] (Zhai et al. 2023, arXiv:2303.15343)."""
+    """Return the sigmoid loss of all pairs, labels and weights [b, t] (SigLIP, Zhai et al. 2023, arXiv:2303.15343)."""
     image = model.encode_image(normalise(x), normalize=True)
     text = model.encode_text(ids, normalize=True)
     logits = (image @ text.T).float() * model.logit_scale.exp() + model.logit_bias
@@ -135,7 +135,7 @@ def sigmoid_loss(model: Any, x: Tensor, ids: Tensor, labels: Tensor, weights: Te
 
 
 def train(out: Path, *, name: str, steps: int, size: int, misses: int, lr: float, seed: int) -> None:
-    """Fit the pair-wise sigmoid loss with labels read off the scenes."""
+    """Fit the pair-wise sigmoid loss; writes out/NAME/model."""
     import open_clip
 
     torch.manual_seed(seed)

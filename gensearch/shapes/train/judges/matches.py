@@ -1,4 +1,4 @@
-"""Which prompts a scene fulfils, read off the scene itself: the labels of contrastive training."""
+"""Labels of contrastive training: which prompts a scene shows, computed from the scene itself."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ RELATION = {name: i for i, name in enumerate(world.RELATIONS)}
 
 
 class Facts(NamedTuple):
-    """What scenes show: counts [n, 8 shapes, 9 colours], relations [n, 8, 8, 4] of the one pair of each class."""
+    """The contents of n scenes.
+
+    Attributes:
+        counts: of objects, int64 [n, 8 shapes, 9], where the last of the colours counts all of them.
+        relations: of the objects of two classes, bool [n, 8, 8, 4].
+    """
 
     counts: np.ndarray
     relations: np.ndarray
 
 
 def facts(scenes: Sequence[Sequence[world.Thing]]) -> Facts:
-    """Tabulate the well-formed things of each scene; relations hold only between classes that occur once."""
+    """Tabulate the well-formed objects of each scene; relations are used only for classes that occur once."""
     counts = np.zeros((len(scenes), 8, ANY + 1), np.int64)
     relations = np.zeros((len(scenes), 8, 8, 4), bool)
     for row, things in enumerate(scenes):
@@ -38,7 +43,7 @@ def facts(scenes: Sequence[Sequence[world.Thing]]) -> Facts:
 
 
 def related(a: world.Thing, b: world.Thing) -> list[bool]:
-    """GenEval's position rule for two things, one answer per relation of `world.RELATIONS`."""
+    """Return GenEval's position rule for two objects, one answer per relation of `world.RELATIONS`."""
     offset = np.array([a.x - b.x, a.y - b.y])
     reach = np.maximum(np.abs(offset) - 0.2 * (a.radius + b.radius), 0) * np.sign(offset)
     dx, dy = reach / max(float(np.hypot(*offset)), 1e-6)
@@ -46,7 +51,7 @@ def related(a: world.Thing, b: world.Thing) -> list[bool]:
 
 
 def matches(facts: Facts, lines: Sequence[world.Spec]) -> np.ndarray:
-    """Boolean [scenes, prompts]: the scene fulfils the prompt under GenEval's rules."""
+    """Return whether each scene shows each prompt under GenEval's rules, bool [scenes, prompts]."""
     out = np.ones((len(facts.counts), len(lines)), bool)
     for column, line in enumerate(lines):
         for clause in line["include"]:
@@ -61,20 +66,20 @@ def matches(facts: Facts, lines: Sequence[world.Spec]) -> np.ndarray:
 
 
 def shown(facts: Facts, clause: world.Clause) -> np.ndarray:
-    """[n] how many things of the clause's class and colour each scene shows."""
+    """Return the number of objects of the clause's class and colour in each scene, [n]."""
     return facts.counts[:, SHAPE[clause["class"]], COLOR[clause.get("color")]]
 
 
 def near_misses(rng: np.random.Generator, line: world.Spec, count: int) -> list[world.Spec]:
-    """Prompts that differ from `line` in one thing: a colour, a class, a number, a relation, or the binding.
+    """Return prompts that differ in one colour, class, number or relation, or in the binding of attributes.
 
-    None names a held-out pair: words that are only ever seen as wrong would be learnt as wrong.
+    None names a held-out pair: a pair that occurs in negatives only would be learnt as wrong.
     """
     return taught(partial(near_miss, rng, line), count)
 
 
 def taught(draw: Callable[[], world.Spec], count: int) -> list[world.Spec]:
-    """Prompts that may be trained on: the first of those drawn that name no held-out pair."""
+    """Return the first drawn prompts without held-out pairs, which may be trained on."""
     found: list[world.Spec] = []
     while len(found) < count:
         other = draw()
@@ -84,7 +89,7 @@ def taught(draw: Callable[[], world.Spec], count: int) -> list[world.Spec]:
 
 
 def near_miss(rng: np.random.Generator, line: world.Spec) -> world.Spec:
-    """One prompt that is almost `line`."""
+    """Return one prompt that differs from `line` in one attribute."""
     include = [dict(clause) for clause in line["include"]]
     clause = include[int(rng.integers(len(include)))]
     options = ["class"]

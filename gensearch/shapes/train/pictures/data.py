@@ -1,4 +1,4 @@
-"""Training data of the embedded generators: rendered scenes as latents, with their prompts as token ids."""
+"""Training data of the embedded image models: latents of rendered scenes, with their prompts as token ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ PART = 250  # scenes drawn from one seed
 
 
 class Latents(NamedTuple):
-    """Encoded scenes: posterior mean and std [n, 16, 8, 8] in fp16 (scaled), token ids [n, 16]."""
+    """Encoded scenes.
+
+    Attributes:
+        mean: of the posterior, scaled, fp16 [n, 16, 8, 8].
+        std: of the posterior, scaled, fp16 [n, 16, 8, 8].
+        ids: tokens of the prompts, int64 [n, 16].
+    """
 
     mean: Tensor
     std: Tensor
@@ -29,13 +35,13 @@ class Latents(NamedTuple):
 
 
 def vocabulary() -> list[str]:
-    """Every word of the grammar, special tokens first."""
+    """Return every word of the grammar, special tokens first."""
     words = ["a", "an", "photo", "of", "and", "left", "right", "above", "below", *world.NUMBERS.values(), *world.COLORS]
     return ["<pad>", "<unk>", "<bos>", "<eos>", *words, *world.SHAPES, *(world.plural(s) for s in world.SHAPES)]
 
 
 def tokenizer(known: Sequence[str] = (), length: int = PROMPT_LENGTH) -> Any:
-    """A word-level tokenizer in the transformers format, padded to `length`; words are those of pictures by default."""
+    """Return a word-level transformers tokenizer, padded to `length`; by default with the words for pictures."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -57,12 +63,13 @@ def tokenizer(known: Sequence[str] = (), length: int = PROMPT_LENGTH) -> Any:
 
 
 def token_ids(prompts: list[str]) -> Tensor:
-    """[n, 16] int64."""
-    return tokenizer()(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    """Return the tokens of prompts, int64 [n, 16]."""
+    ids: Tensor = tokenizer()(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return ids
 
 
 def scenes(start: int) -> tuple[list[tuple[world.Spec, world.Scene]], Tensor]:
-    """`PART` training prompts and scenes, from number `start` on, and pictures [PART, 3, 64, 64] of them."""
+    """Draw `PART` training prompts and scenes, from number `start` on, and pictures [PART, 3, 64, 64] of them."""
     rng = np.random.default_rng((11, start))
     drawn = [world.sample(rng) for _ in range(PART)]
     return drawn, pictures([scene for _, scene in drawn])
@@ -70,7 +77,7 @@ def scenes(start: int) -> tuple[list[tuple[world.Spec, world.Scene]], Tensor]:
 
 @torch.no_grad()
 def encode(vae: Any, count: int, path: Path) -> Latents:
-    """Render and encode `count` training scenes, or load them if `path` is there already."""
+    """Render and encode `count` training scenes, or load them if `path` exists."""
     if not path.exists():
         scale = vae.config.scaling_factor
         means, stds, prompts = [], [], []

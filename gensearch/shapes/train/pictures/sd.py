@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ SCHEDULE = dict(
     steps_offset=0,
 )
 
-SHIFT = 2.5  # towards noisy timesteps: below t = 400 the caption no longer changes the loss
+SHIFT = 2.5  # towards noisy timesteps: below t = 400 the prompt no longer changes the loss
 
 
 class TextToLatent(nn.Module):
-    """The two networks that train together: text encoder and UNet; called with token ids instead of embeddings."""
+    """Text encoder and UNet, which are trained together; called with token ids instead of embeddings."""
+
+    __call__: Callable[..., Tensor]  # of `forward`
 
     def __init__(self, unet: Any, text_encoder: Any) -> None:
         super().__init__()
@@ -35,13 +38,14 @@ class TextToLatent(nn.Module):
         self.text_encoder = text_encoder
 
     def forward(self, x: Tensor, t: Tensor, ids: Tensor) -> Tensor:
-        """Predicted v [b, 16, 8, 8] in fp32."""
+        """Predict v [b, 16, 8, 8] in fp32."""
         words = self.text_encoder(ids)[0]
-        return self.unet(x, t, words).sample.float()
+        v: Tensor = self.unet(x, t, words).sample.float()
+        return v
 
 
 def build() -> TextToLatent:
-    """The untrained networks."""
+    """Build the untrained networks."""
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -77,21 +81,21 @@ def build() -> TextToLatent:
 
 
 def scheduler() -> Any:
-    """The DDIM scheduler that the pipeline ships with."""
+    """Return the DDIM scheduler of the pipeline."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(**SCHEDULE)
 
 
 def train(out: Path, *, name: str, scenes: int, steps: int, size: int, lr: float) -> None:
-    """Fit v-prediction on encoded scenes with 10 % caption dropout; reads out/vae/model, writes out/sd/model."""
+    """Fit v-prediction on encoded scenes with 10 % prompt dropout; reads out/vae/model, writes out/sd/model."""
     from diffusers import AutoencoderKL
 
     (out / name).mkdir(parents=True, exist_ok=True)
     vae = AutoencoderKL.from_pretrained(out / "vae" / "model", use_safetensors=True).eval()
     data = encode(vae, scenes, out / name / f"latents-{scenes}.safetensors")
     networks = build()
-    alphas = scheduler().alphas_cumprod
+    alphas: Tensor = scheduler().alphas_cumprod
     empty = token_ids([""])[0]
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -111,7 +115,7 @@ def train(out: Path, *, name: str, scenes: int, steps: int, size: int, lr: float
 
 
 def save_pipeline(networks: TextToLatent, vae: Any, folder: Path, settings: dict[str, Any]) -> None:
-    """Write the StableDiffusionPipeline folder in fp16 safetensors, with the call settings it was made for."""
+    """Write a StableDiffusionPipeline folder in fp16 safetensors, with the call settings that it was trained for."""
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline(
@@ -125,6 +129,6 @@ def save_pipeline(networks: TextToLatent, vae: Any, folder: Path, settings: dict
         requires_safety_checker=False,
     )
     for part in (pipeline.vae, pipeline.unet):
-        part.register_to_config(_name_or_path="")  # not where it lay on this machine
+        part.register_to_config(_name_or_path="")  # no paths of this machine
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
     (folder / "gensearch.json").write_text(json.dumps(settings, indent=2) + "\n")

@@ -1,10 +1,10 @@
-"""Distil `shapes/sd` into `shapes/turbo`: one to four steps without guidance, each a guess at the teacher's end.
+"""Distil `shapes/sd` into `shapes/turbo`: one to four steps without guidance, each predicts the teacher's sample.
 
-The teacher's guided DDIM run maps noise to a picture deterministically. The student learns that map in one step, and
-then, on states of its own making, to improve on its first guess with every further step (regression on noise-image
-pairs, Luhman & Luhman 2021, arXiv:2101.02388, unrolled over the student's own sampler). The student does not learn the
-teacher's mistakes: a picture that does not show its prompt is told by one that is true of it (hindsight relabelling,
-Andrychowicz et al. 2017, arXiv:1707.01495), or dropped where none is.
+The teacher's guided DDIM sampler maps noise to a picture deterministically. The student learns this map in one step,
+and on its own states it learns to improve the prediction with every further step (regression on noise-image pairs,
+Luhman & Luhman 2021, arXiv:2101.02388, unrolled over the student's own sampler). A picture that does not show its
+prompt is paired with a prompt that it does show (hindsight relabelling, Andrychowicz et al. 2017, arXiv:1707.01495), or
+left out if there is none.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from gensearch.shapes.train.pictures.sd import TextToLatent, save_pipeline, sche
 from verifiers.detect.geneval import keep, verdict
 
 TEACHER_STEPS, GUIDANCE = 8, 3.0
-JITTER = 0.2  # radians by which noises turn at most: nearby noises give nearly the same picture, and pairs are few
-CHAINS = (1, 1, 2, 4)  # steps of the schedules that the student trains on: one step half of the time
+JITTER = 0.2  # largest rotation of a noise in radians: augmentation, since close noises give almost the same picture
+CHAINS = (1, 1, 2, 4)  # steps of the schedules in training: half of them have one step
 CLEAR = 0.3  # score from which a detection counts, as in GenEval
-GUIDED_ABOVE = 300  # timesteps; below it the caption no longer changes the prediction, and guidance only costs passes
+GUIDED_ABOVE = 300  # timestep below which the prompt no longer changes the prediction, and guidance only costs passes
 
 
 def trailing(steps: int) -> list[int]:
-    """Timesteps of a schedule with trailing spacing, noisiest first."""
+    """Return the timesteps of a schedule with trailing spacing, noisiest first."""
     return [round(1000 - i * 1000 / steps) - 1 for i in range(steps)]
 
 
 def levels(alphas: Tensor, t: int) -> tuple[Tensor, Tensor]:
-    """Signal and noise amplitude at a timestep."""
+    """Return signal and noise amplitude at a timestep."""
     return alphas[t].sqrt(), (1 - alphas[t]).sqrt()
 
 
 def ddim(x: Tensor, v: Tensor, here: tuple[Tensor, Tensor], there: tuple[Tensor, Tensor]) -> Tensor:
-    """One deterministic DDIM step from a predicted v, between two (signal, noise) levels."""
+    """Take one deterministic DDIM step with a predicted v, between two (signal, noise) levels."""
     (a, s), (b, r) = here, there
     return b * (a * x - s * v) + r * (s * x + a * v)
 
@@ -55,11 +55,11 @@ def ddim(x: Tensor, v: Tensor, here: tuple[Tensor, Tensor], there: tuple[Tensor,
 def teach(
     networks: TextToLatent, noise: Tensor, ids: Tensor, steps: int, guidance: float, guided_above: int = 0
 ) -> Tensor:
-    """The teacher's DDIM samples [b, 16, 8, 8] from noise of the same shape, guided at timesteps >= `guided_above`.
+    """Return the teacher's DDIM samples [b, 16, 8, 8], guided at timesteps >= `guided_above`.
 
-    Kynkaanniemi et al. 2024, arXiv:2404.07724: guidance in a limited interval.
+    Guidance in a limited interval, Kynkaanniemi et al. 2024, arXiv:2404.07724.
     """
-    alphas = scheduler().alphas_cumprod
+    alphas: Tensor = scheduler().alphas_cumprod
     empty = token_ids([""]).expand(len(ids), -1)
     both, x = torch.cat([empty, ids]), noise
     timesteps = trailing(steps)
@@ -67,8 +67,8 @@ def teach(
     def guided(x: Tensor, t: int) -> Tensor:
         if t < guided_above:
             return networks(x, torch.full((len(x),), t), ids)
-        plain, told = networks(torch.cat([x, x]), torch.full((2 * len(x),), t), both).chunk(2)
-        return plain + guidance * (told - plain)
+        unconditional, conditional = networks(torch.cat([x, x]), torch.full((2 * len(x),), t), both).chunk(2)
+        return unconditional + guidance * (conditional - unconditional)
 
     for t, following in pairwise(timesteps):
         x = ddim(x, guided(x, t), levels(alphas, t), levels(alphas, following))
@@ -77,9 +77,9 @@ def teach(
 
 
 def pairs(networks: TextToLatent, vae: Any, count: int, path: Path, size: int = 250) -> dict[str, Tensor]:
-    """Noise, teacher's sample (both fp16) and token ids of a true prompt, for most of `count` training prompts.
+    """Return noise, teacher's sample (both fp16) and token ids of a true prompt, for most of `count` training prompts.
 
-    Parts already made are kept.
+    Parts that exist already are loaded.
     """
     parts = []
     for start in range(0, count, 10 * size):
@@ -96,7 +96,7 @@ def pairs(networks: TextToLatent, vae: Any, count: int, path: Path, size: int = 
 
 @torch.no_grad()
 def make_pairs(networks: TextToLatent, vae: Any, start: int, size: int) -> dict[str, Tensor]:
-    """One batch of pairs less those without a true prompt; what it asks for and its noise depend on `start` only."""
+    """Make one batch of pairs, without those that have no true prompt; prompts and noise depend on `start` only."""
     rng = np.random.default_rng((21, start))
     lines = [world.sample(rng)[0] for _ in range(size)]
     ids = token_ids([line["prompt"] for line in lines])
@@ -104,17 +104,16 @@ def make_pairs(networks: TextToLatent, vae: Any, start: int, size: int) -> dict[
     with autocast():
         sample = teach(networks, noise.float(), ids, TEACHER_STEPS, GUIDANCE, GUIDED_ABOVE)
         pictures = vae.decode(sample / vae.config.scaling_factor).sample.float() / 2 + 0.5
-    told = [retell(pixels(picture), line) for picture, line in zip(pictures, lines, strict=True)]
-    rows = [row for row, prompt in enumerate(told) if prompt]
-    ids = token_ids([prompt for prompt in told if prompt])
+    prompts = [relabel(pixels(picture), line) for picture, line in zip(pictures, lines, strict=True)]
+    rows = [row for row, prompt in enumerate(prompts) if prompt]
+    ids = token_ids([prompt for prompt in prompts if prompt])
     return {"noise": noise[rows], "ids": ids, "sample": sample[rows].half()}
 
 
-def retell(picture: np.ndarray, line: world.Spec) -> str | None:
-    """A prompt that is true of a uint8 picture [h, w, 3]: its own, else another of the same kind, else None.
+def relabel(picture: np.ndarray, line: world.Spec) -> str | None:
+    """Return a prompt that a uint8 picture [h, w, 3] shows: its own, else another of the same kind, else None.
 
-    A picture with an object of no clear shape or colour has only its own. One that happens to show what is held out
-    of training has none.
+    A picture with an unclear object can have its own prompt only. A picture that shows a held-out pair has none.
     """
     detected = ShapesDetector().detect(picture)
 
@@ -133,7 +132,7 @@ def retell(picture: np.ndarray, line: world.Spec) -> str | None:
 
 
 def like(line: world.Spec, things: list[tuple[str, str]]) -> Iterator[world.Spec]:
-    """Prompts of the kind of `line` that might be true of a picture of exactly these (shape, colour) things."""
+    """Yield prompts of the kind of `line` that a picture of exactly these (shape, colour) objects may show."""
     shapes, colors = [shape for shape, _ in things], [color for _, color in things]
     if len(things) == 1:
         tag = "colors" if "color" in line["include"][0] else "single_object"
@@ -149,7 +148,7 @@ def like(line: world.Spec, things: list[tuple[str, str]]) -> Iterator[world.Spec
 
 
 def regression(networks: TextToLatent, data: dict[str, Tensor], size: int, generator: torch.Generator) -> Tensor:
-    """Mean distance of the student's samples from the teacher's, on `size` pairs drawn with turned noises."""
+    """Return the mean distance of the student's samples from the teacher's, on `size` pairs with rotated noises."""
     rows = torch.randint(len(data["ids"]), (size,), generator=generator)
     ids, target, x = data["ids"][rows], data["sample"][rows].float(), data["noise"][rows].float()
     angle = JITTER * torch.rand(size, 1, 1, 1, generator=generator)
@@ -159,8 +158,8 @@ def regression(networks: TextToLatent, data: dict[str, Tensor], size: int, gener
 
 
 def unrolled(networks: TextToLatent, x: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
-    """Clean samples after some steps of a schedule of the student's; only the last step carries a gradient."""
-    alphas = scheduler().alphas_cumprod
+    """Return clean samples after some steps of the student's sampler; only the last step has a gradient."""
+    alphas: Tensor = scheduler().alphas_cumprod
     chain = trailing(CHAINS[int(torch.randint(len(CHAINS), (1,), generator=generator))])
     length = int(torch.randint(len(chain), (1,), generator=generator)) + 1
     for t, following in pairwise(chain[:length]):
@@ -172,7 +171,7 @@ def unrolled(networks: TextToLatent, x: Tensor, ids: Tensor, generator: torch.Ge
 
 
 def train(out: Path, *, name: str, count: int, steps: int, size: int, lr: float) -> None:
-    """Make pairs for `count` prompts, fit the student from the teacher; reads out/sd/model, writes out/turbo/model."""
+    """Make pairs for `count` prompts and fit the student to them; reads out/sd/model, writes out/turbo/model."""
     from diffusers import StableDiffusionPipeline
 
     (out / name).mkdir(parents=True, exist_ok=True)

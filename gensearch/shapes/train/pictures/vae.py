@@ -1,4 +1,4 @@
-"""Train the autoencoder of the embedded image models: 64x64 pictures to 8x8x16 latents."""
+"""Train the autoencoder of the embedded image models, from 64x64 pictures to 8x8x16 latents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pictures(scenes: list[world.Scene]) -> Tensor:
 
 
 def batch(size: int, seed: int, step: int) -> Tensor:
-    """The training pictures of one step."""
+    """Render the training pictures of one step."""
     rng = np.random.default_rng((seed, step))
     return pictures([world.sample(rng)[1] for _ in range(size)])
 
@@ -48,9 +48,10 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
     def loss(step: int, generator: torch.Generator) -> Tensor:
         x = batch(size, 1, step).to(memory_format=torch.channels_last)
         posterior = vae.encode(x).latent_dist
-        y = vae.decode(posterior.sample(generator)).sample.float()
+        y: Tensor = vae.decode(posterior.sample(generator)).sample.float()
         rec = (y - x).abs().mean() + 2 * (y - x).square().mean()
-        return rec + beta * posterior.kl().float().mean() / x[0].numel()
+        kl: Tensor = posterior.kl().float().mean()
+        return rec + beta * kl / x[0].numel()
 
     fit(vae, loss, folder=out / name, steps=steps, lr=lr, save_every=200)
     with torch.no_grad():
@@ -65,10 +66,10 @@ def train(out: Path, *, name: str, steps: int, size: int, lr: float, beta: float
 
 @torch.no_grad()
 def standardise(vae: Any, latents: Tensor) -> None:
-    """Fold each latent channel's mean and std [b, 16, 8, 8] into the two 1x1 convolutions around the latents.
+    """Fold mean and std of each channel of latents [b, 16, 8, 8] into the two 1x1 convolutions around them.
 
-    The autoencoder computes the same pictures; its latents then have zero mean and unit variance per channel, which
-    the pipeline's single scaling factor could not give.
+    The pictures stay the same. The latents then have zero mean and unit variance per channel, which the single scaling
+    factor of a pipeline cannot achieve.
     """
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     channels = len(mean)

@@ -1,4 +1,4 @@
-"""Train `shapes/janus`: plans in words, image tokens under guidance, and whether a picture shows a prompt."""
+"""Train `shapes/janus`: plans in words, image tokens with guidance, and answers whether a picture shows a prompt."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from gensearch.shapes.train.tokens import vq
 
 WIDTH = 128
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>", "<image>", "<boi>", "<eoi>")
-CONTEXT = 56  # the longest prompt with a plan of four things, and some
-CHAT = (  # a picture, then what is asked about it
+CONTEXT = 56  # tokens: the longest prompt with a plan of four objects, with some reserve
+CHAT = (  # a picture, then the question about it
     "{% for message in messages %}{% for part in message['content'] %}"
     "{{ '<image>' if part['type'] == 'image' else part['text'] }} {% endfor %}{% endfor %}"
 )
 ASKED = 6  # questions about one picture
-BARE, BLIND, NONE = 0.15, 0.1, -100  # shares of samples without a plan and without any words; not to be predicted
+BARE, BLIND, NONE = 0.15, 0.1, -100  # shares of samples without a plan and without any text; label to ignore
 
 
 def tokenizer() -> Any:
-    """A word-level tokenizer that begins every text with <bos>."""
+    """Return a word-level tokenizer that begins every text with <bos>."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -54,7 +54,7 @@ def tokenizer() -> Any:
 
 
 def build(words: Any, codes: Any) -> Any:
-    """An untrained Janus around trained picture tokens."""
+    """Build an untrained Janus around a trained image tokenizer."""
     from transformers import JanusConfig, JanusForConditionalGeneration
 
     text = dict(
@@ -96,13 +96,13 @@ def build(words: Any, codes: Any) -> Any:
     return model
 
 
-# --- drawing
+# --- image generation
 
 
 def contexts(
     words: Any, lines: list[world.Spec], scenes: list[world.Scene], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """What is read before each picture [b, CONTEXT], padded on the left, and the plan's words as labels (or NONE)."""
+    """Return the context of each picture [b, CONTEXT], padded on the left, and the plan's words as labels (or NONE)."""
     ids = torch.full((len(lines), CONTEXT), words.pad_token_id)
     labels = torch.full((len(lines), CONTEXT), NONE)
     boi = words.convert_tokens_to_ids("<boi>")
@@ -123,9 +123,9 @@ def contexts(
 
 
 def drawing_loss(model: Any, words: Any, ids: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
-    """Cross-entropy of picture tokens [b, 64] and, at half the weight, of the plan's words."""
+    """Return the cross-entropy of image tokens [b, 64] plus, at half the weight, that of the plan's words."""
     begun = (ids == words.bos_token_id).long().cumsum(1)  # a context begins with <bos>
-    first = int(begun.any(0).long().argmax())  # what is padding in every row need not be read
+    first = int(begun.any(0).long().argmax())  # padding that all rows have is left out
     ids, labels, begun = ids[:, first:], labels[:, first:], begun[:, first:]
     length = ids.shape[1]
     pixels = model.prepare_embeddings_for_image_generation(codes[:, :-1])
@@ -135,32 +135,32 @@ def drawing_loss(model: Any, words: Any, ids: Tensor, labels: Tensor, codes: Ten
         inputs_embeds=embedded, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0), use_cache=False
     )
     states = out.last_hidden_state
-    said = model.model.generation_head(states[:, length - 1 :])
+    image_logits = model.model.generation_head(states[:, length - 1 :])
     planned = labels != NONE
-    told = model.lm_head(states[:, :length][planned])
-    image = F.cross_entropy(said.flatten(0, 1).float(), codes.flatten())
-    return image + 0.5 * F.cross_entropy(told.float(), labels[planned])
+    plan_logits = model.lm_head(states[:, :length][planned])
+    image = F.cross_entropy(image_logits.flatten(0, 1).float(), codes.flatten())
+    return image + 0.5 * F.cross_entropy(plan_logits.float(), labels[planned])
 
 
-# --- looking
+# --- questions about pictures
 
 
 def asked(line: world.Spec, things: Sequence[world.Thing], rng: np.random.Generator) -> Iterator[tuple[str, str]]:
-    """Questions about a picture, half of them on its own prompt and half on a near miss, with true answers."""
+    """Yield questions about a picture with true answers, half on its own prompt and half on a near miss."""
     prompts = [line if rng.random() < 0.5 else near_misses(rng, line, 1)[0] for _ in range(ASKED)]
     for prompt, true in zip(prompts, matches(facts([things]), prompts)[0], strict=True):
         yield plans.QUESTION.replace("{prompt}", prompt["prompt"]), "yes" if true else "no"
 
 
 def described(things: Sequence[world.Thing]) -> list[tuple[str, str]]:
-    """The request for a plan, and the plan."""
+    """Return the request for a plan, and the plan."""
     return [(plans.DESCRIBE, plans.plan(things))]
 
 
 def questions(words: Any, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures [b, 3, 64, 64] in [0, 1], token ids [b, n] padded on the left, and labels [b, n].
+    """Return pictures [b, 3, 64, 64] in [0, 1], token ids [b, n] padded on the left, and labels [b, n].
 
-    Half of them ask `ASKED` times in a row whether the picture shows a prompt, and half for a plan of what it shows.
+    Half of them ask `ASKED` times in a row whether the picture shows a prompt, the other half ask for its plan.
     """
     lines, things, images = zip(*(clip.draw(rng) for _ in range(size)), strict=True)
     begin = [words.bos_token_id, *words.convert_tokens_to_ids(["<boi>", *["<image>"] * 64, "<eoi>"])]
@@ -168,19 +168,19 @@ def questions(words: Any, size: int, rng: np.random.Generator) -> tuple[Tensor, 
     for row, line in enumerate(lines):
         tokens, answers = [*begin], [False] * len(begin)
         for question, answer in described(things[row]) if row % 2 else asked(line, things[row], rng):
-            heard = words(question, add_special_tokens=False)["input_ids"]
-            said = [*words(answer, add_special_tokens=False)["input_ids"], words.eos_token_id]
-            tokens, answers = tokens + heard + said, answers + [False] * len(heard) + [True] * len(said)
+            request = words(question, add_special_tokens=False)["input_ids"]
+            reply = [*words(answer, add_special_tokens=False)["input_ids"], words.eos_token_id]
+            tokens, answers = tokens + request + reply, answers + [False] * len(request) + [True] * len(reply)
         rows.append((tokens[:-1], [token if own else NONE for token, own in zip(tokens, answers, strict=True)][1:]))
-    longest = max(len(put) for put, _ in rows)
-    ids = torch.tensor([[words.pad_token_id] * (longest - len(put)) + put for put, _ in rows])
-    labels = torch.tensor([[NONE] * (longest - len(told)) + told for _, told in rows])
+    longest = max(len(inputs) for inputs, _ in rows)
+    ids = torch.tensor([[words.pad_token_id] * (longest - len(inputs)) + inputs for inputs, _ in rows])
+    labels = torch.tensor([[NONE] * (longest - len(targets)) + targets for _, targets in rows])
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     return pixels, ids, labels
 
 
-def looking_loss(model: Any, words: Any, pixels: Tensor, ids: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of the answers."""
+def question_loss(model: Any, words: Any, pixels: Tensor, ids: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of the answers."""
     mask = (ids != words.pad_token_id).long()
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     out = model.model(
@@ -195,7 +195,7 @@ def looking_loss(model: Any, words: Any, pixels: Tensor, ids: Tensor, labels: Te
 
 @torch.no_grad()
 def encode(codes: Any, count: int) -> tuple[list[tuple[world.Spec, world.Scene]], Tensor]:
-    """Training scenes and their picture tokens [count, 64]."""
+    """Return training scenes and their image tokens [count, 64]."""
     known, tokens = [], []
     for drawn, x in ahead(data.scenes, range(0, count, data.PART)):
         known += drawn
@@ -204,7 +204,10 @@ def encode(codes: Any, count: int) -> tuple[list[tuple[world.Spec, world.Scene]]
 
 
 def train(out: Path, *, name: str, scenes: int, steps: int, size: int, looks: int, lr: float) -> None:
-    """Fit drawings and, at half the weight, answers: `size` and `looks` pictures a step; writes out/janus/model."""
+    """Fit image generation and, at half the weight, answers, on `size` and `looks` pictures a step.
+
+    Writes out/janus/model.
+    """
     from transformers import JanusVQVAE
 
     torch.manual_seed(0)
@@ -223,29 +226,29 @@ def train(out: Path, *, name: str, scenes: int, steps: int, size: int, looks: in
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rows, ids, labels, *asked = (part.to(tokens.device) for part in batches(step))
         drawn = drawing_loss(model, words, ids, labels, tokens[rows])
-        return drawn + 0.5 * looking_loss(model, words, *asked)
+        return drawn + 0.5 * question_loss(model, words, *asked)
 
     fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.02, save_every=200, matrices=hidden(model))
     export(model, words, out / name / "model")
 
 
 def hidden(model: Any) -> list[Tensor]:
-    """The matrices inside the blocks of the language model and of the vision tower."""
+    """Return the matrices inside the blocks of the language model and of the vision tower."""
     return matrices(model.model.language_model.layers, model.model.vision_model.encoder.layers)
 
 
 def restore(out: Path) -> Any:
-    """The exported model, in fp32."""
+    """Load the exported model, in fp32."""
     from transformers import JanusForConditionalGeneration
 
     torch.manual_seed(0)
     return JanusForConditionalGeneration.from_pretrained(out / "janus" / "model").float()
 
 
-def train_looks(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
-    """Fit the eyes alone, which are the vision tower and its aligner, to questions; replaces out/janus/model.
+def train_vision(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
+    """Fit the vision tower and its aligner only, on questions; replaces out/janus/model.
 
-    Whatever plans and draws stays as it is.
+    Weights of planning and image generation do not change.
     """
     words, model = tokenizer(), restore(out).to(accelerator())
     learn_only(model, "model.vision_model", "model.aligner")
@@ -253,14 +256,14 @@ def train_looks(out: Path, *, name: str, steps: int, size: int, lr: float) -> No
     batches = Batches(lambda step: questions(words, size, np.random.default_rng((15, step))), steps)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        return looking_loss(model, words, *(part.to(model.device) for part in batches(step)))
+        return question_loss(model, words, *(part.to(model.device) for part in batches(step)))
 
     fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.02, save_every=200)
     export(model, words, out / "janus" / "model")
 
 
 def export(model: Any, words: Any, folder: Path) -> None:
-    """Write a folder that JanusForConditionalGeneration and JanusProcessor load, in fp16 safetensors."""
+    """Write a folder for JanusForConditionalGeneration and JanusProcessor, in fp16 safetensors."""
     from transformers import JanusImageProcessor, JanusProcessor
 
     images = JanusImageProcessor(size={"height": 64, "width": 64}, min_size=8)

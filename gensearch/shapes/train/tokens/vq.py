@@ -1,4 +1,4 @@
-"""Train the picture tokens of `shapes/janus`: 64x64 pictures to 8x8 codes of a JanusVQVAE, and back."""
+"""Train the image tokenizer of `shapes/janus`: a JanusVQVAE from 64x64 pictures to 8x8 codes and back."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ CONFIG = dict(
     num_hidden_layers=2,
 )
 COMMITMENT = 0.25
-FIGURES = 8.0  # what a pixel of a figure counts, where one of the background counts 1
+FIGURES = 8.0  # weight of a pixel of an object, relative to the background
 
 
 def directions(vq: Any, x: Tensor) -> Tensor:
-    """Unit vectors [b, 64, 8] that pictures in [-1, 1] are encoded to."""
+    """Encode pictures in [-1, 1] to unit vectors [b, 64, 8]."""
     return F.normalize(vq.quant_conv(vq.encoder(x)).flatten(2).mT, dim=-1)
 
 
 def nearest(vq: Any, z: Tensor) -> Tensor:
-    """The codes [b, 64] of unit vectors. `decode` reads codes as directions, so distances are those of directions."""
+    """Return the nearest codes [b, 64] of unit vectors, by cosine, since `decode` normalises the codes."""
     return (z @ F.normalize(vq.quantize.embedding.weight, dim=-1).T).argmax(-1)
 
 
 def restart(vq: Any, z: Tensor, generator: torch.Generator) -> int:
-    """Move every code that no vector of z is nearest to onto one of these vectors; returns how many."""
+    """Replace every code that is nearest to no vector of z by one of these vectors; returns the number of codes."""
     with torch.no_grad():
         weight = vq.quantize.embedding.weight
         flat = z.flatten(0, 1)
@@ -50,24 +50,25 @@ def restart(vq: Any, z: Tensor, generator: torch.Generator) -> int:
 
 
 def figures(x: Tensor) -> Tensor:
-    """Where pictures [b, 3, h, w] in [-1, 1] differ from their median colour, [b, 1, h, w] of 0 and 1."""
+    """Return where pictures [b, 3, h, w] in [-1, 1] differ from their median colour, [b, 1, h, w] of 0 and 1."""
     ground = x.flatten(2).median(2).values[..., None, None]
     return ((x - ground).abs().amax(1, keepdim=True) > 0.15).to(x)
 
 
 def error(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """The mean of |y - x| + 2 (y - x)^2, where pixels count by weight [b, 1, h, w]."""
+    """Return the mean of |y - x| + 2 (y - x)^2 with weights [b, 1, h, w] of pixels."""
     return (weight * ((y - x).abs() + 2 * (y - x).square())).mean() / weight.mean()
 
 
 def weights(x: Tensor) -> Tensor:
-    """What the pixels of pictures count, [b, 1, h, w]."""
+    """Return the weights of the pixels of pictures, [b, 1, h, w]."""
     return 1 + (FIGURES - 1) * figures(x)
 
 
 def decode(vq: Any, z: Tensor) -> Tensor:
-    """Pictures in [-1, 1] of codes as unit vectors [b, 64, 8]."""
-    return vq.decoder(vq.post_quant_conv(z.mT.unflatten(2, (8, 8))))
+    """Decode codes as unit vectors [b, 64, 8] to pictures in [-1, 1]."""
+    pictures: Tensor = vq.decoder(vq.post_quant_conv(z.mT.unflatten(2, (8, 8))))
+    return pictures
 
 
 def train(
@@ -75,8 +76,8 @@ def train(
 ) -> None:
     """Fit reconstruction and commitment (van den Oord et al. 2017, arXiv:1711.00937); writes out/vq/model.
 
-    From step `figures_from` on figures count more than the background, which is most of a picture. Dead codes are
-    restarted every `restart_every` of the first `restarts` steps, judged on 128 pictures.
+    From step `figures_from` on, objects have more weight than the background. Codes that 128 pictures do not use are
+    restarted every `restart_every` of the first `restarts` steps.
     """
     from transformers import JanusVQVAE, JanusVQVAEConfig
 
@@ -103,9 +104,9 @@ def train(
 
 
 def train_decoder(out: Path, *, name: str, steps: int, size: int, lr: float) -> None:
-    """Fit the decoder alone to codes that stay as they are; replaces that of out/vq/model.
+    """Fit the decoder only, for fixed codes; replaces that of out/vq/model.
 
-    Tokens keep their meaning, so a model that draws them may be trained before, after or at the same time.
+    Tokens keep their meaning, so an autoregressive model of them can be trained before, after or at the same time.
     """
     from transformers import JanusVQVAE
 
@@ -126,7 +127,7 @@ def train_decoder(out: Path, *, name: str, steps: int, size: int, lr: float) -> 
 
 @torch.no_grad()
 def quality(vq: Any) -> str:
-    """What is left of unseen pictures, in words."""
+    """Return the reconstruction quality on unseen pictures as text."""
     x = batch(256, 2, 0)
     codes = nearest(vq, directions(vq, x))
     psnr = -10 * torch.log10(((vq.decode(codes) - x) / 2).square().mean((1, 2, 3))).mean()
