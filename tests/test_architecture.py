@@ -14,13 +14,14 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ("verifiers", "gensearch", "hypernoise", "app")  # each imports only itself and those before it
 LAZY_UPWARDS = "gensearch/cli/main.py"  # the one file that may reach upwards, inside functions
 PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
-NOT_OURS = {"build", "dist", "runs", "__pycache__"}
+NOT_OURS = {"build", "dist", "__pycache__"}
 
 
 def tree(folder: Path = ROOT) -> Iterator[Path]:
     """Our files: nothing hidden, built or left behind by runs."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in NOT_OURS or (path / "pyvenv.cfg").exists():
+        made_by_runs = path == ROOT / "runs"
+        if path.name.startswith(".") or path.name in NOT_OURS or made_by_runs or (path / "pyvenv.cfg").exists():
             continue
         if path.is_dir():
             yield from tree(path)

@@ -1,0 +1,74 @@
+"""What the folder of a run holds, and how it is read back.
+
+config.json    what was asked; written first
+rounds.jsonl   one line per round: the truth that everything else follows from
+candidates/    a small picture of every finished sample
+best.png base.png result.json report.html
+best.gif best_strip.png ...  of clips: for other programs, with the recipe in the GIF's comment and in best.gif.json
+DONE           written last, and only if the search was not cut short
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gensearch.config.explain import explain
+from gensearch.config.run import RunConfig
+from gensearch.files.atomic import read_records
+from gensearch.models.options import Batch
+
+ROUNDS = "rounds.jsonl"
+PUBLISHED = ("config.json", ROUNDS, "best.png", "base.png", "result.json", "report.html", "DONE")
+COMPARED = ("done", "ids", "parents", "recipes", "scores", "parts")  # of a round: what a rerun must repeat bit for bit
+
+Move = Annotated[list[str | int | float], Field(min_length=2, max_length=8)]
+
+
+class Provenance(BaseModel):
+    """All that one picture needs to be made again: carried by the PNG and by result.json, trusted in neither."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    gensearch: str = Field(max_length=40)  # the version that made it
+    config: RunConfig
+    sample: int = Field(ge=0)  # its id within the search
+    recipe: Annotated[list[Move], Field(min_length=1, max_length=10_000)]
+    score: float | None
+    pixels: str = Field(pattern=r"^[0-9a-f]{64}$")  # sha256 of the uint8 frames [t, h, w, 3]
+    batch_size: Batch  # the physical one of the networks
+    fingerprint: dict[str, Any]  # what else the bits depend on
+
+    def text(self) -> str:
+        """As files carry it."""
+        return json.dumps(self.model_dump(mode="json"))
+
+
+def read_provenance(text: str | bytes, where: str) -> Provenance:
+    """Parse and validate; raises ValueError with one line that names the place and the first problem."""
+    try:
+        return Provenance.model_validate_json(text)
+    except (ValidationError, RecursionError) as error:
+        problem = explain(error, Provenance) if isinstance(error, ValidationError) else "it is nested too deeply"
+        raise ValueError(f"{where} holds no usable recipe: {problem}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run folder; raises ValueError in one line if it is missing or damaged."""
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); is {path.parent} the folder of a run?") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is damaged: it is not JSON") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return data
+
+
+def read_journal(folder: Path) -> list[dict[str, Any]]:
+    """The finished rounds of a run; a torn last line is ignored, any other damage raises ValueError."""
+    return read_records(folder / ROUNDS, set(COMPARED), "round")
