@@ -77,7 +77,7 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
     from rich.table import Table
 
     from gensearch import registry
-    from gensearch.pipeline import budget
+    from gensearch.engine.job import budget
 
     pairs = len(benchmark.lines(plan.prompts)) * plan.seeds
     table = Table("method", "model", "search", "guide", "select", "samples' worth of compute")

@@ -37,6 +37,11 @@ def bounds(search: Any) -> tuple[str, ...]:
     return tuple(name for name in knobs_of(search) if name in marked)
 
 
+def bounded(search: Any, knobs: Mapping[str, Any]) -> bool:
+    """Whether one of the knobs that bound the length of a search is set."""
+    return any(knobs.get(name) is not None for name in bounds(search))
+
+
 def checked_knobs(search: Any, knobs: Mapping[str, Any]) -> dict[str, Any]:
     """Knobs as the search's annotations want them ("3" becomes 3); raises ValueError for an unknown or unfit one.
 
