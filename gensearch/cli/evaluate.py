@@ -15,7 +15,7 @@ from gensearch.files.atomic import require_writable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gensearch.evaluate.runner import Benchmark
+    from gensearch.evaluate.bench import Benchmark
 
 
 class Name(StrEnum):
@@ -97,10 +97,11 @@ def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from gensearch.evaluate.runner import jobs, records, run_plan
+    from gensearch.evaluate.journal import records
+    from gensearch.evaluate.runner import run_plan, trials
 
     console = Console(markup=False, emoji=False)  # names are taken literally
-    total = len(jobs(plan, len(benchmark.lines(plan.prompts))))
+    total = len(trials(plan, len(benchmark.lines(plan.prompts))))
     columns = (TextColumn("{task.description}", markup=False), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(benchmark.name, total=total)
@@ -119,7 +120,7 @@ def show_summary(plan: Plan, benchmark: Benchmark, out: Path, console: Console) 
     """Write summary.json and table.md and print the table."""
     from rich.table import Table
 
-    from gensearch.evaluate.runner import records
+    from gensearch.evaluate.journal import records
     from gensearch.evaluate.table import caption, cells, markdown, summarise
     from gensearch.files.atomic import write_atomic
 

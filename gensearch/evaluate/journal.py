@@ -1,8 +1,8 @@
-"""The folder of an evaluation: the plan it belongs to, and a journal with one line per finished job.
+"""The folder of an evaluation: the plan it belongs to, and a journal with one line per finished trial.
 
 plan.json       what is measured; written first
-results.jsonl   one line per job: the truth that everything else follows from
-pictures/       the winner of every job
+results.jsonl   one line per trial: the truth that everything else follows from
+pictures/       the winner of every trial
 summary.json table.md
 """
 
@@ -25,7 +25,7 @@ READ = {"method", "prompt", "seed", "tag", "identity", "oracle", "judge", "holdo
 READ |= {"spent", "padding", "unscored", "seconds"}  # and to sum up
 
 
-class Job(NamedTuple):
+class Trial(NamedTuple):
     """One method on one prompt with one seed; prompt and seed by index."""
 
     method: str
@@ -33,13 +33,13 @@ class Job(NamedTuple):
     seed: int
 
 
-def key(record: Record) -> Job:
-    """The job that made a record."""
-    return Job(record["method"], record["prompt"], record["seed"])
+def key(record: Record) -> Trial:
+    """The trial that made a record."""
+    return Trial(record["method"], record["prompt"], record["seed"])
 
 
 def records(folder: Path) -> list[Record]:
-    """What a folder holds, in order of prompt, seed and method name, each job once.
+    """What a folder holds, in order of prompt, seed and method name, each trial once.
 
     Raises ValueError if the journal is damaged, or if a method's results were made by different networks, as after new
     weights under an old name.

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gensearch.packages import __version__
-from gensearch.files.compare import MACHINE, compare
 from gensearch.config.run import RunConfig
-from gensearch.files.atomic import append_line, held, owned, read_records, require_writable, sweep, write_atomic
+from gensearch.files.atomic import append_line, held, owned, require_writable, sweep, write_atomic
+from gensearch.files.compare import MACHINE, compare
 from gensearch.files.images import digest, encode, strip, thumbnail, to_pixels
 from gensearch.files.movies import write_clip
+from gensearch.packages import __version__
 from gensearch.runs.format import COMPARED, PUBLISHED, ROUNDS, Provenance, read_journal, read_json, read_provenance
 
 if TYPE_CHECKING:

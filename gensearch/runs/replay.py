@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gensearch.files.compare import compare
 from gensearch.core.limits import MAX_THREADS
+from gensearch.files.compare import compare
 from gensearch.files.images import decode, digest, to_pixels
 from gensearch.runs.format import Provenance, read_json, read_provenance
 

@@ -14,9 +14,9 @@ from string import Template
 from typing import Any
 
 from gensearch.config.run import RunConfig, validate
-from gensearch.files.atomic import write_atomic
 from gensearch.core.ledger import Cost
 from gensearch.core.result import Motion
+from gensearch.files.atomic import write_atomic
 from gensearch.runs.format import read_journal, read_json
 from gensearch.runs.tree_svg import tree
 

@@ -15,7 +15,9 @@ from PIL import Image
 
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import derive, remake
-from gensearch.evaluate.runner import JOURNAL, identity, jobs, records, run_plan
+from gensearch.evaluate.bench import identity
+from gensearch.evaluate.journal import JOURNAL, records
+from gensearch.evaluate.runner import run_plan, trials
 from gensearch.pipeline import SearchPipeline
 from tests.builders import dice
 from tests.builders.dice import DICE, ODDS, plan
@@ -47,11 +49,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
 # --- what is recorded
 
 
-def test_every_job_is_recorded_once(whole):
+def test_every_trial_is_recorded_once(whole):
     folder, found = whole
     keys = [(r["method"], r["prompt"], r["seed"]) for r in found]
     assert len(keys) == 6 * 2 * 3
-    assert set(keys) == set(jobs(plan(), 6))
+    assert set(keys) == set(trials(plan(), 6))
     assert len((folder / JOURNAL).read_text().splitlines()) == len(keys)
 
 
@@ -289,7 +291,7 @@ def test_a_methods_identity_follows_the_weights_of_its_judges():
         judge.model = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.constant_(judge.model.weight, weight)
         roles = {"verifier": dice.Number("first", 0), role: [judge] if role == "holdout" else judge}
-        return identity(SearchPipeline(dice.Dice("dice"), **roles, n=2))
+        return identity(SearchPipeline(dice.Dice("dice"), **roles, n=2).job)
 
     for role in ("verifier", "select", "holdout"):
         assert judged(1.0, role) == judged(1.0, role) != judged(2.0, role)
@@ -301,4 +303,4 @@ def test_two_processes_never_write_to_one_folder(tmp_path):
     with pytest.raises(ValueError, match="another process is writing"):
         next(run_plan(plan(), DICE, tmp_path))
     first.close()
-    assert len(evaluate(tmp_path)) == len(jobs(plan(), 6))
+    assert len(evaluate(tmp_path)) == len(trials(plan(), 6))

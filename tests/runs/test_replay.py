@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from gensearch import registry
-
 from gensearch.cli import main as cli
 from gensearch.files.images import decode, encode
 from gensearch.runs.replay import replay

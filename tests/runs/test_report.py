@@ -7,15 +7,14 @@ import re
 import shlex
 from html.parser import HTMLParser
 
-from verifiers.catalogue import Entry
 import pytest
 
 from gensearch import registry
-
 from gensearch.cli import main as cli
 from gensearch.config.run import RunConfig
 from gensearch.runs.format import read_journal
 from gensearch.runs.report import command, curve, ticks, write_report
+from verifiers.catalogue import Entry
 from verifiers.controls.random import RandomScore
 
 PROMPT = "a <script>alert(1)</script> & \"red\" 'star' $best ${x}"
