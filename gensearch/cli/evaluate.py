@@ -58,7 +58,7 @@ def evaluate(
     Example: gensearch evaluate shapes --method base=compute:1 --method best16=compute:16 --prompts 8 --out runs/first
 
     Keys of a method: model, options.*, verifier, select, search, knobs.*, compute. The verifier `random` and the
-    search `unguided` are controls; a method that searches with the judge itself is marked as an oracle. The folder gets
+    search `unguided` are controls; a method that searches with the exact judge is marked as an oracle. The folder gets
     results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}

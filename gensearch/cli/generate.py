@@ -26,9 +26,7 @@ def generate(
     search: Annotated[str | None, typer.Option(help="See `gensearch list` (default: best_of_n).")] = None,
     compute: Annotated[
         float | None,
-        typer.Option(
-            help="Budget in multiples of one sample's cost (NFE), 1 or more (default: 16, unless a knob bounds the search)."
-        ),
+        typer.Option(help="Budget in multiples of one sample's cost in NFE (default: 16, unless a knob bounds it)."),
     ] = None,
     propose: Annotated[
         str | None, typer.Option(help="A noise hypernetwork to start from, NAME or GAIN*NAME (default: plain noise).")
@@ -67,14 +65,18 @@ def generate(
         knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
         options={name: value for name, value in loading.items() if value is not None},
     )
-    folder = RunFolder((out or default_folder(wanted)).expanduser(), wanted)
+    follow(RunFolder((out or default_folder(wanted)).expanduser(), wanted), dry_run)
+
+
+def follow(folder: RunFolder, dry_run: bool) -> None:
+    """Do what the config of a folder says, unless it is done already; or only print the plan and its cost."""
     from gensearch.pipeline import SearchPipeline, for_prompt
 
-    pipe = SearchPipeline.from_config(wanted)
+    pipe = SearchPipeline.from_config(folder.config)
     if dry_run:
         from gensearch.estimate import show_plan
 
-        show_plan(for_prompt(pipe.job, wanted.prompt), folder)
+        show_plan(for_prompt(pipe.job, folder.config.prompt), folder)
     elif folder.done:
         folder.refuse_changes(pipe.model)
         typer.echo("this run is finished already; its files are reused")
@@ -100,7 +102,7 @@ def go(pipe: SearchPipeline, folder: RunFolder) -> None:
     config = folder.config
     rounds = pipe.stream(config.prompt, config.seed)  # refuses a bad budget before the folder is made
     progress, closed = None, False
-    with folder.claimed():
+    with folder.claimed(pipe.model):
         with live(config) as show:
             try:
                 for step in rounds:

@@ -13,7 +13,12 @@ KINDS = {"bool", "int", "float", "str"}  # what pydantic adds to the place of a 
 
 
 def explain(error: ValidationError, schema: type[BaseModel]) -> str:
-    """The first problem that pydantic found, in one line; of a number that is not finite, that it is not."""
+    """The first problem that pydantic found, in one line; of a number that is not finite, that it is not.
+
+    Args:
+        error: What pydantic raised.
+        schema: What was validated, for ranges and known names.
+    """
     problems = error.errors()
     problem = next((p for p in problems if p["type"] == "finite_number"), problems[0])
     where = ".".join(str(part) for part in problem["loc"] if part not in KINDS)

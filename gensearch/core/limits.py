@@ -9,7 +9,7 @@ UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control, surrogate
 MAX_CONFIG_BYTES = 100_000
 MAX_COMPUTE = 1_000_000
 MAX_THREADS = 256
-CONTROLS = frozenset({"unguided"})  # searches that ignore what judges say, so that none may select either
+CONTROLS = frozenset({"unguided"})  # searches that ignore scores, so that no verifier may select either
 MAX_SEED = 2**53 - 1  # exact in JSON and in JavaScript
 
 
@@ -24,7 +24,7 @@ def check(prompt: str, seed: int, compute: float | None) -> None:
 
 
 def check_prompt(prompt: str, called: str = "the prompt") -> None:
-    """Raise ValueError for a prompt that is empty, too long or holds control characters; the error calls it `called`."""
+    """Raise ValueError for a prompt that is empty, too long or holds control characters; it is `called` so there."""
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError(f"{called} is empty; say what the picture should show")
     if len(prompt) > MAX_PROMPT:
@@ -40,6 +40,6 @@ def check_characters(prompt: str) -> None:
 
 
 def refuse_selector(select: str, search: str) -> None:
-    """Raise ValueError if a search is a control, in which no judge may have the last word."""
+    """Raise ValueError if a search is a control, for which no verifier may pick the winner."""
     if search in CONTROLS:
         raise ValueError(f"{select!r} would pick instead of the lottery, and {search} be no control; leave out select")

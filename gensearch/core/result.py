@@ -78,7 +78,7 @@ class Node(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """Mean absolute change of a pixel from frame to frame, in [0, 1]; a verifier that prefers still clips shows in it."""
+    """Mean absolute change of a pixel from frame to frame, in [0, 1]: shows verifiers that prefer still clips."""
 
     winner: float
     leaves: float  # the mean of all finished clips, and of all prefixes of two frames or more that were pruned
@@ -125,7 +125,7 @@ class Result:
     """The outcome of a search."""
 
     best: Sample
-    base: Sample  # the first finished sample: what one ordinary call would have returned
+    base: Sample  # the first finished sample: what one call of the model would have returned
     curve: tuple[Point, ...]  # one for each finished sample, in order
     lineage: tuple[Node, ...]  # the same
     ledger: Ledger

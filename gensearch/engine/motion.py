@@ -36,7 +36,7 @@ class Dynamics:
             self._book(total, 1)
 
     def of(self, winner: int) -> Motion | None:
-        """The motion of a finished clip, and what it compares with; None for pictures and for clips that are no numbers."""
+        """The motion of a finished clip and what it compares with; None for pictures and for clips of NaN."""
         own = self._finished.get(winner, float("nan"))
         return Motion(own, float(self._sum) / self._count) if isfinite(own) else None
 

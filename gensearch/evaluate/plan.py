@@ -33,7 +33,7 @@ class Method(BaseModel):
     search: str = "best_of_n"
     propose: str | None = None  # a hypernetwork
     knobs: dict[str, Any] = {}  # of the search
-    compute: float | None = Field(None, strict=True)  # in prices of one ordinary sample; None: the knobs decide, or 16
+    compute: float | None = Field(None, strict=True)  # multiples of one sample's cost; None: knobs, or 16
 
 
 class Plan(BaseModel):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +20,9 @@ from gensearch.config.explain import explain
 from gensearch.config.run import RunConfig
 from gensearch.files.atomic import read_records
 from gensearch.models.options import Batch
+
+if TYPE_CHECKING:
+    from gensearch.core.types import Recipe
 
 ROUNDS = "rounds.jsonl"
 PUBLISHED = ("config.json", ROUNDS, "best.png", "base.png", "result.json", "report.html", "DONE")
@@ -42,13 +45,26 @@ class Provenance(BaseModel):
     batch_size: Batch  # the physical one of the networks
     fingerprint: dict[str, Any]  # what else the bits depend on
 
+    @property
+    def moves(self) -> Recipe:
+        """The recipe as searches have it."""
+        return tuple(tuple(move) for move in self.recipe)
+
     def text(self) -> str:
         """As files carry it."""
         return json.dumps(self.model_dump(mode="json"))
 
 
 def read_provenance(text: str | bytes, where: str) -> Provenance:
-    """Parse and validate; raises ValueError with one line that names the place and the first problem."""
+    """Parse and validate what a file says about its picture.
+
+    Args:
+        text: The JSON.
+        where: What errors call the file.
+
+    Raises:
+        ValueError: It is no recipe; in one line that names the place and the first problem.
+    """
     try:
         return Provenance.model_validate_json(text)
     except (ValidationError, RecursionError) as error:
