@@ -74,9 +74,15 @@ class Plan(BaseModel):
 
 
 def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> Plan:
-    """A plan from a preset or YAML file, then `--method` texts (same name replaces), then options that are not None.
+    """A plan from a preset or YAML file and from what is given beside it; later sources win.
 
-    Raises ValueError with one line that names the field, the rule and the nearest known name.
+    Args:
+        config: A preset's name or the path of a YAML file; None for none.
+        methods: Texts as `parse_method` reads them; one replaces a method of its name.
+        overrides: Fields of the plan by name; None leaves one to the preset or its default.
+
+    Raises:
+        ValueError: In one line that names the field, the rule and the nearest known name.
     """
     data = read_preset(config, configs() / PRESETS) if config else {}
     entries = data.get("methods") or []

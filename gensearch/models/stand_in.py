@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from gensearch.core.types import Model, Noise, State
-from gensearch.core.verbs import Transition
+from gensearch.core.verbs import Rehearsable, Transition
 from verifiers.types import Media
 
 
@@ -23,10 +23,9 @@ def stand_in(model: Model) -> Model:
     Args:
         model: The real one, which is left as it is.
     """
-    own = getattr(model, "stand_in", None)
-    if own is not None:
-        return own()  # type: ignore[no-any-return]
-    return model if "tokens" in model.verbs else StandIn(model)
+    if hasattr(model, "stand_in"):
+        return cast(Rehearsable, model).stand_in()
+    return model if "tokens" in model.verbs else cast(Model, StandIn(model))
 
 
 class StandIn:

@@ -1,7 +1,7 @@
 """What the folder of a run holds, and how it is read back.
 
 config.json    what was asked; written first
-rounds.jsonl   one line per round: the truth that everything else follows from
+rounds.jsonl   one line per round: the truth that everything else follows from; the first also names the machine
 candidates/    a small picture of every finished sample
 best.png base.png result.json report.html
 best.gif best_strip.png ...  of clips: for other programs, with the recipe in the GIF's comment and in best.gif.json

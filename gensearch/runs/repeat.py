@@ -39,14 +39,14 @@ def reason(
         then: The recorded line.
         now: The line that would be recorded.
         recorded: The machine that the record was made on, as `machine_of` gives it; empty if it was not recorded.
-        here: This machine.
+        here: This machine; empty if it does not matter which it is.
     """
     near = all(close(then.get(key), now[key]) for key in COMPARED)
     bits = "in the last bits, " if near else ""
-    if recorded and (changed := compare(recorded, here)):
+    if recorded and here and (changed := compare(recorded, here)):
         where = "made on another machine" if near else "made on another machine or by another model"
         return f"{bits}which was {where}: {in_words(changed)}. Finish it there, or take another --out"
-    if near and not recorded:
+    if near and not (recorded and here):
         return f"{bits}which was made on another machine or with other libraries: it names neither. Take another --out"
     if near:
         return f"{bits}though the machine is the same: a driver or a setting changed since. Take another --out"

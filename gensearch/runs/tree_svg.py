@@ -57,5 +57,5 @@ def tree(rounds: Sequence[Mapping[str, Any]], best: int) -> str:
 
 
 def in_digits(score: float | None) -> str:
-    """A score in words."""
+    """A score in four digits."""
     return "unscored" if score is None else f"{score:.4g}"
