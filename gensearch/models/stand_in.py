@@ -47,8 +47,9 @@ class StandIn:
         return State(tuple(prompts), step, self.model.num_steps, noise, noise, {})
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
-        """One more step."""
-        return replace(state, step=state.step + 1)
+        """One more step; noise changes nothing, but gradients find it."""
+        clean = state.clean if noise is None else state.clean + 0 * noise
+        return replace(state, step=state.step + 1, x=clean, clean=clean)
 
     def rewind(self, state: State, step: Tensor, noise: Noise) -> State:
         """Back to an earlier step."""

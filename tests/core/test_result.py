@@ -16,7 +16,7 @@ def test_a_prefix_reads_as_a_tuple():
     assert (len(view), view[0], view[-1], list(view), tuple(view)) == (4, 1, 4, entries, (1, 2, 3, 4))
     assert (view[1:3], view[::-1], view[5:]) == ((2, 3), (4, 3, 2, 1), ())
     assert view == (1, 2, 3, 4)
-    assert (1, 2, 3, 4) == view
+    assert tuple(entries) == view
     assert view != (1, 2, 3)
     assert view != [1, 2, 3, 4], "nor is a tuple"
     assert hash(view) == hash((1, 2, 3, 4))
