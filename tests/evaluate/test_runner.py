@@ -15,8 +15,8 @@ from PIL import Image
 
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import derive, remake
-from gensearch.evaluate.bench import identity
-from gensearch.evaluate.journal import JOURNAL, records
+from gensearch.evaluate.bench import Bench, identity
+from gensearch.evaluate.journal import JOURNAL, Trial, records
 from gensearch.evaluate.runner import run_plan, trials
 from gensearch.pipeline import SearchPipeline
 from tests.builders import dice
@@ -212,6 +212,22 @@ def test_holdouts_judge_each_winner_and_plain_sample_once_and_not_while_the_cloc
     watched = DICE._replace(verifier=lambda name: Watched(name, 1) if name == "second" else dice.verifier(name))
     found = list(run_plan(plan(), watched, tmp_path))
     assert seen == [2] * len(found)
+
+
+def test_the_bench_asks_the_holdouts_that_it_is_given_and_no_other():
+    class Unasked(dice.Number):
+        def __call__(self, *_, **__):
+            pytest.fail("it was asked")
+
+    pipe = SearchPipeline(dice.Dice("dice"), dice.Number("first", 0), compute=3, holdout=[Unasked("other", 1)])
+    lines, reporter = dice.lines(1), dice.Number("reporter", 1)
+    bench = Bench({"a": pipe.job}, lines, dice.Judge(), {"second": reporter}, oracles=frozenset({"first"}))
+    record, _ = bench.do(Trial("a", 1, 0))
+    assert record["holdout"].keys() == record["base"]["holdout"].keys() == {"second"}
+    assert record["spent"] == Cost(6, 0, 3, 3)._asdict()
+    assert record["oracle"]
+    assert bench.identities == {"a": identity(pipe.job)}
+    assert Bench({"a": pipe.job}, lines, dice.Judge(), {}).do(Trial("a", 1, 0))[0]["holdout"] == {}
 
 
 def test_replacing_the_holdout_by_noise_changes_no_pick(whole, tmp_path):
