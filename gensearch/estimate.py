@@ -53,7 +53,7 @@ def rehearse(job: Job, prompt: str, seed: int) -> Ledger:
     It is exact wherever the cost does not depend on the scores.
 
     Args:
-        job: What would run on the prompt, as `gensearch.pipeline.for_prompt` gives it.
+        job: What would run on the prompt, as `gensearch.resolve.for_prompt` gives it.
         prompt: What the picture or clip should show, 1 to 2000 characters.
         seed: Everything random comes from it, 0 to 2^53 - 1.
 

@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 
-from gensearch import registry
 from gensearch.config.run import RunConfig
 from gensearch.core.result import Progress, Result
 from gensearch.core.types import Model, Proposal, Search
-from gensearch.engine.job import Job
 from gensearch.engine.run import result, start
 from gensearch.files.images import Picture, to_images
-from gensearch.runs.resume import recipe_of
-from gensearch.search.chunks.resume import Recorded
-from gensearch.search.knobs import checked_knobs, hints_of
+from gensearch.resolve import device_of as device_of
+from gensearch.resolve import for_prompt, resolve
 from verifiers.combine import Panel
-from verifiers.names import leaf_names
 from verifiers.types import Media, Verifier
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -199,94 +193,3 @@ class SearchPipeline:
     @torch.no_grad()
     def _reported(self, media: Media, prompt: str) -> dict[str, torch.Tensor]:
         return self.panel.report(media, [prompt] * len(media))
-
-
-def resolve(
-    model: Any,
-    verifier: str | Verifier,
-    search: str | Search,
-    *,
-    knobs: Mapping[str, Any],
-    compute: float | None = None,
-    select: str | Verifier | None = None,
-    holdout: Sequence[str | Verifier] = (),
-    propose: str | Proposal | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Job:
-    """The job that names or objects describe; what costs nothing is checked before the model is loaded.
-
-    Args and Raises: as for `SearchPipeline`.
-    """
-    method = registry.search(search) if isinstance(search, str) else called(search, "search", "best_of_n")
-    fit = checked_knobs(method, knobs)
-    for given in (verifier, *([select] if select else []), *holdout):
-        if isinstance(given, str):
-            registry.parse_verifier(given)
-        else:
-            called(given, "verifier", "shapes/clip")
-    generator = ready(model, options or {})
-    noise = registry.proposal(propose, generator) if isinstance(propose, str) else propose
-    device, loaded = device_of(generator), own_verifier(generator, verifier, select, *holdout)
-
-    def found(given: str | Verifier) -> Verifier:
-        return registry.verifier(given, device=device, loaded=loaded) if isinstance(given, str) else given
-
-    panel = Panel(
-        found(verifier),
-        found(select) if select else None,  # type: ignore[arg-type]  # None: the guide
-        by_name([found(given) for given in holdout]),
-    )
-    job = Job(generator, method, panel, fit, compute=compute)
-    return job if noise is None else job.changed(propose=noise)
-
-
-def for_prompt(job: Job, prompt: str) -> Job:
-    """A job as it runs on one prompt: with the default budget, and with the recorded clip that it resumes.
-
-    Args:
-        job: What is to run.
-        prompt: What the picture or clip should show.
-
-    Raises:
-        ValueError: The recorded clip shows another prompt, or another model made it.
-    """
-    source = job.knobs.get("resume")
-    if isinstance(source, str) and source and hints_of(job.search).get("resume") == Recorded:
-        job = job.changed(resume=recipe_of(job.model, prompt, source))
-    return job.with_budget()
-
-
-def ready(model: Any, options: Mapping[str, Any]) -> Model:
-    """A model as it is, or loaded or wrapped with options; raises ValueError for options that come too late."""
-    if not hasattr(model, "advance"):
-        return registry.load_model(model, **options)
-    if options:
-        raise ValueError(f"{model.name} is loaded already, so {', '.join(options)} would do nothing; load it with them")
-    return cast(Model, model)
-
-
-def called(given: T, role: str, example: str) -> T:
-    """What was given for a role, if it can be called; raises ValueError for anything else."""
-    if not callable(given):
-        raise ValueError(f"{role} {given!r} is none; give a name, such as {example!r}, or something that can be called")
-    return given
-
-
-def by_name(holdout: Sequence[Verifier]) -> dict[str, Verifier]:
-    """Hold-outs by name; raises ValueError for two of one name."""
-    names = [verifier.name for verifier in holdout]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two hold-outs are called {', '.join(map(repr, twice))}; give each a name of its own")
-    return dict(zip(names, holdout, strict=True))
-
-
-def own_verifier(model: Model, *given: Any) -> dict[str, Verifier]:
-    """`self` as a verifier, if it is among those given by name and the model can also score pictures."""
-    named = {leaf for name in given if isinstance(name, str) for leaf in leaf_names(name)}
-    return {"self": model.own_judge()} if "self" in named and hasattr(model, "own_judge") else {}
-
-
-def device_of(model: Model) -> Any:
-    """The device of a model's networks; the CPU for one that does not say."""
-    pipeline = getattr(model, "pipeline", None)
-    return getattr(model, "device", None) or getattr(pipeline, "_execution_device", None) or "cpu"

@@ -8,7 +8,8 @@ from gensearch.estimate import adapter, rehearse, show_plan
 from gensearch.models.black_box import BlackBox
 from gensearch.models.native.stable_diffusion import StableDiffusion
 from gensearch.models.toy.chunks import ToyChunks
-from gensearch.pipeline import SearchPipeline, for_prompt
+from gensearch.pipeline import SearchPipeline
+from gensearch.resolve import for_prompt
 from gensearch.runs.folder import RunFolder
 from gensearch.search import OF_CHUNKS
 from gensearch.testing.witness import counting

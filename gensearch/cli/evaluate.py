@@ -72,7 +72,15 @@ def evaluate(
 
 
 def show_plan(plan: Plan, benchmark: Benchmark) -> None:
-    """Print what would run and what it would cost, without loading anything."""
+    """Print what would run and what it would cost, without loading anything.
+
+    Args:
+        plan: Methods, prompts and seeds.
+        benchmark: Where the prompts come from.
+
+    Raises:
+        ValueError: A method names a search that does not exist.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -93,7 +101,18 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
 
 
 def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
-    """Run what is missing in the folder, then write and print the summary; Ctrl-C keeps what is done."""
+    """Run what is missing in the folder, then write and print the summary; Ctrl-C keeps what is done.
+
+    Args:
+        plan: Methods, prompts and seeds.
+        benchmark: Prompts and exact judge.
+        out: The folder of results.
+        workers: Processes, each with its own copy of the models, 1 or more.
+
+    Raises:
+        ValueError: As `run_plan` does.
+        Exit: 130, after Ctrl-C.
+    """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

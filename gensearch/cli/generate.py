@@ -70,7 +70,8 @@ def generate(
 
 def follow(folder: RunFolder, dry_run: bool) -> None:
     """Do what the config of a folder says, unless it is done already; or only print the plan and its cost."""
-    from gensearch.pipeline import SearchPipeline, for_prompt
+    from gensearch.pipeline import SearchPipeline
+    from gensearch.resolve import for_prompt
 
     pipe = SearchPipeline.from_config(folder.config)
     if dry_run:

@@ -37,7 +37,12 @@ def explain(error: ValidationError, schema: type[BaseModel]) -> str:
 
 
 def known_keys(schema: type[BaseModel], place: Sequence[int | str]) -> list[str]:
-    """Names that are known at a place within a schema; where it may have several forms, the place says which."""
+    """Names that are known at a place within a schema; where it may have several forms, the place says which.
+
+    Args:
+        schema: What was validated.
+        place: The fields and indices that lead there.
+    """
     found = [schema]
     for part in place:
         fields = [model.model_fields[part] for model in found if part in model.model_fields]

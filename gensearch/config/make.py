@@ -56,7 +56,16 @@ def unlimited(data: Mapping[str, Any], given: set[str]) -> bool:
 
 
 def split(text: str, option: str, example: str) -> tuple[str, Any]:
-    """`key=value` with the value read as YAML; raises ValueError for any other form."""
+    """`key=value` with the value read as YAML.
+
+    Args:
+        text: What was given.
+        option: The flag that it was given to, for errors.
+        example: How it could look, for errors.
+
+    Raises:
+        ValueError: It has another form.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
         raise ValueError(f"cannot read {option} {text!r}; write it as {example}")
@@ -64,7 +73,16 @@ def split(text: str, option: str, example: str) -> tuple[str, Any]:
 
 
 def assign(data: dict[str, Any], key: str, value: Any) -> None:
-    """Set a field, or with a dot one entry of a mapping."""
+    """Set a field, or one entry of a mapping.
+
+    Args:
+        data: Fields by name, which is changed.
+        key: `field`, or `knobs.name` and `options.name`.
+        value: Plain data.
+
+    Raises:
+        ValueError: The field has no entries of its own.
+    """
     field, dot, entry = key.partition(".")
     if not dot:
         data[field] = value

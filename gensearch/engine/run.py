@@ -170,7 +170,13 @@ def _stream(
 
 
 def climb(last: Point | None, ledger: Ledger, totals: Sequence[float]) -> list[Point]:
-    """The curve's points for one more round, one for each sample; its samples share what it spent equally."""
+    """The curve's points for one more round, one for each sample; its samples share what it spent equally.
+
+    Args:
+        last: The curve's last point so far; None before the first round.
+        ledger: What was spent, the round included.
+        totals: The round's scores.
+    """
     before = last or Point(Cost(), 0.0, float("-inf"))
     points = []
     for count, best in enumerate(accumulate(totals, max, initial=before.best)):
@@ -187,7 +193,13 @@ def pick(select: Verifier, round: Round, prompt: str) -> Scores:
 
 
 def sample(round: Round, scores: Scores, row: int) -> Sample:
-    """One row of a round as a record of its own, detached from any graph."""
+    """One row of a round as a record of its own, detached from any graph.
+
+    Args:
+        round: What a search yielded.
+        scores: Of the verifier that selects.
+        row: Which sample, 0 or more.
+    """
     parts = {name: values[row].item() for name, values in scores.parts.items()}
     media = round.media[row].detach().clone()
     return Sample(round.ids[row], media, scores.total[row].item(), parts, round.recipes[row], round.parents[row])

@@ -24,7 +24,7 @@ from gensearch.evaluate.journal import Record, Trial
 from gensearch.evaluate.plan import Plan
 from gensearch.files.images import encode, to_pixels
 from gensearch.models.fingerprint import judge_hashes, module_hash
-from gensearch.pipeline import for_prompt, resolve
+from gensearch.resolve import for_prompt, resolve
 from gensearch.runs.folder import number
 from verifiers.combine import leaf_names
 from verifiers.names import leaf_names as names_in

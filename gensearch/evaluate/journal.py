@@ -59,7 +59,16 @@ def records(folder: Path) -> list[Record]:
 
 
 def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
-    """Raise ValueError if a folder holds the results of another plan, or files but no plan; changes nothing."""
+    """Check that a folder is free or this plan's; changes nothing.
+
+    Args:
+        plan: What is to be measured.
+        benchmark: The name of what it is measured on.
+        folder: Where results are to go, which may be missing.
+
+    Raises:
+        ValueError: The folder holds the results of another plan, or files but no plan.
+    """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; give a folder with --out")
     if not (folder / PLAN).exists():

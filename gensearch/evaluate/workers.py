@@ -21,7 +21,18 @@ from gensearch.evaluate.plan import Plan
 def in_this_process(
     plan: Plan, benchmark: Benchmark, known: Mapping[str, str], todo: Sequence[Trial], workers: int
 ) -> Iterator[tuple[Record, bytes]]:
-    """Do the trials one after the other; the caller's thread count holds again whenever it has control."""
+    """Do the trials one after the other; the caller's thread count holds again whenever it has control.
+
+    Args:
+        plan: Methods, hold-outs and CPU threads per process.
+        benchmark: What the plan's names stand for.
+        known: Identities of the methods that have results already.
+        todo: What to do, in order.
+        workers: Not used: this is one process.
+
+    Raises:
+        ValueError: As `Bench.load` and `Bench.do` do.
+    """
     with threads(plan.threads):
         bench = Bench.load(plan, benchmark, known)
     for trial in todo:

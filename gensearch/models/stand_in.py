@@ -47,7 +47,7 @@ class StandIn:
         return State(tuple(prompts), step, self.model.num_steps, noise, noise, {})
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
-        """One more step; noise changes nothing, but gradients find it."""
+        """One more step; noise changes nothing, but gradients reach it."""
         clean = state.clean if noise is None else state.clean + 0 * noise
         return replace(state, step=state.step + 1, x=clean, clean=clean)
 

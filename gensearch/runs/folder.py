@@ -186,7 +186,13 @@ class RunFolder:
             write_atomic(self.path / "DONE", b"")
 
     def publish_picture(self, name: str, sample: Sample, model: Model) -> Provenance:
-        """Write one picture with its recipe inside; returns the recipe."""
+        """Write one picture with its recipe inside; returns the recipe.
+
+        Args:
+            name: Of the file, without its ending.
+            sample: The picture or clip.
+            model: The generator.
+        """
         pixels = to_pixels(sample.media)
         about = Provenance(
             gensearch=__version__,

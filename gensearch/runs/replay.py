@@ -72,7 +72,14 @@ def replay(source: Path, model: str | None = None) -> Replay:
 
 
 def read(source: Path) -> tuple[Provenance, np.ndarray]:
-    """The recipe and the recorded pixels of a run folder or a PNG file."""
+    """The recipe and the recorded pixels, uint8 [t, h, w, 3], of a run folder or a PNG file.
+
+    Args:
+        source: The folder of a run, for its winner, or a PNG with a recipe inside.
+
+    Raises:
+        ValueError: There is no such file, or no usable recipe.
+    """
     if source.is_dir():
         result = read_json(source / "result.json")
         about = read_provenance(json.dumps(result.get("provenance")), str(source / "result.json"))
@@ -97,7 +104,16 @@ def refuse_unknown(name: str, source: Path) -> None:
 
 
 def load(about: Provenance, source: str) -> Model:
-    """The recipe's model, with the physical batch size that it had."""
+    """The recipe's model, with the physical batch size that it had.
+
+    Args:
+        about: What a file says about its picture.
+        source: Where the model is: a name, a folder or a repository.
+
+    Raises:
+        ValueError: There is no such name, or an option is unfit.
+        LoadError: It cannot be loaded.
+    """
     from gensearch.registry import load_model
 
     model = load_model(source, **about.config.options)
@@ -107,7 +123,15 @@ def load(about: Provenance, source: str) -> Model:
 
 
 def make(about: Provenance, model: Model) -> np.ndarray:
-    """The recipe's picture, as uint8 frames [t, h, w, 3]."""
+    """The recipe's picture, as uint8 frames [t, h, w, 3].
+
+    Args:
+        about: What a file says about its picture.
+        model: The generator.
+
+    Raises:
+        ValueError: The recipe holds moves that this version does not know.
+    """
     import torch
 
     from gensearch.core.noise import remake

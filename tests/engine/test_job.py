@@ -14,7 +14,8 @@ from gensearch.engine import job as job_module
 from gensearch.engine.job import DEFAULT_COMPUTE, Job, budget
 from gensearch.engine.run import run, start
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
-from gensearch.pipeline import SearchPipeline, for_prompt, resolve
+from gensearch.pipeline import SearchPipeline
+from gensearch.resolve import for_prompt, resolve
 from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.search.noise.zero_order import zero_order
 from gensearch.search.tokens.milr import milr
@@ -68,7 +69,7 @@ def test_cheap_mistakes_are_found_before_the_model_is_loaded(wrong, message, mon
 def test_knobs_are_checked_once_by_each_entrance(monkeypatch):
     checked = []
     real = job_module.checked_knobs
-    for place in ("gensearch.engine.job", "gensearch.pipeline"):
+    for place in ("gensearch.engine.job", "gensearch.resolve"):
         monkeypatch.setattr(
             f"{place}.checked_knobs", lambda search, knobs: checked.extend(knobs) or real(search, knobs)
         )
