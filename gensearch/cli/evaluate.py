@@ -88,7 +88,7 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
     from gensearch.engine.job import budget
 
     pairs = len(benchmark.lines(plan.prompts)) * plan.seeds
-    table = Table("method", "model", "search", "guide", "select", "samples' worth of compute")
+    table = Table("method", "model", "search", "guide", "select", "budget in multiples of one sample's cost")
     for method in plan.methods:
         each = budget(registry.search(method.search), method.compute, method.knobs)
         cost = f"{each:g} x {pairs} = {each * pairs:g}" if each else "set by its knobs"

@@ -20,7 +20,7 @@ from gensearch.files.compare import by_machine, compare
 from gensearch.files.images import digest, encode, strip, thumbnail, to_pixels
 from gensearch.files.movies import write_clip
 from gensearch.packages import __version__
-from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, read_journal, read_json, read_provenance
+from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, plain, read_journal, read_json, read_provenance
 from gensearch.runs.repeat import machine_of, reason, repeats
 
 if TYPE_CHECKING:
@@ -245,11 +245,6 @@ def round_line(progress: Progress, index: int) -> dict[str, Any]:
         "spent": progress.ledger.spent._asdict(),
         "seconds": round(progress.ledger.seconds, 4),
     }
-
-
-def plain(data: Any) -> Any:
-    """Data as JSON gives it back: sequences as lists."""
-    return json.loads(json.dumps(data))
 
 
 def number(value: float) -> float | None:

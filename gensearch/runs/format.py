@@ -72,6 +72,11 @@ def read_provenance(text: str | bytes, where: str) -> Provenance:
         raise ValueError(f"{where} holds no usable recipe: {problem}") from None
 
 
+def plain(data: Any) -> Any:
+    """Data as JSON gives it back: sequences as lists."""
+    return json.loads(json.dumps(data))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a run folder; raises ValueError in one line if it is missing or damaged."""
     try:

@@ -14,8 +14,7 @@ import numpy as np
 from gensearch.core.limits import MAX_THREADS
 from gensearch.files.compare import Changes, compare
 from gensearch.files.images import decode, digest, to_pixels
-from gensearch.runs.folder import plain
-from gensearch.runs.format import Provenance, read_json, read_provenance
+from gensearch.runs.format import Provenance, plain, read_json, read_provenance
 
 if TYPE_CHECKING:
     from gensearch.core.types import Model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gensearch.core.types import Model, Recipe
 from gensearch.files.compare import by_machine, compare
-from gensearch.runs.folder import plain
+from gensearch.runs.format import plain
 from gensearch.runs.replay import read
 
 
