@@ -1,6 +1,5 @@
 """Compare two methods on the same held-out prompts and seeds, with a paired 95 % interval."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -14,10 +13,10 @@ methods = ["base=compute:1", "best4=compute:4"]  # as in `gensearch evaluate sha
 plan = make_plan(None, methods, prompts=4, holdout=["shapes/clip-holdout"])
 
 for record in run_plan(plan, SHAPES, out):  # resumable: finished jobs are read from the folder
-    print(f"{record['method']:>6} {record['judge']:.0f}  {record['text']}")
+    print(f"{record['method']:>6} {'correct' if record['judge'] else 'wrong':>8}  {record['text']}")
 
 summary = summarise(plan, SHAPES.judge().name, records(out))
-(out / "summary.json").write_text(json.dumps(summary, indent=1))
 for name, method in summary["methods"].items():
-    score = method["scores"]["shapes/judge"]
-    print(f"{name}: {score['overall']:.3f} of {summary['pairs']} images correct, gain {score['gain']}")
+    for score in ("shapes/judge", "shapes/clip-holdout"):
+        mean, gain = method["scores"][score]["overall"], method["scores"][score]["gain"]
+        print(f"{name}: {score} {mean:.3f}, gain {gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]")

@@ -5,12 +5,13 @@ Any pipeline works the same way; this one is embedded in the package, so that th
 
 from importlib.resources import files
 
+import torch
 from diffusers import StableDiffusionPipeline
 
 from gensearch import SearchPipeline, load
 
 folder = files("gensearch") / "shapes" / "weights" / "turbo"
-pipeline = StableDiffusionPipeline.from_pretrained(str(folder))
+pipeline = StableDiffusionPipeline.from_pretrained(str(folder), dtype=torch.float32)
 
 model = load(pipeline)  # chooses the adapter
 print(f"adapter {type(model).__name__}, {model.num_steps} step, noise {model.noise_shape}, verbs {sorted(model.verbs)}")

@@ -45,9 +45,9 @@ class BudgetSpent(RuntimeError):
 
 @dataclass
 class Ledger:
-    """Limits on some of `COLUMNS`, what was spent, and what only filled fixed-size batches.
+    """Limits on some of `COLUMNS`, what was spent, and what only filled physical batches.
 
-    `spent + padding` equals the rows that really went through each network.
+    `total`, which is spent + padding, equals the rows that really went through each network.
     """
 
     limit: Mapping[str, int] = field(default_factory=dict)
@@ -98,11 +98,17 @@ class Ledger:
         self.spent = self.spent.plus(cost)
         self.padding = self.padding.plus(padding)
 
+    @property
+    def total(self) -> Cost:
+        """What went through the networks: what was spent, and what only filled physical batches."""
+        return self.spent.plus(self.padding)
+
     def report(self) -> dict[str, Any]:
         """The account as plain data."""
         return {
             "spent": self.spent._asdict(),
             "padding": self.padding._asdict(),
+            "total": self.total._asdict(),
             "limit": dict(self.limit),
             "seconds": round(self.seconds, 3),
         }

@@ -27,6 +27,11 @@ def looks(verifier: Verifier) -> int:
     return getattr(verifier, "looks", None) or len(leaves(verifier))
 
 
+def decoder_batch(model: Model) -> int:
+    """The largest physical batch of a model's decoder: that of its networks unless it says otherwise."""
+    return int(getattr(model, "decoder_batch", model.batch_size))
+
+
 def step_costs(model: Model) -> Sequence[Cost]:
     """At most what one sample costs in each step: the same for all of them, but for token models."""
     return getattr(model, "step_costs", (Cost(nfe=model.nfe_per_step),) * model.num_steps)

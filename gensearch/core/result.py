@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeVar, overload
 
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.types import Recipe, Round
+from gensearch.core.types import Recipe, Round, Sizes
 from verifiers.types import Media
 
 T = TypeVar("T", covariant=True)
@@ -98,6 +98,7 @@ class Sample(NamedTuple):
     parts: dict[str, float]
     recipe: Recipe
     parent: int | None
+    sizes: Sizes = ()  # of the physical batches that it went through
 
 
 @dataclass

@@ -15,6 +15,11 @@ Noise = Tensor  # [b, *model.noise_shape], standard normal before a search touch
 Recipe = tuple[tuple[Any, ...], ...]  # moves that make one sample's noise again, see gensearch.core.noise
 
 
+# Physical batch sizes that one sample went through: one for each network step and one for its decoding, or a single one
+# for all of them. Its last bits depend on them.
+Sizes = tuple[int, ...]
+
+
 class Rows(tuple[Any, ...]):
     """One opaque thing per row of a state, such as all that a clip holds so far; rows that branch share it uncopied."""
 
@@ -97,7 +102,7 @@ class Model(Protocol):
     noise_shape: tuple[int, ...]  # one sample, without the batch
     num_steps: int
     nfe_per_step: int  # denoiser forwards per sample and step; 2 with guidance, 0 for token models
-    batch_size: int  # fixed physical batch of every network call; short batches are padded
+    batch_size: int  # largest physical batch of a network call; what a call of b rows takes is verifiers.batches.cut
     stochastic: bool  # whether `advance` reads its noise
     verbs: frozenset[str]
 
@@ -124,6 +129,7 @@ class Round(NamedTuple):
     ids: tuple[int, ...]  # unique within a search
     parents: tuple[int | None, ...]  # the sample each one was derived from
     done: bool = True  # False: previews, which are never returned as best
+    sizes: tuple[Sizes, ...] = ()  # of the physical batches of each sample; () where all of a round went together
 
 
 class Search(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any, TypeVar, cast
 
@@ -10,9 +11,10 @@ import torch
 
 from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.price import fee, looks, step_costs
+from gensearch.core.price import decoder_batch, fee, looks, step_costs
 from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
+from verifiers.batches import cut, padding, sizes
 from verifiers.combine import leaves, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -36,7 +38,8 @@ class MeteredModel:
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """One network step for every row."""
-        return self._step("starting", [0] * len(prompts), lambda rows: self._model.start(prompts[rows], noise[rows]))
+        steps = [0] * len(prompts)
+        return self._step("starting", steps, lambda rows: self._model.start(prompts[rows], noise[rows]), None)
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
         """One more network step for every row."""
@@ -48,13 +51,15 @@ class MeteredModel:
             "advancing",
             state.step.clamp(max=state.num_steps - 1).tolist(),
             lambda rows: self._model.advance(part(rows), None if noise is None else noise[rows]),
+            state,
         )
 
     def rewind(self, state: State, step: torch.Tensor, noise: Noise) -> State:
         """One network step at an earlier, noisier point for every row."""
         part = _part(state)
         steps = [0] * len(state)
-        return self._step("rewinding", steps, lambda rows: self._model.rewind(part(rows), step[rows], noise[rows]))
+        rewound = lambda rows: self._model.rewind(part(rows), step[rows], noise[rows])  # noqa: E731
+        return self._step("rewinding", steps, rewound, state)
 
     def render(self, state: State) -> Media:
         """Decode every row; clips, of which a decoder goes on where it stopped, count as one each."""
@@ -63,31 +68,43 @@ class MeteredModel:
             media = self._model.render(state)
             self._ledger.charge(Cost(decoded=len(state)))
             return cast(Media, media)
-        part = _part(state)
-        return torch.cat(
-            self._batches("decoding", len(state), Cost(decoded=1), lambda rows: self._model.render(part(rows)))
+        part, size = _part(state), decoder_batch(self._model)
+        shown = self._batches(
+            "decoding", len(state), size, Cost(decoded=1), lambda rows: self._model.render(part(rows))
         )
+        return torch.cat(shown)
 
     def tilted(self, temperature: float, shift: torch.Tensor) -> MeteredModel:
         """The same account for the model with other image logits."""
         return MeteredModel(self._model.tilted(temperature, shift), self._ledger)
 
-    def _step(self, verb: str, steps: Sequence[int], work: Callable[[slice], State]) -> State:
+    def _step(self, verb: str, steps: Sequence[int], work: Callable[[slice], State], before: State | None) -> State:
         costs = step_costs(self._model)
-        most = reduce(Cost.plus, [costs[step] for step in steps])
-        self._ledger.require(f"{verb} {len(steps)} samples", most)
-        unit = Cost() if self._books else costs[0]
-        return cat(self._batches(verb, len(steps), unit, work))
+        due = reduce(Cost.plus, [costs[step] for step in steps])
+        self._ledger.require(f"{verb} {len(steps)} samples", due)
+        most = self._model.batch_size
+        whole = self._books  # in one piece: rows may share what is read
+        made = [work(slice(0, len(steps)))] if whole else self._batches(verb, len(steps), most, costs[0], work)
+        return noted(cat(made), before, sizes(len(steps), most))
 
-    def _batches(self, verb: str, rows: int, unit: Cost, work: Callable[[slice], T]) -> list[T]:
+    def _batches(self, verb: str, rows: int, most: int, unit: Cost, work: Callable[[slice], T]) -> list[T]:
         self._ledger.require(f"{verb} {rows} samples", unit.times(rows))
-        size = self._model.batch_size
-        done = []
-        for first in range(0, rows, size):
-            count = min(size, rows - first)
+        done, first = [], 0
+        for count, size in cut(rows, most):
             done.append(work(slice(first, first + count)))
             self._ledger.charge(unit.times(count), unit.times(size - count))
+            first += count
         return done
+
+
+def noted(state: State, before: State | None, made: Sequence[int]) -> State:
+    """A state that says in `extra` which size of physical batch each step of a row was made in, [b, num_steps]."""
+    if "sizes" in state.extra:  # the model says so itself
+        return state
+    known = before.extra.get("sizes") if before is not None else None
+    steps = torch.zeros(len(state), state.num_steps, dtype=torch.long) if known is None else known.clone()
+    steps.scatter_(1, (state.step - 1).view(-1, 1), torch.tensor(made).view(-1, 1))
+    return replace(state, extra={**state.extra, "sizes": steps})
 
 
 def _part(state: State) -> Callable[[slice], State]:
@@ -108,7 +125,7 @@ class MeteredProposal:
         self._ledger.require(f"proposing {rows} noises", self.cost.times(rows))
         with torch.no_grad():
             noise = self._propose(model, prompts, seeds)
-        self._ledger.charge(self.cost.times(rows), self.cost.times(-rows % model.batch_size))
+        self._ledger.charge(self.cost.times(rows), self.cost.times(padding(rows, model.batch_size)))
         return noise
 
 
@@ -124,14 +141,14 @@ class Booked:
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The judge's own scores."""
         rows = max(len(media), len(prompts))  # so that the judge notices if they differ
-        size = getattr(self._judge, "batch_size", rows)
-        done = []
-        for first in range(0, rows, size):
-            part = slice(first, min(first + size, rows))
+        most = getattr(self._judge, "batch_size", None)
+        done, first = [], 0
+        for count, size in cut(rows, most) if most else [(rows, rows)]:
+            part = slice(first, first + count)
             scores = self._judge(media[part], prompts[part], progress=progress)
             done.append(self._checked(scores, len(prompts[part])))
-            count = part.stop - first
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
+            first += count
         parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
         return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
 

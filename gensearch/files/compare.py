@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-MACHINE = ("device", "dtype", "isa", "threads", "versions", "backends")  # change the last bits, not what a model is
+MACHINE = ("device", "dtype", "threads", "isa", "versions", "backends")  # change the last bits, not what a model is
 Changes = dict[str, tuple[Any, Any]]  # entries by dotted name: then, now
 
 

@@ -1,13 +1,14 @@
-"""What models share about rows: one fixed physical batch for every network call, so that company changes no bits."""
+"""What models share about rows: physical batches of few sizes, so that the company of a row changes no bits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from gensearch.core.types import Noise, State
+from verifiers.batches import cut
 
 
 def check_noise(name: str, shape: Sequence[int], prompts: Sequence[str], noise: Noise) -> None:
@@ -24,29 +25,33 @@ def refuse_finished(state: State) -> None:
         raise ValueError(f"rows {rows} are finished after {state.num_steps} steps; leave them out")
 
 
-def in_batches(function: Callable[..., Tensor], batch_size: int, *tensors: Tensor) -> Tensor:
-    """Map `function` over the rows of tensors [b, *], always `batch_size` rows at a time.
+def in_batches(function: Callable[..., Tensor], most: int, *tensors: Tensor) -> Tensor:
+    """Map `function` over the rows of tensors [b, *] in physical batches of at most `most` rows.
 
-    The last batch is filled by repeating its own rows, and what they give is dropped. Returns [b, *]; b >= 1.
+    A batch that is filled repeats its own rows, and what they give is dropped. Returns [b, *]; b >= 1.
     """
-    pieces = zip(*(t.split(batch_size) for t in tensors), strict=True)
-    return torch.cat([part(function, batch_size, *piece) for piece in pieces])
-
-
-def part(function: Callable[..., Tensor], batch_size: int, *tensors: Tensor) -> Tensor:
-    """One call: up to `batch_size` rows, filled up to exactly that many."""
-    count = len(tensors[0])
-    if count < batch_size:
-        index = torch.arange(batch_size) % count
-        tensors = tuple(t[index.to(t.device)] for t in tensors)
-    return function(*tensors)[:count]
-
-
-def spans(rows: int, size: int) -> list[tuple[int, int]]:
-    """Cuts of at most `size` rows."""
-    return [(i, min(i + size, rows)) for i in range(0, rows, size)]
+    made, first = [], 0
+    for count, size in cut(len(tensors[0]), most):
+        rows = [first + row % count for row in range(size)]
+        piece = (
+            tensors
+            if size == len(tensors[0]) == count
+            else tuple(t[rows[0] : rows[-1] + 1] if count == size else t[rows] for t in tensors)
+        )
+        made.append(function(*piece)[:count])
+        first += count
+    return torch.cat(made)
 
 
 def fill(rows: int, size: int) -> list[int]:
     """Row numbers of a batch filled up to `size` with its last row."""
     return [min(i, rows - 1) for i in range(size)]
+
+
+def grouped(rows: Sequence[int], most: int) -> Iterator[tuple[Sequence[int], list[int]]]:
+    """Rows in physical batches: those that count, and the same filled up by repeating them."""
+    first = 0
+    for count, size in cut(len(rows), most):
+        keep = rows[first : first + count]
+        yield keep, [keep[i % count] for i in range(size)]
+        first += count

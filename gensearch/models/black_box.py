@@ -10,11 +10,12 @@ import torch
 
 from gensearch.core.noise import randn
 from gensearch.core.types import Noise, State
-from gensearch.models.batching import fill, spans
+from gensearch.models.batching import fill
 from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.media import to_media
 from gensearch.models.options import Batch, Count, Shape, checked
 from gensearch.models.pipelines import Wrapped, as_latents, counting, describe, exclusive, for_rows, generators, label
+from verifiers.batches import cut
 from verifiers.types import Media
 
 
@@ -56,10 +57,13 @@ class BlackBox(Wrapped):
         self.nfe_per_step = nfe or max(1, passed[0] // (3 * batch_size))
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
-        """Generate every row, in padded batches of `batch_size`."""
-        media = torch.cat([self._batch(prompts[i:j], noise[i:j]) for i, j in spans(len(prompts), self.batch_size)])
+        """Generate every row, in physical batches."""
+        media, first = [], 0
+        for count, size in cut(len(prompts), self.batch_size):
+            media.append(self._batch(prompts[first : first + count], noise[first : first + count], size))
+            first += count
         steps = torch.ones(len(prompts), dtype=torch.long)
-        return State(tuple(prompts), steps, self.num_steps, noise, media, {})
+        return State(tuple(prompts), steps, self.num_steps, noise, torch.cat(media), {})
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
         """Always raises ValueError: there is no second step."""
@@ -74,17 +78,17 @@ class BlackBox(Wrapped):
         own = {"batch_size": self.batch_size, "nfe_per_step": self.nfe_per_step, "components": self._hashes}
         return {**describe(self, self.pipeline, self.settings), **own}
 
-    def _batch(self, prompts: Sequence[str], noise: Noise) -> Media:
+    def _batch(self, prompts: Sequence[str], noise: Noise, size: int) -> Media:
         if noise.shape[1:] != self.noise_shape:
             raise ValueError(f"{self.name} takes noise of shape {self.noise_shape}, not {tuple(noise.shape[1:])}")
-        rows = fill(len(prompts), self.batch_size)
+        rows = fill(len(prompts), size)
         return to_media(self.generate([prompts[r] for r in rows], noise[rows]))[: len(prompts)]
 
     def _check(self, prompt: str) -> None:
         noise = randn(range(2 * self.batch_size), self.noise_shape)
         prompts = [prompt] * self.batch_size
         first, again, other = (
-            self._batch(prompts, n)
+            self._batch(prompts, n, self.batch_size)
             for n in (noise[: self.batch_size], noise[: self.batch_size], noise[self.batch_size :])
         )
         if not torch.equal(first, again):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,6 +73,23 @@ def settings(module: nn.Module) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """The libraries that bits depend on."""
     return {name: version(name) for name in ("torch", "diffusers", "transformers", "open_clip_torch")}
+
+
+@cache
+def instruction_set() -> dict[str, str]:
+    """What the processor computes with: on another set of instructions the last bits of a sample are others.
+
+    `torch` is the set that its own kernels use, `onednn` a bound on that of convolutions and products if one is set in
+    the environment, and `processor` its vendor, by which libraries choose their kernels.
+    """
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8", errors="replace").splitlines() if about.is_file() else []
+    vendors = [line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")]
+    return {
+        "torch": torch.backends.cpu.get_cpu_capability(),
+        "onednn": os.environ.get("ONEDNN_MAX_CPU_ISA", "default"),
+        "processor": " ".join([platform.machine(), *vendors[:1]]),
+    }
 
 
 def backends() -> dict[str, Any]:

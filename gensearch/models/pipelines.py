@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from gensearch.core.noise import SEED_BITS
 from gensearch.core.types import Noise
-from gensearch.models.fingerprint import attention, backends, component_hashes, versions
+from gensearch.models.fingerprint import attention, backends, component_hashes, instruction_set, versions
 
 DENOISERS = ("unet", "transformer", "transformer_2")
 TEXTS = {"prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3"}  # one for each row
@@ -78,7 +78,8 @@ def describe(model: Any, pipeline: Any, settings: dict[str, Any]) -> dict[str, A
             "device": str(pipeline._execution_device),
             "attention": attention(pipeline),
         }
-    return {**found, "threads": torch.get_num_threads(), "versions": versions(), "backends": backends()}
+    here = {"threads": torch.get_num_threads(), "isa": instruction_set()}
+    return {**found, **here, "versions": versions(), "backends": backends()}
 
 
 def as_latents(pipeline: Any, noise: Noise, dtype: torch.dtype) -> Tensor:

@@ -202,6 +202,7 @@ class RunFolder:
             score=number(sample.score),
             pixels=digest(pixels),
             batch_size=model.batch_size,
+            sizes=list(sample.sizes) or None,
             fingerprint=plain(model.fingerprint()),
         )
         text = {"parameters": parameters(about, pixels, model), "gensearch": about.text()}

@@ -42,7 +42,8 @@ class Provenance(BaseModel):
     recipe: Annotated[list[Move], Field(min_length=1, max_length=10_000)]
     score: float | None
     pixels: str = Field(pattern=r"^[0-9a-f]{64}$")  # sha256 of the uint8 frames [t, h, w, 3]
-    batch_size: Batch  # the physical one of the networks
+    batch_size: Batch  # the largest physical one of the networks
+    sizes: Annotated[list[Batch], Field(min_length=1, max_length=10_000)] | None = None  # that the sample went through
     fingerprint: dict[str, Any]  # what else the bits depend on
 
     @property

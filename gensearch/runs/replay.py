@@ -103,7 +103,7 @@ def refuse_unknown(name: str, source: Path) -> None:
 
 
 def load(about: Provenance, source: str) -> Model:
-    """The recipe's model, with the physical batch size that it had.
+    """The recipe's model, with the largest physical batch that it had.
 
     Args:
         about: What a file says about its picture.
@@ -134,7 +134,7 @@ def make(about: Provenance, model: Model) -> np.ndarray:
     import torch
 
     from gensearch.core.noise import remake
-    from gensearch.core.sampling import generate
+    from gensearch.core.sampling import again
 
     recipe = about.moves
     try:
@@ -142,7 +142,8 @@ def make(about: Provenance, model: Model) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"this version cannot follow the recipe: {error}") from None
     with torch.no_grad():
-        return to_pixels(generate(model, [about.config.prompt], noise, [recipe])[0])
+        made_in = tuple(about.sizes or [about.batch_size])
+        return to_pixels(again(model, about.config.prompt, noise, recipe, made_in)[0])
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 from gensearch.core.ledger import BudgetSpent, Cost
 from gensearch.core.limits import CONTROLS
 from gensearch.core.price import price
+from gensearch.core.sampling import sizes_behind
 from gensearch.core.types import Round, Search
 from gensearch.engine.run import result
 from gensearch.testing.setting import Batched, Failing, Setting, Unscorable, digest, finished, told, watched
@@ -133,12 +134,13 @@ class SearchLaws:
         assert rounds[-1].best is not None
 
     def test_pictures_come_back_from_their_recipes(self, setting: Setting) -> None:
-        """Every finished sample renders again from its recipe, alone, bit for bit."""
-        made = finished(setting.rounds())
+        """Every finished sample renders again from its recipe, its copies for company, bit for bit."""
+        made = [progress.round for progress in setting.rounds() if progress.round.done]
         assert made
-        for id, _, picture, recipe in made:
-            again = digest(setting.replay(setting.model, setting.prompt, recipe))
-            assert again == picture, f"sample {id} does not come back from {recipe}"
+        for round in made:
+            for row, made_in in enumerate(sizes_behind(setting.model, round)):
+                again = setting.replay(setting.model, setting.prompt, round.recipes[row], made_in)
+                assert digest(again) == digest(round.media[row]), f"sample {round.ids[row]} does not come back"
 
     def test_nan_never_wins(self, setting: Setting) -> None:
         """Unscored samples are counted and lose; a round without any score raises."""

@@ -12,20 +12,21 @@ from torch import Tensor, nn
 
 from gensearch.core.noise import randn, remake
 from gensearch.core.result import Progress, Result
-from gensearch.core.sampling import generate
-from gensearch.core.types import Model, Recipe, Round, Search
+from gensearch.core.sampling import again
+from gensearch.core.types import Model, Recipe, Round, Search, Sizes
 from gensearch.engine.run import result, stream
 from gensearch.models.toy.gaussian import GaussianFlow
 from gensearch.testing.verifiers import LinearScore
 from gensearch.testing.witness import Failure
+from verifiers.batches import cut
 from verifiers.controls.random import RandomScore
 from verifiers.types import Media, Scores, Verifier
 
 
 @torch.no_grad()
-def replay(model: Model, prompt: str, recipe: Recipe) -> Media:
-    """The picture [3, h, w] that a recipe describes."""
-    return generate(model, [prompt], remake(recipe, model.noise_shape), [recipe])[0]
+def replay(model: Model, prompt: str, recipe: Recipe, made_in: Sizes = (1,)) -> Media:
+    """The picture [3, h, w] that a recipe describes, made in physical batches of some sizes."""
+    return again(model, prompt, remake(recipe, model.noise_shape), recipe, made_in)[0]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Setting:
     search: Search
     knobs: Mapping[str, Any] = field(default_factory=dict)
     model: Any = field(
-        default_factory=lambda: GaussianFlow((1, 4, 4), num_steps=3, churn=0.5, guidance=1.5, batch_size=3)
+        default_factory=lambda: GaussianFlow((1, 4, 4), num_steps=3, churn=0.5, guidance=1.5, batch_size=4)
     )
     verifier: Verifier = field(default_factory=lambda: LinearScore(randn([4], (1, 4, 4))[0]))
     blind: Callable[[int], Verifier] = RandomScore  # from a seed: a verifier that knows nothing
-    replay: Callable[[Model, str, Recipe], Media] = replay
+    replay: Callable[..., Media] = replay  # (model, prompt, recipe, made_in)
     prompt: str = "a photo of a red star"
     compute: int = 13
     extends: bool = True  # whether a longer search begins with the samples of a shorter one
@@ -74,9 +75,9 @@ class Setting:
 
 
 class Batched:
-    """A verifier whose `network` judges in batches of exactly three, the last row repeated, as real ones do."""
+    """A verifier whose `network` judges in physical batches of at most four, as real ones do."""
 
-    batch_size = 3
+    batch_size = 4
 
     def __init__(self, verifier: Verifier) -> None:
         self.network = Network(verifier)
@@ -85,10 +86,11 @@ class Batched:
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The inner scores."""
-        done = []
-        for first in range(0, len(media), self.batch_size):
-            rows = [min(row, len(media) - 1) for row in range(first, first + self.batch_size)]
+        done, first = [], 0
+        for count, size in cut(len(media), self.batch_size):
+            rows = [min(row, first + count - 1) for row in range(first, first + size)]
             done.append(self.network(media[rows], [prompts[row] for row in rows], progress=progress))
+            first += count
         parts = {name: torch.cat([scores.parts[name] for scores in done])[: len(media)] for name in done[0].parts}
         return Scores(torch.cat([scores.total for scores in done])[: len(media)], parts)
 

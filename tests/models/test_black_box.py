@@ -24,18 +24,20 @@ def paint(prompts, noise):
     return noise.sigmoid() * torch.tensor([len(p) / 100 for p in prompts]).view(-1, 1, 1, 1)
 
 
-def test_a_callable_is_called_in_full_batches_and_short_ones_are_padded():
+def test_a_callable_is_called_in_physical_batches_and_nearly_full_ones_are_filled():
     sizes = []
 
     def watched(prompts, noise):
         sizes.append((len(prompts), len(noise)))
         return paint(prompts, noise)
 
-    model = BlackBox(watched, SHAPE, batch_size=3)
+    model = BlackBox(watched, SHAPE, batch_size=8)
     sizes.clear()
-    prompts, noise = ["a", "bb", "ccc", "dddd", "eeeee"], randn(range(5), SHAPE)
-    assert torch.equal(generate(model, prompts, noise, [()] * 5), paint(prompts, noise))
-    assert sizes == [(3, 3), (3, 3)]
+    for rows, expected in ((5, [4, 1]), (7, [8])):
+        prompts, noise = ["a" * row for row in range(1, rows + 1)], randn(range(rows), SHAPE)
+        assert torch.equal(generate(model, prompts, noise, [()] * rows), paint(prompts, noise))
+        assert sizes == [(size, size) for size in expected]
+        sizes.clear()
     assert (model.name, price(model).nfe, model.stochastic) == ("watched", 1, False)
 
 
@@ -78,7 +80,8 @@ def test_a_pipeline_equals_its_plain_call_and_its_passes_are_measured():
     plain = pipeline(prompt=["a cat"] * 2, latents=noise, output_type="pt", **settings)[0]
     state = model.start(["a cat"] * 2, noise)
     assert torch.equal(model.render(state), plain)
-    assert torch.equal(model.render(model.start(["a cat"], noise[1:])), plain[1:])
+    alone = pipeline(prompt=["a cat"], latents=noise[1:], output_type="pt", **settings)[0]
+    assert torch.equal(model.render(model.start(["a cat"], noise[1:])), alone)
     assert (model.nfe_per_step, model.num_steps, state.done.all()) == (6, 1, True)
     assert model.fingerprint()["settings"]["num_inference_steps"] == "3"
 

@@ -70,7 +70,6 @@ def test_padding_is_rehearsed_too(kind):
     planned = rehearse(job, PROMPT, 3).padding
     *_, last = start(job, PROMPT, 3)
     assert planned == last.ledger.padding
-    assert planned.nfe + planned.tokens > 0
 
 
 def test_every_verifier_of_a_sum_is_paid_for():

@@ -54,8 +54,8 @@ def test_a_finished_run_holds_everything_and_nothing_else(whole):
     assert {path.name for path in whole.iterdir()} == FILES
     assert len(list((whole / "candidates").iterdir())) == 5
     lines = read_journal(whole)
-    assert [line["ids"] for line in lines] == [[0, 1, 2], [3, 4]]
-    assert [line["spent"]["nfe"] for line in lines] == [3, 5]
+    assert [line["ids"] for line in lines] == [[0, 1], [2, 3, 4]]
+    assert [line["spent"]["nfe"] for line in lines] == [2, 5]
     scores = [score for line in lines for score in line["scores"]]
     result = json.loads((whole / "result.json").read_bytes())
     assert result["best"]["score"] == max(scores)
@@ -158,7 +158,7 @@ def test_a_resumed_run_must_repeat_the_recorded_rounds(whole, tmp_path, capsys):
     folder.mkdir()
     (folder / "config.json").write_bytes((whole / "config.json").read_bytes())
     first = read_journal(whole)[0]
-    first["scores"][2] += 1e-7
+    first["scores"][1] += 1e-7
     (folder / "rounds.jsonl").write_text(json.dumps(first) + "\n")
     assert generate("--out", str(folder)) == 2
     assert "round 0 differs" in capsys.readouterr().err

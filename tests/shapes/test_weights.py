@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLWan
 
 from gensearch import registry
 from gensearch.core.noise import randn
-from gensearch.core.sampling import generate
+from gensearch.core.sampling import again, generate
 from gensearch.engine.run import run
 from gensearch.models.chunks.dense_attention import dense_attention
 from gensearch.models.load import load
@@ -54,10 +54,11 @@ def test_a_winner_made_alone_has_the_bits_it_had_in_the_search_with_two_threads_
     try:
         best = run(best_of_n, model, registry.verifier("shapes/clip"), STARS, compute=16, seed=3).best
         with torch.no_grad():
-            again = generate(model, [STARS], randn([best.recipe[0][1]], model.noise_shape), [best.recipe])
+            made = again(model, STARS, randn([best.recipe[0][1]], model.noise_shape), best.recipe, best.sizes)
     finally:
         torch.set_num_threads(1)
-    assert torch.equal(again[0], best.media)
+    assert best.sizes == (16,)
+    assert torch.equal(made[0], best.media)
 
 
 @pytest.mark.parametrize("name", ["shapes/clip", "shapes/clip-holdout"])

@@ -82,8 +82,11 @@ class FreeLunch(GaussianFlow):
 
 
 class Unpadded(GaussianFlow):
-    def _in_batches(self, work, *inputs):
-        return work(*inputs)
+    """Looks at seven rows where the physical batch has eight."""
+
+    def _denoise(self, x, t, condition):
+        made = super()._denoise(x[:7], t[:7], condition[:7])
+        return made[[min(row, 6) for row in range(len(x))]]
 
 
 class WrongKernel(GaussianFlow):
@@ -128,7 +131,7 @@ BROKEN_MODELS = [
     (Bright, "media_are_pictures_or_clips"),
     (StuckStep, "steps_are_counted"),
     (Deaf, "noise_matters"),
-    (BatchNorm, "batch_mates_do_not_matter"),
+    (BatchNorm, "company_does_not_matter"),
     (FirstNoiseForAll, "gather_law"),
     (OneClock, "rows_may_stand_at_different_steps"),
     (GlobalNoise, "global_generators_do_not_matter"),
@@ -230,7 +233,7 @@ class UpsideDown(Careful):
 BROKEN_VERIFIERS = [
     (NoName, "says_what_it_is"),
     (Column, "one_finite_score_per_picture"),
-    (Relative, "batch_mates_do_not_matter"),
+    (Relative, "company_does_not_matter"),
     (Sorted, "order_does_not_matter"),
     (Moody, "same_input_same_score"),
     (ZeroForNan, "broken_pictures_are_unscored"),
@@ -430,7 +433,7 @@ def test_every_law_has_somebody_who_breaks_it(suite, broken):
 
 
 def try_model(make, law):
-    model = make((1, 4, 4), num_steps=4, churn=0.5, batch_size=3)
+    model = make((1, 4, 4), num_steps=4, churn=0.5, batch_size=8)
     known = {"model": model, "networks": {"nfe": model.network, "decoded": model.decoder}}
     call(ModelLaws, law, known)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from verifiers.batches import fixed_batches, require_pictures
+from verifiers.batches import physical_batches, require_pictures
 from verifiers.embedding.preprocess import Preprocess
 from verifiers.types import Media, Scores
 
@@ -87,7 +87,7 @@ class CLIPScore:
         finite = media.sum((1, 2, 3), dtype=torch.float32).isfinite()  # one pass; a sum hides no NaN and no infinity
         clean = torch.where(finite[:, None, None, None], media, 0)
         text = torch.stack([self.text_features(prompt) for prompt in prompts])
-        batches = fixed_batches(len(media), self.batch_size)
+        batches = physical_batches(len(media), self.batch_size)
         total = torch.cat([self.cosine(clean[rows], text[rows]) for rows in batches])[: len(media)]
         total = total.to(media.device).masked_fill(~finite, torch.nan)
         return Scores(total, {self.name: total.detach()})

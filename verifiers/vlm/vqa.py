@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from verifiers.batches import fixed_batches, require_pictures
+from verifiers.batches import physical_batches, require_pictures
 from verifiers.types import Media, Scores
 
 QUESTION = 'Does this figure show "{prompt}"? Please answer yes or no.'
@@ -75,7 +75,7 @@ class VQAScore:
         for prompt in dict.fromkeys(prompts):
             alike = torch.tensor([row for row, own in enumerate(prompts) if own == prompt])
             batches = [
-                self.says_yes(pixels[alike[rows]], prompt) for rows in fixed_batches(len(alike), self.batch_size)
+                self.says_yes(pixels[alike[rows]], prompt) for rows in physical_batches(len(alike), self.batch_size)
             ]
             total[alike] = torch.cat(batches)[: len(alike)]
         total = total.to(media.device).masked_fill(~finite, torch.nan)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gensearch.core.ledger import Cost
 from gensearch.core.types import Noise, Rows, State
-from gensearch.models.batching import check_noise, refuse_finished
+from gensearch.models.batching import check_noise, grouped, refuse_finished
 from verifiers.types import Media
 
 
@@ -29,6 +29,7 @@ class Chunk:
     prompt: str
     sample: Tensor  # in the model's own space
     before: Chunk | None = None
+    size: int = 1  # of the physical batch it was made in
     frames: Tensor | None = None  # [t, 3, h, w] in [0, 1], of this chunk alone, once shown
 
     def clip(self) -> tuple[Chunk, ...]:
@@ -179,29 +180,33 @@ class Chunks(ABC):
         noise: Noise,
     ) -> State:
         made: dict[int, Tensor] = {}
+        together: dict[int, int] = {}  # the size of the physical batch that a row was made in
         for length in dict.fromkeys(step.tolist()):
             alike = [row for row, own in enumerate(step.tolist()) if own == length]
             if length:
                 self._read_all([(clips[row], desks[row]) for row in alike])
-            for keep, rows in physical(alike, self.batch_size):
+            for keep, rows in grouped(alike, self.batch_size):
                 memory = [desk.memory if (desk := desks[row]) else None for row in rows]
                 samples = self._make([prompts[r] for r in rows], [clips[r] for r in rows], memory, noise[rows])
                 made |= dict(zip(keep, samples, strict=False))
+                together |= dict.fromkeys(keep, len(rows))
                 filled = len(rows) - len(keep)
                 self.book(Cost(nfe=len(keep) * self.nfe_per_step), Cost(nfe=filled * self.nfe_per_step))
         samples = [made[row] for row in range(len(prompts))]
-        links = Rows(map(Chunk, prompts, samples, clips))
-        extra = {"clip": links, "desk": Rows(Desk(Film(desk.film if desk else None)) for desk in desks)}
+        links = Rows(map(Chunk, prompts, samples, clips, [together[row] for row in range(len(prompts))]))
+        sizes = torch.zeros(len(prompts), self.num_steps, dtype=torch.long)
+        for row, link in enumerate(links):
+            made_in = [part.size for part in link.clip()]
+            sizes[row, : len(made_in)] = torch.tensor(made_in)
+        extra = {"clip": links, "sizes": sizes, "desk": Rows(Desk(Film(desk.film if desk else None)) for desk in desks)}
         return State(tuple(prompts), step + 1, self.num_steps, noise, padded(samples, self.longest), extra)
 
     def _read_all(self, places: Sequence[Any]) -> None:
         """Read the clips of equal length that were not read yet, each once."""
         unread = list({id(desk): (chunk, desk) for chunk, desk in places if desk.memory is None}.values())
-        for keep, rows in physical(range(len(unread)), self.batch_size):
-            kept = self._read([unread[row][0] for row in rows])
-            for row, memory in zip(keep, kept, strict=False):
-                unread[row][1].memory = memory
-            self.book(Cost(nfe=len(keep) * self.reading), Cost(nfe=(len(rows) - len(keep)) * self.reading))
+        for chunk, desk in unread:  # one by one, so that what is remembered does not depend on who else is read
+            (desk.memory,) = self._read([chunk])
+            self.book(Cost(nfe=self.reading), Cost())
 
 
 class StandIn(Chunks):
@@ -237,13 +242,6 @@ def cleared(clips: Sequence[Chunk]) -> Rows:
             film = films.setdefault(id(chunk), Film(film))
         desks.setdefault(id(clip), Desk(film or Film()))
     return Rows(desks[id(clip)] for clip in clips)
-
-
-def physical(rows: Sequence[int], size: int) -> Iterator[tuple[Sequence[int], list[int]]]:
-    """Rows in batches of at most `size`, each also filled up to that many by repeating its own."""
-    for first in range(0, len(rows), size):
-        keep = rows[first : first + size]
-        yield keep, [keep[i % len(keep)] for i in range(size)]
 
 
 def padded(samples: Sequence[Tensor], longest: int) -> Tensor:

@@ -53,6 +53,11 @@ class Native(Wrapped):
         raise NotImplementedError
 
     @property
+    def decoder_batch(self) -> int:
+        """Samples that are decoded together; clips are decoded one at a time."""
+        return 1 if len(self.noise_shape) == 4 else self.batch_size
+
+    @property
     def network(self) -> Any:
         """The denoiser."""
         return self.pipeline.transformer
@@ -110,7 +115,7 @@ class Native(Wrapped):
 
     def render(self, state: State) -> Media:
         """Decode the clean estimates to [b, 3, height, width] in [0, 1]; a safety checker in the pipeline is heard."""
-        return in_batches(self._decode, self.batch_size, state.clean)
+        return in_batches(self._decode, self.decoder_batch, state.clean)
 
     def conditions(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
         """What the network reads of prompts without guidance, [b, *] each, text [b, length, width] first."""

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.native.base import Native, call_settings, multiple
 from gensearch.models.native.flux import SHIFTS
 from gensearch.models.native.stable_diffusion import guided, stacked
@@ -123,12 +122,11 @@ class LTX(Native):
         return torch.stack([without, told], 1), torch.stack([without_mask, told_mask], 1)
 
     def _decode(self, clean: Tensor) -> Media:
-        """One physical batch of clips [b, t, 3, height, width]."""
+        """One clip [1, t, 3, height, width]."""
         vae, pipe = self.pipeline.vae, self.pipeline
         latents = pipe._denormalize_latents(clean, vae.latents_mean, vae.latents_std, vae.config.scaling_factor)
         told = vae.config.timestep_conditioning
         at = torch.zeros(len(clean), device=latents.device, dtype=vae.dtype) if told else None
-        with clip_by_clip(vae):
-            video = vae.decode(latents.to(vae.dtype), at, return_dict=False)[0]
+        video = vae.decode(latents.to(vae.dtype), at, return_dict=False)[0]
         clip: Media = pipe.video_processor.postprocess_video(video, output_type="pt")
         return clip.float()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gensearch.models.clip_decoder import clip_by_clip, denormalised
+from gensearch.models.clip_decoder import denormalised
 from gensearch.models.native.base import Native, call_settings, multiple
 from gensearch.models.native.schedules import Flow
 from gensearch.models.native.stable_diffusion import callers_level
@@ -103,10 +103,9 @@ class Wan(Native):
         return (torch.stack([without, told] if self.nfe_per_step == 2 else [told], 1).to(self.network.dtype),)
 
     def _decode(self, clean: Tensor) -> Media:
-        """One physical batch of clips [b, t, 3, height, width]."""
+        """One clip [1, t, 3, height, width]."""
         vae = self.pipeline.vae
-        with clip_by_clip(vae):
-            video = vae.decode(denormalised(vae, clean.to(vae.dtype)), return_dict=False)[0]
+        video = vae.decode(denormalised(vae, clean.to(vae.dtype)), return_dict=False)[0]
         clip: Media = self.pipeline.video_processor.postprocess_video(video, output_type="pt")
         return clip.float()
 

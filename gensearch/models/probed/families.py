@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gensearch.models.clip_decoder import clip_by_clip, denormalised
+from gensearch.models.clip_decoder import denormalised
 from verifiers.types import Media
 
 Settings = Mapping[str, Any]  # the keyword arguments of the pipeline call
@@ -78,10 +78,9 @@ def decode_binned(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
 
 
 def decode_clip(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
-    """Wan: a mean and deviation per channel, then the video autoencoder, clip by clip; [b, t, 3, h, w]."""
+    """Wan: a mean and deviation per channel, then the video autoencoder; [b, t, 3, h, w]."""
     vae = pipeline.vae
-    with clip_by_clip(vae):
-        video = vae.decode(denormalised(vae, latents.to(vae.dtype)), return_dict=False)[0]
+    video = vae.decode(denormalised(vae, latents.to(vae.dtype)), return_dict=False)[0]
     return pipeline.video_processor.postprocess_video(video, output_type="pt")
 
 
@@ -100,6 +99,7 @@ class Family:
 
     decode: Callable[[Any, Settings, Tensor], Media]
     unscaled: Callable[[Any, Tensor], Tensor] = as_it_is
+    clips: bool = False  # which are decoded one at a time
 
 
 FAMILIES: dict[str, Family] = {
@@ -111,7 +111,7 @@ FAMILIES: dict[str, Family] = {
     "FluxPipeline": Family(decode_packed),
     "SanaPipeline": Family(decode_binned),
     "SanaSprintPipeline": Family(decode_binned, by_sigma_data),
-    "WanPipeline": Family(decode_clip),
+    "WanPipeline": Family(decode_clip, clips=True),
 }
 
 

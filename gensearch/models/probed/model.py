@@ -36,11 +36,11 @@ class Running(State):
 class Probed(Wrapped):
     """A text-to-image or text-to-video pipeline that a search drives one scheduler step at a time.
 
-    One state is one pipeline call of `batch_size` slots, so `start` takes at most that many rows (fewer are padded)
-    and ends a call left unfinished. `state[keep]` may reorder, drop and copy rows as long as they fit: copies move into
-    free slots of the same prompt together with what a multistep solver remembers. A call goes forward only: after
-    `advance`, the older state is spent. Finished rows are plain data. `render` of unfinished rows needs a family whose
-    decoder is known.
+    One state is one pipeline call of up to `batch_size` slots, so `start` takes at most that many rows (three fill four
+    slots) and ends a call left unfinished. `state[keep]` may reorder, drop and copy rows as long as they fit: copies
+    move into free slots of the same prompt together with what a multistep solver remembers. A call goes forward only:
+    after `advance`, the older state is spent. Finished rows are plain data. `render` of unfinished rows needs a family
+    whose decoder is known.
 
     `settings` are keyword arguments of the pipeline call. Construction runs the denoiser twice at most on `prompt`, to
     measure the latents' shape, the steps and the passes per step; raises ValueError if the pipeline ignores `latents`.
@@ -75,6 +75,11 @@ class Probed(Wrapped):
         with exclusive(pipeline, new=True):
             self._measure([prompt] * batch_size, noise_shape)
 
+    @property
+    def decoder_batch(self) -> int:
+        """Samples that are decoded together; clips are decoded one at a time."""
+        return 1 if self.family is not None and self.family.clips else self.batch_size
+
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """Begin a pipeline call and wait in its first scheduler step."""
         rows = len(prompts)
@@ -85,7 +90,7 @@ class Probed(Wrapped):
             )
         if tuple(noise.shape) != (rows, *self.noise_shape):
             raise ValueError(f"{self.name} takes noise of shape {(rows, *self.noise_shape)}, not {tuple(noise.shape)}")
-        filled = fill(rows, self.batch_size)
+        filled = fill(rows, self._slots(rows))
         slots, latents = [prompts[r] for r in filled], noise[filled]
         with exclusive(self.pipeline, new=True):
             call = Call(self.pipeline, slots, lambda: self._run(slots, latents))
@@ -95,12 +100,12 @@ class Probed(Wrapped):
         """Take the scheduler step with per-row noise [b, *noise_shape] and make the next network pass."""
         call = self._call(state)
         slots, source = settle(state.extra["slot"].tolist(), call.prompts)
-        moved = source if source != list(range(self.batch_size)) else None
+        moved = source if source != list(range(len(call.prompts))) else None
         drawn = self._unasked
         if self.stochastic:
             if noise is None:
                 raise ValueError(f"{type(self.pipeline.scheduler).__name__} is stochastic: give noise for every row")
-            drawn = torch.zeros(self.batch_size, *self.noise_shape)
+            drawn = torch.zeros(len(call.prompts), *self.noise_shape)
             drawn[slots] = noise.float().cpu()
         with exclusive(self.pipeline):
             report = self._pass(call, lambda: call.go(Order(moved, drawn)))
@@ -116,7 +121,9 @@ class Probed(Wrapped):
                 )
             return state.clean
         with exclusive(self.pipeline), torch.no_grad():
-            return in_batches(partial(self.family.decode, self.pipeline, self.settings), self.batch_size, state.clean)
+            return in_batches(
+                partial(self.family.decode, self.pipeline, self.settings), self.decoder_batch, state.clean
+            )
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on; hashes the weights at the first call."""
@@ -150,7 +157,7 @@ class Probed(Wrapped):
         if isinstance(report, Step):
             x = report.x[slots]  # a copy: some pipelines write the next sample over it
             if call.taken == self.num_steps - 1:
-                last = torch.zeros(self.batch_size, *self.noise_shape) if self._drew else self._unasked
+                last = torch.zeros(len(call.prompts), *self.noise_shape) if self._drew else self._unasked
                 report = call.go(Order(None, last))
         finished = call.taken == self.num_steps
         if x is None or isinstance(report, Step) == finished:
@@ -167,14 +174,19 @@ class Probed(Wrapped):
         """What a call reports next; raises ValueError if it took another number of rows through the denoiser."""
         with counting(self.pipeline) as passed:
             report = work()
-        if isinstance(report, Step) and passed[0] != self._passed:
+        expected = self.nfe_per_step * len(call.prompts)
+        if isinstance(report, Step) and passed[0] != expected:
             call.close()
             raise ValueError(
-                f"{self.name} took {self._passed} rows through its denoiser in its first step and {passed[0]} in step "
+                f"{self.name} took {expected} rows through its denoiser in its first step and {passed[0]} in step "
                 f"{call.taken + 1}, which no ledger can price; leave out settings that change the passes from step to "
                 "step (skipped layers, guidance that ends early), or use adapter='black_box'"
             )
         return report
+
+    def _slots(self, rows: int) -> int:
+        """Slots of a call for so many rows: the next power of two that it has room for."""
+        return min(1 << (rows - 1).bit_length(), self.batch_size)
 
     @property
     def _unasked(self) -> Noise:
@@ -196,9 +208,8 @@ class Probed(Wrapped):
                 f"{self.name} ignores its `latents`: the first step sees other numbers. "
                 "Take a text-to-image or text-to-video pipeline"
             )
-        self._passed = passed[0]
         self._drew = step.drew
-        self.nfe_per_step = self._passed // self.batch_size
+        self.nfe_per_step = passed[0] // self.batch_size
         self.num_steps = getattr(self.pipeline, "_num_timesteps", None) or len(step.scheduler.timesteps)
         self.stochastic = step.drew and self.num_steps > 1
 

@@ -14,6 +14,7 @@ from gensearch.core.gumbel import pick, prefix, told
 from gensearch.core.ledger import Cost
 from gensearch.core.types import Noise
 from gensearch.core.verbs import Side
+from gensearch.models.batching import grouped
 
 Book = Callable[[Cost, Cost], None]
 Context = tuple[tuple[int, ...], ...]  # token ids, one row or the rows of guidance, of equal length
@@ -172,9 +173,8 @@ class Decoding(ABC):
         """Rows with equal keys in physical batches: which rows, and their index filled up by repeating them."""
         for key in dict.fromkeys(keys):
             alike = [row for row, own in enumerate(keys) if own == key]
-            for first in range(0, len(alike), self.batch_size):
-                keep = alike[first : first + self.batch_size]
-                yield keep, torch.tensor([keep[i % len(keep)] for i in range(self.batch_size)])
+            for keep, rows in grouped(alike, self.batch_size):
+                yield list(keep), torch.tensor(rows)
 
 
 def rejoined(parts: Sequence[tuple[list[int], tuple[Tensor, ...]]]) -> list[Tensor]:

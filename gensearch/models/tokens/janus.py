@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gensearch.core.verbs import Side
-from gensearch.models.fingerprint import backends, module_hash, versions
+from gensearch.models.fingerprint import backends, instruction_set, module_hash, versions
 from gensearch.models.options import Batch, Count, Scale, checked
 from gensearch.models.tokens.base import Tokens
 from gensearch.models.tokens.decoding import Context
@@ -144,6 +144,7 @@ class Janus(Language, Tokens):
             "threads": torch.get_num_threads(),
             "attention": self.network.config._attn_implementation,
             "versions": versions(),
+            "isa": instruction_set(),
             "backends": backends(),
             "components": {"model": self._hash},
         }

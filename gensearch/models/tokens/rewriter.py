@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from gensearch.core.ledger import Cost
 from gensearch.core.price import step_costs
-from gensearch.core.types import Model, Noise, State
+from gensearch.core.types import Model, Noise, State, cat
 from gensearch.core.verbs import Side, Trace
 from gensearch.models.batching import check_noise
 from gensearch.models.fingerprint import module_hash
 from gensearch.models.options import Count, checked
 from gensearch.models.tokens.decoding import Context
 from gensearch.models.tokens.language import Language, filled
+from verifiers.batches import cut
 from verifiers.types import Media
 
 ASK = (
@@ -77,14 +78,18 @@ class Rewriter(Language):
             filled(self.draw, prompt=prompt, plan=plan) if plan else prompt
             for prompt, plan in zip(prompts, plans, strict=True)
         ]
-        inner = self.model.start(said, self._own(noise))
-        self._spend(len(prompts), 0)
+        own = self._own(noise)
+        inner = self._step(len(prompts), 0, lambda rows: self.model.start(said[rows], own[rows]))
         return self._outer(inner, noise, {"words": tokens, "text": states, "length": lengths})
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
         """The model's next step."""
-        inner = self.model.advance(self._inner(state), None if noise is None else self._own(noise))
-        self._spend(len(state), 1)
+        before, own = self._inner(state), None if noise is None else self._own(noise)
+
+        def advanced(rows: slice) -> State:
+            return self.model.advance(before[range(len(before))[rows]], None if own is None else own[rows])
+
+        inner = self._step(len(state), 1, advanced)
         return self._outer(inner, state.x, {name: state.extra[name] for name in ("words", "text", "length")})
 
     def render(self, state: State) -> Media:
@@ -114,9 +119,14 @@ class Rewriter(Language):
     def _own(self, noise: Noise) -> Noise:
         return noise[:, self.text_length :].unflatten(1, self.model.noise_shape)
 
-    def _spend(self, rows: int, step: int) -> None:
-        unit = step_costs(self.model)[step]
-        self.book(unit.times(rows), unit.times(-rows % self.batch_size))
+    def _step(self, rows: int, step: int, work: Callable[[slice], State]) -> State:
+        """A step of the model, each physical batch booked as soon as it is done."""
+        unit, done, first = step_costs(self.model)[step], [], 0
+        for count, size in cut(rows, self.batch_size):
+            done.append(work(slice(first, first + count)))
+            self.book(unit.times(count), unit.times(size - count))
+            first += count
+        return cat(done)
 
     def _outer(self, inner: State, noise: Noise, own: dict[str, Tensor]) -> State:
         extra = {f"inner {name}": value for name, value in inner.extra.items()} | own

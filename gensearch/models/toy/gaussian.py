@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gensearch.core.noise import derive, randn
 from gensearch.core.types import Noise, State
 from gensearch.core.verbs import Transition
+from gensearch.models.batching import in_batches
 from gensearch.models.fingerprint import module_hash
 from gensearch.models.options import Batch, Count, Share, checked
 from verifiers.types import Media
@@ -80,7 +81,7 @@ class Toy(ABC):
 
     def render(self, state: State) -> Media:
         """Pictures [b, 3, h, w] of the clean estimates."""
-        pictures = self._in_batches(self.decoder, state.clean)
+        pictures = in_batches(self.decoder, self.batch_size, state.clean)
         return pictures.expand(-1, 3, -1, -1).contiguous()
 
     def fingerprint(self) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class Toy(ABC):
         return {name: getattr(self, name) for name in names} | {"weights": module_hash(self.network)}
 
     def _look(self, prompts: tuple[str, ...], step: Tensor, x: Tensor, conditions: Tensor) -> State:
-        clean = self._in_batches(self._denoise, x, self.times[step - 1], conditions)
+        clean = in_batches(self._denoise, self.batch_size, x, self.times[step - 1], conditions)
         return State(prompts, step, self.num_steps, x, clean, {"condition": conditions})
 
     def _denoise(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
@@ -99,12 +100,6 @@ class Toy(ABC):
         both = self.network(torch.cat([x, x]), torch.cat([t, t]), torch.cat([condition, nothing]))
         with_prompt, without = both.chunk(2)
         return without + self.guidance * (with_prompt - without)
-
-    def _in_batches(self, work: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        rows, size = len(inputs[0]), self.batch_size
-        padded = [torch.cat([x, x[-1:].expand(-rows % size, *x.shape[1:])]) for x in inputs]
-        batches = zip(*(x.split(size) for x in padded), strict=True)
-        return torch.cat([work(*batch) for batch in batches])[:rows]
 
 
 class Decoder(nn.Module):

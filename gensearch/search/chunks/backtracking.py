@@ -15,6 +15,7 @@ from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, described, gaussian, step_noise
 from gensearch.core.price import fee
 from gensearch.core.requires import require_chunks
+from gensearch.core.sampling import sizes_of
 from gensearch.core.types import Model, Proposal, Round, cat
 from gensearch.core.verbs import ChunkModel
 from gensearch.search.chunks.clips import (
@@ -147,10 +148,12 @@ def at_rest(model: ChunkModel, clips: Clips) -> Clips:
 @torch.no_grad()
 def finished(model: Model, verifier: Verifier, chains: Sequence[Chain], texts: Sequence[str], first: int) -> Round:
     """A round of the whole clips, with ids from `first` on."""
-    media = model.render(cat([chain.prefixes[-1].state for chain in chains]))
+    state = cat([chain.prefixes[-1].state for chain in chains])
+    media = model.render(state)
     recipes = tuple(chain.prefixes[-1].recipes[0] for chain in chains)
     ids = tuple(range(first, first + len(chains)))
-    return Round(media, verifier(media, [texts[2]] * len(media)), recipes, ids, tuple(chain.home for chain in chains))
+    scores, homes = verifier(media, [texts[2]] * len(media)), tuple(chain.home for chain in chains)
+    return Round(media, scores, recipes, ids, homes, sizes=sizes_of(state, [1] * len(media)))
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, gaussian
 from gensearch.core.price import fee
 from gensearch.core.requires import require_chunks
+from gensearch.core.sampling import sizes_of
 from gensearch.core.types import Model, Proposal, Round
 from gensearch.core.verbs import ChunkModel
 from gensearch.search.chunks.clips import (
@@ -125,7 +126,8 @@ def look(
         return media[:, -sum(model.frames[max(0, depth - chunks) : depth]) :]
 
     if depth == last:
-        return Round(media, verifier(media, prompts), clips.recipes, ids, clips.homes)
+        together = sizes_of(clips.state, [1] * len(media))
+        return Round(media, verifier(media, prompts), clips.recipes, ids, clips.homes, sizes=together)
     weight = min(progress, newest)
     try:
         short = verifier(tail(1), prompts, progress=progress)

@@ -12,6 +12,7 @@ from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, derive, described, step_noise
 from gensearch.core.price import looks, step_costs
+from gensearch.core.sampling import sizes_of
 from gensearch.core.types import Model, Proposal, Recipe, Round, State
 from verifiers.types import Verifier
 
@@ -173,7 +174,8 @@ def judged(
             raise
         return None
     ids = tuple(range(first, first + len(media)))
-    round = Round(media, scores, clips.recipes, ids, clips.homes, done=depth == last)
+    together = sizes_of(clips.state, [1] * len(media))
+    round = Round(media, scores, clips.recipes, ids, clips.homes, done=depth == last, sizes=together)
     return round, clips._replace(homes=ids), scores.total.tolist()
 
 

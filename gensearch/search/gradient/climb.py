@@ -17,6 +17,7 @@ from gensearch.core.price import price
 from gensearch.core.sampling import generate
 from gensearch.core.types import Model, Noise, Recipe, Round
 from gensearch.search.gradient.regularise import Regulariser
+from verifiers.batches import padding
 from verifiers.combine import leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -44,7 +45,7 @@ class Climb(NamedTuple):
         with torch.inference_mode(False), torch.enable_grad():
             wanted = self.total.masked_fill(self.total.isinf(), 0).sum()
             gradients = torch.autograd.grad(wanted, self.noise)
-        ledger.charge(unit.times(size), unit.times(-size % model.batch_size))
+        ledger.charge(unit.times(size), unit.times(padding(size, model.batch_size)))
         return tuple(finite(g) for g in gradients)
 
     def round(self, recipes: Sequence[Recipe], turn: int) -> Round:

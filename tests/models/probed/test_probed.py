@@ -75,12 +75,18 @@ def test_stepping_is_the_plain_call_bit_for_bit(name):
     assert model.stochastic is (name == "sana-sprint")
 
 
-def test_short_batches_are_padded_and_rows_do_not_depend_on_their_neighbours():
-    model = sd(rows=3)
+def test_a_call_has_as_many_slots_as_rows_or_the_next_power_of_two():
+    model, noise = sd(rows=4), randn([1, 2, 3, 4], (4, 8, 8))
+    for rows, slots in ((1, 1), (2, 2), (3, 4), (4, 4)):
+        assert len(model.start([STAR] * rows, noise[:rows]).call.prompts) == slots
+
+
+def test_rows_do_not_depend_on_their_neighbours():
+    model = sd(rows=2)
     noise = randn([1, 2, 3], model.noise_shape)
-    full = generate(model, [STAR] * 3, noise, recipes([1, 2, 3]))
-    assert torch.equal(generate(model, [STAR], noise[2:], recipes([3])), full[2:])
-    assert torch.equal(generate(model, [STAR] * 2, noise[:2].flip(0), recipes([2, 1])), full[:2].flip(0))
+    pair = generate(model, [STAR] * 2, noise[:2], recipes([1, 2]))
+    assert torch.equal(generate(model, [STAR] * 2, noise[:2].flip(0), recipes([2, 1])), pair.flip(0))
+    assert torch.equal(generate(model, [STAR] * 2, noise[[2, 1]], recipes([3, 2]))[1], pair[1])
 
 
 SOLVERS = {
@@ -95,23 +101,23 @@ SOLVERS = {
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_swapped_and_copied_particles_take_their_results_with_them(solver):
     settings = {**FOUR, **({"max_sequence_length": LENGTH} if solver == "flow-euler" else {})}
-    model = Probed(SOLVERS[solver](), batch_size=3, **settings)
-    noise = randn([1, 2, 3], model.noise_shape)
-    plain = generate(model, [STAR] * 3, noise, recipes([1, 2, 3]))
-    state = model.advance(model.start([STAR] * 3, noise))
-    state = model.advance(state[[1, 0, 2]])
-    state = finish(model, state[[2, 2, 0]])  # the last row into the slot that lost its row, under a used solver
-    assert torch.equal(model.render(state), plain[[2, 2, 1]])
+    model = Probed(SOLVERS[solver](), batch_size=4, **settings)
+    noise = randn([1, 2, 3, 4], model.noise_shape)
+    plain = generate(model, [STAR] * 4, noise, recipes([1, 2, 3, 4]))
+    state = model.advance(model.start([STAR] * 4, noise))
+    state = model.advance(state[[1, 0, 2, 3]])
+    state = finish(model, state[[2, 2, 0, 3]])  # the third row into the slot that lost its row, under a used solver
+    assert torch.equal(model.render(state), plain[[2, 2, 1, 3]])
 
 
 def test_particles_may_be_fewer_and_grow_again():
-    model = sd(DPMSolverMultistepScheduler(), rows=3)
-    noise = randn([1, 2, 3], model.noise_shape)
-    plain = generate(model, [STAR] * 3, noise, recipes([1, 2, 3]))
-    state = model.advance(model.start([STAR] * 3, noise)[[2]])
+    model = sd(DPMSolverMultistepScheduler(), rows=4)
+    noise = randn([1, 2, 3, 4], model.noise_shape)
+    plain = generate(model, [STAR] * 4, noise, recipes([1, 2, 3, 4]))
+    state = model.advance(model.start([STAR] * 4, noise)[[2]])
     state = model.advance(state[[0, 0]])
     assert state.extra["slot"].tolist() == [2, 0]
-    assert torch.equal(model.render(finish(model, state[[1, 0, 1]])), plain[[2, 2, 2]])
+    assert torch.equal(model.render(finish(model, state[[1, 0, 1, 0]])), plain[[2] * 4])
 
 
 def test_more_rows_than_slots_are_refused():
@@ -130,7 +136,7 @@ def test_a_row_cannot_move_under_another_prompt():
         model.advance(state[[0, 0]])
     plain = model.render(finish(model, state))
     again = model.start([STAR, CAT], randn([1, 2], model.noise_shape))
-    assert torch.equal(model.render(finish(model, again[[1]])), plain[1:])
+    torch.testing.assert_close(model.render(finish(model, again[[1]])), plain[1:], rtol=0, atol=1e-5)  # decoded alone
 
 
 def test_an_early_close_leaves_the_pipeline_as_it_was():
@@ -165,8 +171,8 @@ def test_finished_states_are_plain_data():
     noise = randn([1, 2], model.noise_shape)
     first = finish(model, model.start([STAR] * 2, noise))
     second = finish(model, model.start([CAT] * 2, noise))
-    media = model.render(cat([second, first])[[3, 0, 2]])
-    assert torch.equal(media[::2], model.render(first).flip(0))
+    media = model.render(cat([second, first])[[3, 0]])
+    assert torch.equal(media[0], model.render(first)[1])
     assert torch.equal(media[1], model.render(second)[0])
     with pytest.raises(ValueError, match="finished; render them"):
         model.advance(first)
@@ -362,7 +368,7 @@ def test_guidance_that_ends_early_is_refused():
 
     changes = {"callback_on_step_end": end_guidance, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
     model = sd(guidance_scale=3.0, **changes)
-    state = model.start([STAR], randn([1], model.noise_shape))
+    state = model.start([STAR] * 2, randn([1, 2], model.noise_shape))
     with pytest.raises(ValueError, match="took 4 rows through its denoiser in its first step and 2 in step 2"):
         model.advance(state)
 

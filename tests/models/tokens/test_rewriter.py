@@ -103,7 +103,7 @@ def test_words_and_passes_are_booked():
         metered.advance(state)
     assert_booked(ledger, networks, seen)
     assert ledger.spent.nfe == 8
-    assert ledger.spent.prefills == 2  # one for each physical batch
+    assert ledger.spent.prefills == 1  # all rows share it
 
 
 @pytest.mark.parametrize("search", sorted(OF_TOKENS))

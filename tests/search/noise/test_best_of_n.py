@@ -54,10 +54,13 @@ def test_the_returned_sample_is_the_maximum(rewards):
     assert outcome.best.recipe == (("gaussian", Rng(RUNS - 1).seeds(16)[outcome.best.id]),)
 
 
-@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [4, 4, 3]), (4, [4, 4, 3]), (5, [4, 4, 3]), (64, [11])])
-def test_rounds_are_about_equal_and_fit_the_physical_batch(batch_size, sizes):
+@pytest.mark.parametrize(
+    ("batch_size", "n", "sizes"),
+    [(1, 11, [4, 4, 3]), (4, 11, [4, 4, 3]), (5, 11, [4, 4, 3]), (64, 11, [11]), (16, 17, [8, 9]), (4, 9, [4, 2, 3])],
+)
+def test_rounds_fill_the_physical_batch_and_none_is_of_one(batch_size, n, sizes):
     model = GaussianTurbo((1, 2, 2), batch_size=batch_size)
-    rounds = list(stream(best_of_n, model, LinearScore(torch.ones(1, 2, 2)), "a star", n=11))
+    rounds = list(stream(best_of_n, model, LinearScore(torch.ones(1, 2, 2)), "a star", n=n))
     assert [len(p.round.ids) for p in rounds] == sizes
 
 

@@ -57,17 +57,9 @@ def test_losers_are_begun_but_neither_finished_nor_rendered_nor_scored(branches,
     assert sum(shape[0] for shape in expects.seen) == branches * (n - 1)
     assert {shape[1] for shape in expects.seen} == {2 * blocks}
     begun = 1 + branches * (n - 1)
-    contexts = found.ledger.spent.prefills  # shared within a physical batch of three
-    assert contexts == 2 * sum(-(-size // 3) for size in [1, *(branches * s for s in sizes(n - 1))])
+    contexts = found.ledger.spent.prefills  # shared within a round
+    assert contexts == 2 * (1 + {2: 1, 3: 1, 5: 2}[n - 1])  # rounds of four; five are two and three
     assert found.ledger.spent.tokens == 3 * contexts + 2 * (begun * 2 * blocks + n * (7 - 2 * blocks))
-
-
-def sizes(left):
-    """Rounds of at most four, about equal."""
-    while left:
-        size = -(-left // -(-left // 4))
-        yield size
-        left -= size
 
 
 def test_the_one_of_each_brood_that_the_value_model_expects_most_of_goes_on():

@@ -91,22 +91,24 @@ def test_gradients_equal_finite_differences(folder: Path) -> None:
     assert all(p.grad is None for p in judge.model.parameters())
 
 
-def test_a_batch_equals_its_rows_alone_bit_for_bit(judge: CLIPScore) -> None:
+def test_a_row_has_its_bits_in_any_company_and_nearly_its_score_alone(judge: CLIPScore) -> None:
     x = pictures()
-    together = judge(x, PROMPTS).total
-    order = [3, 1, 4, 0, 2]
-    assert torch.equal(together, alone(judge, x))
+    together = judge(x[:4], PROMPTS[:4]).total
+    torch.testing.assert_close(together, alone(judge, x)[:4], rtol=0, atol=1e-5)
+    order = [3, 1, 0, 2]
     assert torch.equal(judge(x[order], [PROMPTS[i] for i in order]).total, together[order])
+    other = [4, 1, 4, 4]
+    assert torch.equal(judge(x[other], [PROMPTS[i] for i in other]).total[1], together[1])
 
 
-def test_every_physical_batch_has_the_same_size_and_each_prompt_is_read_once(folder: Path) -> None:
+def test_physical_batches_fit_their_rows_and_each_prompt_is_read_once(folder: Path) -> None:
     judge = CLIPScore.load(folder, batch_size=4)
     images, texts = [], []
     judge.model.visual.register_forward_pre_hook(lambda module, args: images.append(len(args[0])))
     judge.model.transformer.register_forward_pre_hook(lambda module, args: texts.append(len(args[0])))
     judge(pictures(), PROMPTS)
     judge(pictures(2), PROMPTS[:2])
-    assert images == [4, 4, 4]
+    assert images == [4, 1, 2]
     assert texts == [1] * len(set(PROMPTS))
 
 

@@ -1,0 +1,86 @@
+"""The samples on which the laws of models are tried, and what two of them must agree in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gensearch.core.noise import randn, step_noise
+from gensearch.core.sampling import generate
+from gensearch.core.types import Noise, Recipe, State
+from verifiers.types import Media
+
+SEEDS = (11, 12, 13, 14, 15, 16, 17)
+CLOSE = 1e-4  # of pixels between batches of different sizes
+PROMPTS = ("a photo of a red star", "a photo of two blue rings", "a photo of a red star")
+
+
+def rows(prompts: Sequence[str] = PROMPTS) -> list[str]:
+    """One prompt per seed."""
+    return [prompts[i % len(prompts)] for i in range(len(SEEDS))]
+
+
+def recipes(seeds: Sequence[int]) -> list[Recipe]:
+    """Plain recipes."""
+    return [(("gaussian", seed),) for seed in seeds]
+
+
+@torch.no_grad()
+def plain(model: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Media:
+    """The plain loop: seeds to media."""
+    return generate(model, prompts, randn(seeds, model.noise_shape), recipes(seeds))
+
+
+def fresh(model: Any, seeds: Sequence[int], step: int) -> Noise:
+    """Step noise for some samples."""
+    return step_noise(recipes(seeds), step, model.noise_shape)
+
+
+def together(model: Any) -> tuple[int, ...]:
+    """Seeds of as many samples as one `start` takes: a physical batch, or any number with the verb "branch"."""
+    return SEEDS if "branch" in model.verbs else SEEDS[: model.batch_size]
+
+
+@torch.no_grad()
+def started(model: Any, seeds: Sequence[int] | None = None) -> State:
+    """Samples after their first step."""
+    seeds = together(model) if seeds is None else seeds
+    return model.start(rows()[: len(seeds)], randn(seeds, model.noise_shape))
+
+
+def needs(model: Any, *verbs: str, steps: int = 1) -> None:
+    """Skip a law that speaks of verbs the model does not offer, or of more steps than it takes."""
+    for verb in verbs:
+        if verb not in model.verbs:
+            pytest.skip(f"the model does not offer {verb}")
+    if model.num_steps < steps:
+        pytest.skip(f"the model takes {model.num_steps} steps; this is about {steps} or more")
+
+
+def assert_same(one: State, other: State) -> None:
+    """Two states hold the same bits."""
+    assert one.prompts == other.prompts
+    assert torch.equal(one.step, other.step)
+    assert torch.equal(one.x, other.x), "noisy samples differ"
+    assert torch.equal(one.clean, other.clean), "clean estimates differ"
+    assert all(alike(value, other.extra[name]) for name, value in one.extra.items()), "extra values differ"
+
+
+def alike(one: Any, other: Any) -> bool:
+    """The same bits, of tensors and of rows."""
+    return torch.equal(one, other) if isinstance(one, Tensor) else bool(one == other)
+
+
+def physical_sizes(model: Any) -> list[int]:
+    """Sizes of physical batches up to four."""
+    return [size for size in (1, 2, 4) if size <= model.batch_size]
+
+
+def companies(size: int) -> list[list[int]]:
+    """Batches of some size in which samples keep other company, in other places."""
+    turned = [*range(size)][::-1]
+    return [turned, [*turned[:-1], len(SEEDS) - 1], [0] * size]

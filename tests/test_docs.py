@@ -1,0 +1,115 @@
+"""The documentation is true: its code runs, its commands exist, its pages cover every search, and the site builds."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gensearch.search import SEARCHES
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md"))
+NOT_RUN = r"(<!-- not run: [^\n]+ -->\n)?"
+GIVEN = {"rng", "ledger", "propose"}  # keyword arguments of a search that are no knobs
+
+
+def blocks(page: str) -> list[str]:
+    """The Python blocks of a page that run, each on its own lines so that errors name the right one."""
+    text = (ROOT / page).read_text()
+    found = re.finditer(NOT_RUN + r"```python\n(.*?)```", text, flags=re.S)
+    return ["\n" * text[: m.start(2)].count("\n") + m[2] for m in found if not m[1]]
+
+
+def run(page: str) -> dict[str, Any]:
+    """Run the blocks of a page, one after the other, as one script; returns its names."""
+    names: dict[str, Any] = {"__name__": f"docs:{page}"}
+    for code in blocks(page):
+        exec(compile(code, str(ROOT / page), "exec"), names)
+    return names
+
+
+# The worked examples of CONTRIBUTING.md are tests themselves: their classes and functions are collected here.
+globals().update({name: value for name, value in run("CONTRIBUTING.md").items() if name.lower().startswith("test")})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+def test_code_in_the_documentation_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(page)
+
+
+def test_most_pages_have_code_that_runs():
+    assert {f"docs/methods/{name}.md" for name in SEARCHES} <= {page for page in PAGES if blocks(page)}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_search_has_a_page_with_its_knobs(name):
+    text = (DOCS / "methods" / f"{name}.md").read_text()
+    table = text.split("\n## Knobs\n")[1].split("\n## ")[0]
+    written = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", table, flags=re.M))
+    parameters = inspect.signature(SEARCHES[name]).parameters.values()
+    knobs = {p.name: str(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in GIVEN}
+    assert {key: value.strip("'") for key, value in written.items()} == {k: v.strip("'") for k, v in knobs.items()}
+    for heading in ("## Update rule", "## When not to use it"):
+        assert heading in text
+    for row in ("changes", "paper", "needs", "cost"):
+        assert f"\n| {row} |" in text
+    for index in (DOCS / "methods" / "index.md", ROOT / "README.md", ROOT / "mkdocs.yml"):
+        assert f"{name}.md" in index.read_text(), f"{index.name} does not list {name}"
+
+
+def test_pages_are_in_the_navigation():
+    nav = (ROOT / "mkdocs.yml").read_text()
+    assert [page for page in PAGES if page.removeprefix("docs/") not in nav] == []
+
+
+def commands() -> list[str]:
+    """Every gensearch command of the shell blocks, continued lines joined."""
+    found = []
+    for page in ("README.md", "CONTRIBUTING.md", *PAGES):
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), flags=re.S):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [line.split("  #")[0].strip() for line in lines if line.startswith("gensearch ")]
+    return sorted(set(found))
+
+
+def test_commands_in_the_documentation_exist():
+    """Every command and option that is shown; nothing is run, because help is asked for."""
+    from gensearch.cli.main import app
+
+    assert len(commands()) > 20
+    for command in commands():
+        shown = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
+        assert shown.exit_code == 0, f"{command}\n{shown.output}"
+
+
+def test_links_between_files_exist():
+    missing = []
+    for page in ("README.md", "CONTRIBUTING.md", *PAGES):
+        for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", (ROOT / page).read_text()):
+            if not ((ROOT / page).parent / target).exists():
+                missing.append(f"{page}: {target}")
+    assert missing == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_site_builds_without_a_warning(tmp_path):
+    if not all(map(find_spec, ("mkdocs", "material", "mkdocstrings"))):
+        pytest.skip("mkdocs-material and mkdocstrings are not installed; run pip install -e '.[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site" / "methods" / "best_of_n" / "index.html").is_file()
