@@ -11,6 +11,8 @@ from gensearch.evaluate.plan import Plan
 from gensearch.evaluate.workers import in_processes, in_this_process
 from gensearch.files.atomic import append_line, owned, sweep, write_atomic
 
+__all__ = ["JOURNAL", "Benchmark", "records", "run_plan", "trials"]
+
 
 def trials(plan: Plan, prompts: int) -> list[Trial]:
     """All trials of a plan, pair by pair, so that an unfinished run is still paired.
