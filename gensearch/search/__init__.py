@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from gensearch.core.errors import nearest
 from gensearch.core.types import Search
 from gensearch.search.chunks.backtracking import backtracking
@@ -36,10 +38,34 @@ SEARCHES: dict[str, Search] = {
     "zero_order": zero_order,
 }
 
-OF_TOKENS = frozenset(  # for models with that verb
-    {"calibrated", "latent_noise", "latent_value", "milr", "prefix", "suffix_mcmc"}
-)
-OF_CHUNKS = frozenset({"backtracking", "beam_of_frames", "tree_of_frames"})  # for models that make clips chunk by chunk
+
+class Needs(NamedTuple):
+    """What a search asks of a model and of its verifier."""
+
+    verbs: frozenset[str] = frozenset()  # that the model must offer, see gensearch.core.types.Model
+    differentiable: bool = False  # of the verifier
+    note: str = ""
+
+
+TOKENS = Needs(frozenset({"tokens"}))  # autoregressive image models
+CHUNKS = Needs(frozenset({"chunks"}))  # chunk-autoregressive video models
+GRADIENT = Needs(frozenset({"gradient"}))
+NEEDS: dict[str, Needs] = {
+    "backtracking": CHUNKS,
+    "beam_of_frames": CHUNKS,
+    "calibrated": TOKENS,
+    "dno": GRADIENT._replace(note="A verifier that is not differentiable takes 1 + probes scores per evaluation."),
+    "latent_noise": TOKENS,
+    "latent_value": TOKENS._replace(note="The model needs a value model, and more than `blocks` blocks per picture."),
+    "milr": TOKENS._replace(note="With strategy=text a model that writes text only will do."),
+    "prefix": TOKENS._replace(note="The model needs two or more blocks per picture."),
+    "reno": GRADIENT._replace(differentiable=True),
+    "suffix_mcmc": TOKENS,
+    "tree_of_frames": CHUNKS,
+    "unguided": Needs(note="No other verifier may select."),
+}
+OF_TOKENS = frozenset(name for name, needs in NEEDS.items() if "tokens" in needs.verbs)
+OF_CHUNKS = frozenset(name for name, needs in NEEDS.items() if "chunks" in needs.verbs)
 
 
 def find(name: str) -> Search:

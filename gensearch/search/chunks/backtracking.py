@@ -1,4 +1,4 @@
-"""Temporal backtracking: cut a clip at its first failure, keep what is valid, make the rest anew."""
+"""Temporal backtracking: cut a clip at its first failure, keep what is valid, and make the rest anew."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from verifiers.types import Media, Verifier
 
 @dataclass
 class Chain:
-    """One clip that is mended until nothing of it fails."""
+    """One clip that is made anew from its first failure until nothing of it fails."""
 
     name: int
     cut: int  # the first chunk to be made anew
@@ -62,12 +62,26 @@ def backtracking(
     chunk: NonNegativeInt = 0,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Verify finished clips prefix by prefix, and make each anew from its first failure (TBS, arXiv:2606.13861).
+    """Verify finished clips prefix by prefix, and make each anew from its first failure.
 
-    A prefix fails if it scores below `passing`, or not at all. A clip of which none does ends its chain, and the search
-    ends with the last of `chains`, or after `attempts` clips (None: as many as the ledger pays). The whole clip's score
-    counts for the result. After `patience` failures at one chunk the cut moves one chunk to the front. `resume` keeps
-    what precedes `chunk` of a recorded clip. Raises ValueError for models without chunks.
+    Source: Temporal Backtracking Search (TBS), arXiv:2606.13861.
+
+    A prefix fails if it scores below `passing`, or not at all. A clip without a failure ends its chain, and the search
+    ends with its last chain. The score of the whole clip counts for the result.
+
+    Args:
+        attempts: clips in all; integer above 0 (default None: as many as the budget allows)
+        chains: clips that are made anew side by side; integer above 0 (default 4)
+        passing: lowest score of a prefix that does not fail; number (default 0.5)
+        patience: failures at one chunk after which one more chunk is cut; integer above 0 (default 4)
+        stages: prompts of the verifier for the first chunk, those between and the whole clip, as templates or by a
+            function of the prompt; list of 3 texts or function (default ["{prompt}", "{prompt}", "{prompt}"])
+        resume: recorded clip whose first chunks are kept, for SearchPipeline a run; text or list of lists (default "")
+        chunk: first chunk of `resume` that is made anew; integer at least 0 (default 0)
+        propose: makes the noise of first chunks (default gaussian)
+
+    Raises:
+        ValueError: the model makes no chunks, or `resume` does not fit `chunk`.
     """
     clip_model = require_chunks(model, "backtracking")
     texts, account, made, attempt = written(stages, prompt), open_account(model, verifier, ledger), 0, 0
@@ -80,27 +94,33 @@ def backtracking(
         alive = alive[: max(1, fits)]
         grow(clip_model, prompt, alive, attempt, len(kept), rng, propose)
         round = finished(model, verifier, alive, texts, made)
-        if not fits:  # the only one, and nothing is left to verify it
-            yield round
-            return
-        failed = first_failures(clip_model, verifier, round, alive, passing, texts)
+        failed = first_failures(clip_model, verifier, round, alive, passing, texts) if fits else []
         yield round
-        for chain, home, place in zip(alive, round.ids, failed, strict=True):
-            chain.home, chain.cut = home, place
-            chain.failures[place] += 1
-            if place < model.num_steps and chain.failures[place] % patience == 0:
-                chain.cut = max(len(kept), place - 1)
-            del chain.prefixes[max(len(kept), chain.cut) :]
+        if not fits:  # it was the only one, and nothing was left to verify it
+            return
+        cut_back(alive, round.ids, failed, len(kept), model.num_steps, patience)
         made, attempt = made + len(alive), attempt + 1
         alive = [chain for chain in alive if chain.cut < model.num_steps]
 
 
+def cut_back(
+    chains: Sequence[Chain], homes: Sequence[int], failed: Sequence[int], kept: int, last: int, patience: int
+) -> None:
+    """Cut clips at their first failures, one chunk earlier after every `patience` of them at one place."""
+    for chain, home, place in zip(chains, homes, failed, strict=True):
+        chain.home, chain.cut = home, place
+        chain.failures[place] += 1
+        if place < last and chain.failures[place] % patience == 0:
+            chain.cut = max(kept, place - 1)
+        del chain.prefixes[max(kept, chain.cut) :]
+
+
 def paid(account: Account, cuts: Sequence[int], proposal: Cost, most: float) -> int:
-    """How many of the chains the ledger pays, from the first on: their chunks, and every prefix judged."""
+    """How many of the chains the budget allows, from the first on: their chunks, and a score for every prefix."""
     total = Cost()
     for count, cut in enumerate(cuts[: int(most)]):
-        looks = Cost(scored=account.look.scored * (len(account.steps) - 1 - cut))
-        total = total.plus(account.ending(cut)).plus(looks).plus(Cost() if cut else proposal)
+        prefixes = Cost(scored=account.scoring.scored * (len(account.steps) - 1 - cut))
+        total = total.plus(account.ending(cut)).plus(prefixes).plus(Cost() if cut else proposal)
         if not affords(account.ledger, total):
             return count
     return min(len(cuts), int(most))
@@ -112,7 +132,7 @@ def grow(
 ) -> None:
     """Make every clip anew from its cut on; the first attempts are plain clips.
 
-    Only the newest prefixes have at hand what it takes to go on: which one is next is known when all are verified.
+    Only the newest prefixes keep what it takes to go on, such as caches: which one is next is known after verification.
     """
     for depth in range(start, model.num_steps):
         growing = [chain for chain in chains if chain.cut <= depth]
@@ -141,7 +161,7 @@ def grow(
 
 
 def at_rest(model: ChunkModel, clips: Clips) -> Clips:
-    """The same clips with nothing at hand to go on."""
+    """The same clips without what it takes to go on."""
     return clips._replace(state=model.rest(clips.state))
 
 
@@ -160,9 +180,9 @@ def finished(model: Model, verifier: Verifier, chains: Sequence[Chain], texts: S
 def first_failures(
     model: ChunkModel, verifier: Verifier, round: Round, chains: Sequence[Chain], passing: float, texts: Sequence[str]
 ) -> list[int]:
-    """The first chunk of each clip that fails, and the number of chunks where none does.
+    """The first chunk of each clip that fails; the number of chunks if none does.
 
-    What precedes a cut was found valid before; a whole clip's score was paid already.
+    What precedes a cut passed before; a whole clip's score was paid already.
     """
     last, cuts = model.num_steps, [chain.cut for chain in chains]
     failed = [last if total >= passing else last - 1 for total in round.scores.total.tolist()]

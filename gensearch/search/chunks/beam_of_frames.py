@@ -1,9 +1,9 @@
-"""A beam over the chunks of a clip, whose noise keeps to that of the chunk before."""
+"""Beam search over the chunks of a clip, with noise that is correlated from chunk to chunk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -29,7 +29,7 @@ from gensearch.search.chunks.clips import (
     stage,
     written,
 )
-from gensearch.search.chunks.resume import Recorded, kept_chunks
+from gensearch.search.chunks.resume import Recorded, resumed
 from gensearch.search.knobs import Count
 from verifiers.types import Media, Verifier
 
@@ -54,32 +54,74 @@ def beam_of_frames(
     chunk: NonNegativeInt = 0,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Keep the best `beams` clips of `beams` * `children` after every chunk (Stream-T1, arXiv:2605.04461).
+    """Keep a beam of the best clips after every chunk, with noise correlated to that of the chunk before.
 
-    A child's noise is s z + sqrt(1 - s^2) e with the noise z of the chunk before and s the `correlation`, but that of
-    the plain clip stays its own. A preview scores a * (its new frames) + (1 - a) * (its last `window` chunks) with
-    a = min(progress, `newest`); finished clips are judged whole. Both are the same verifier's, asked by the text of
-    their stage, and the mix is on its one scale. `beams` None: as many as the ledger pays. Raises ValueError for models
-    without chunks.
+    Source: Stream-T1, arXiv:2605.04461.
+
+    A child's noise is s z + sqrt(1 - s^2) e, with the noise z of the chunk before and s the `correlation`; that of the
+    plain clip stays its own. An unfinished clip scores a * (its new frames) + (1 - a) * (its last `window` chunks) with
+    a = min(progress, `newest`), and a finished one as a whole. Both scores come from one verifier with the prompt of
+    the stage, where the paper mixes two on different scales.
+
+    Args:
+        beams: clips that stay after each chunk; integer above 0 (default None: as many as the budget allows)
+        children: children of each clip; integer above 0 (default 2)
+        correlation: of a child's noise with that of the chunk before; number above -1 and below 1 (default -0.1)
+        newest: largest weight of the new frames' score; number at least 0 and at most 1 (default 0.4)
+        window: chunks that the other score reads, from the last one back; integer above 0 (default 10)
+        stages: prompts of the verifier for the first chunk, those between and the whole clip, as templates or by a
+            function of the prompt; list of 3 texts or function (default ["{prompt}", "{prompt}", "{prompt}"])
+        resume: recorded clip whose first chunks are kept, for SearchPipeline a run; text or list of lists (default "")
+        chunk: first chunk of `resume` that is made anew; integer at least 0 (default 0)
+        propose: makes the noise of first chunks (default gaussian)
+
+    Raises:
+        ValueError: the model makes no chunks, or `resume` does not fit `chunk`.
     """
-    clip_model = require_chunks(model, "beam_of_frames")
-    texts, last, made = written(stages, prompt), model.num_steps, 0
-    clips = kept_chunks(model, prompt, resume, chunk) if resume else None
-    start, account = chunk if clips else 0, open_account(model, verifier, ledger)
-    beams = beams or paid_beams(account, start, children, fee(propose))
+    clip_model, texts = require_chunks(model, "beam_of_frames"), written(stages, prompt)
+    account, beam = open_account(model, verifier, ledger), Beam(beams, children, correlation, newest, window)
+    yield from extend(
+        clip_model, verifier, prompt, texts, beam, account, rng, propose, resumed(model, prompt, resume, chunk)
+    )
+
+
+class Beam(NamedTuple):
+    """The width of a beam, and how its clips go on and are scored."""
+
+    beams: int | None
+    children: int
+    correlation: float
+    newest: float
+    window: int
+
+
+def extend(
+    model: ChunkModel,
+    verifier: Verifier,
+    prompt: str,
+    texts: Sequence[str],
+    beam: Beam,
+    account: Account,
+    rng: Rng,
+    propose: Proposal,
+    clips: Clips | None,
+) -> Iterator[Round]:
+    """Beam search from the root, or from a clip in progress: one more chunk, score, prune."""
+    start, last, made = clips.depth if clips else 0, model.num_steps, 0
+    beams = beam.beams or paid_beams(account, start, beam.children, fee(propose))
+    twice = account._replace(scoring=account.scoring.plus(Cost(scored=account.scoring.scored)))  # of a preview
     for depth in range(start, last):
         parents = len(clips.paths) if clips else 1
-        twice = account._replace(look=account.look.plus(Cost(scored=account.look.scored)))
-        count = twice.room(beams * children, parents, depth, unjudged=1)
+        count = twice.room(beams * beam.children, parents, depth, unscored=1)
         if clips is None:
             clips = first_chunks(model, prompt, rng, count, propose)
         else:
             each, more = divmod(count, parents)
             shares = [each + (row < more) for row in range(parents)]
-            clips = next_chunks(model, clips, shares, rng.root, correlation)
+            clips = next_chunks(model, clips, shares, rng.root, beam.correlation)
         if count == 1 and depth + 1 < last:
             continue
-        if round := look(clip_model, verifier, clips, texts, made, newest, window):
+        if round := scored(model, verifier, clips, texts, made, beam.newest, beam.window):
             yield round
             clips, made = clips._replace(homes=round.ids), made + count
             totals = round.scores.total.tolist()
@@ -90,7 +132,7 @@ def beam_of_frames(
 
 
 def paid_beams(account: Account, start: int, children: int, proposal: Cost) -> int:
-    """The widest beam that the ledger pays, at least one."""
+    """The widest beam that the budget allows, at least one."""
     beams = 1
     while affords(account.ledger, beam_cost(account, start, beams + 1, children, proposal)) and beams < 10_000:
         beams += 1
@@ -98,25 +140,25 @@ def paid_beams(account: Account, start: int, children: int, proposal: Cost) -> i
 
 
 def beam_cost(account: Account, start: int, beams: int, children: int, proposal: Cost = Cost()) -> Cost:
-    """What a beam takes: beams * children chunks at every depth, each shown once and judged twice but at the end."""
+    """What a beam costs: beams * children chunks at every depth, each decoded once and scored twice but at the end."""
     count, last = beams * children, len(account.steps) - 1
     total = Cost() if start else proposal.times(count)
     for depth in range(start, last + 1):
         parents = 1 if depth == start else beams
         made = parents * children if depth == start and start else count
-        total = total.plus(account.chunks(made, parents, depth)).plus(account.look.times(made))
+        total = total.plus(account.chunks(made, parents, depth)).plus(account.scoring.times(made))
         if depth < last:
-            total = total.plus(Cost(scored=account.look.scored * made))
+            total = total.plus(Cost(scored=account.scoring.scored * made))
     return total
 
 
 @torch.no_grad()
-def look(
-    model: ChunkModel, verifier: Verifier, clips: Clips, texts: tuple[str, ...], first: int, newest: float, window: int
+def scored(
+    model: ChunkModel, verifier: Verifier, clips: Clips, texts: Sequence[str], first: int, newest: float, window: int
 ) -> Round | None:
-    """A round of clips: finished ones as they are, others by their new frames and their last chunks.
+    """A round of clips: finished ones scored as a whole, others by their new frames and their last chunks.
 
-    None if none of the unfinished could be scored.
+    None if none of the unfinished ones could be scored.
     """
     media, depth, last = model.render(clips.state), clips.depth, model.num_steps
     prompts, progress = [texts[stage(depth, last)]] * len(media), depth / last

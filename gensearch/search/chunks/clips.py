@@ -1,9 +1,9 @@
-"""What searches over chunks share: clips in progress with their paths, seeds that follow from paths, and stages."""
+"""Shared by searches of chunk-autoregressive video models: clips in progress, seeds by path, costs and stages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field, PositiveInt
@@ -17,9 +17,9 @@ from gensearch.core.types import Model, Proposal, Recipe, Round, State
 from verifiers.types import Verifier
 
 Path = tuple[int, ...]  # which child was taken at each depth, from the first chunk on
-Schedule = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]  # one number, or one per depth and so on
+Schedule = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)]  # one number, or one by depth and so on
 Stages = Annotated[list[str], Field(min_length=3, max_length=3)] | Callable[[str], Sequence[str]]
-AS_IT_IS = ["{prompt}"] * 3  # what the verifier is asked of the first chunk, of those between, and of the end
+AS_IT_IS = ["{prompt}"] * 3  # prompts of the verifier for the first chunk, for those between, and for the whole clip
 
 
 class Clips(NamedTuple):
@@ -28,7 +28,7 @@ class Clips(NamedTuple):
     state: State
     paths: tuple[Path, ...]
     recipes: tuple[Recipe, ...]
-    homes: tuple[int | None, ...]  # the last ancestor that was judged
+    homes: tuple[int | None, ...]  # the last ancestor that was scored
 
     @property
     def depth(self) -> int:
@@ -37,36 +37,36 @@ class Clips(NamedTuple):
 
     def at(self, rows: Sequence[int]) -> Clips:
         """Some of them; rows may repeat."""
-        others = (tuple(column[row] for row in rows) for column in self[1:])
-        return Clips(self.state[rows], *others)  # type: ignore[arg-type]
+        recipes, homes = tuple(self.recipes[row] for row in rows), tuple(self.homes[row] for row in rows)
+        return Clips(self.state[rows], tuple(self.paths[row] for row in rows), recipes, homes)
 
 
 class Account(NamedTuple):
-    """What a search pays for: a model's chunks and, of every clip that is judged, a decoding and its scores."""
+    """The costs of a search: a model's chunks and, for every clip that is scored, a decoding and the scores."""
 
     ledger: Ledger
     steps: Sequence[Cost]
-    look: Cost
+    scoring: Cost
 
     def chunks(self, count: int, parents: int, depth: int) -> Cost:
-        """One more chunk for so many children of so many clips, which are each read once."""
+        """One more chunk for `count` children of `parents` clips, which are each read once."""
         own = self.steps[0]
         reading = Cost(*(a - b for a, b in zip(self.steps[depth], own, strict=True)))
         return own.times(count).plus(reading.times(min(count, parents)))
 
     def ending(self, depth: int) -> Cost:
-        """What it takes to finish and judge one clip that has so many chunks; nothing if it is finished."""
+        """What it takes to finish and score one clip that has `depth` chunks; nothing if it is finished."""
         rest = self.steps[depth:]
-        return sum_of(rest).plus(self.look) if rest else Cost()
+        return sum_of(rest).plus(self.scoring) if rest else Cost()
 
-    def room(self, wanted: int, parents: int, depth: int, unjudged: int = 0) -> int:
-        """How many children with one more chunk can be paid so that one clip can still be finished, at least 1.
+    def room(self, wanted: int, parents: int, depth: int, unscored: int = 0) -> int:
+        """How many children with one more chunk fit so that one clip can still be finished, at least 1.
 
-        Up to `unjudged` of them need no judge before the end.
+        Up to `unscored` of them need no score before the end.
         """
         for count in range(wanted, 1, -1):
-            looks = count if count > unjudged or depth == len(self.steps) - 1 else 0
-            cost = self.chunks(count, parents, depth).plus(self.look.times(looks))
+            scored = count if count > unscored or depth == len(self.steps) - 1 else 0
+            cost = self.chunks(count, parents, depth).plus(self.scoring.times(scored))
             if affords(self.ledger, cost.plus(self.ending(depth + 1))):
                 return count
         return 1
@@ -88,7 +88,7 @@ def sum_of(costs: Sequence[Cost]) -> Cost:
 
 
 def at_depth(schedule: int | Sequence[int], depth: int) -> int:
-    """The entry for a depth; the last one counts for all depths after it."""
+    """The entry for a depth; the last one holds for all depths after it."""
     return schedule if isinstance(schedule, int) else schedule[min(depth, len(schedule) - 1)]
 
 
@@ -114,17 +114,17 @@ def first_chunks(model: Model, prompt: str, rng: Rng, count: int, propose: Propo
 
 @torch.no_grad()
 def next_chunks(model: Model, clips: Clips, children: Sequence[int], root: int, correlation: float = 0.0) -> Clips:
-    """One more chunk: so many children of each clip, from noise by their paths.
+    """One more chunk: so many children of each clip, from noise that is seeded by their paths.
 
-    With a correlation noise keeps to that of the chunk before; a plain sample's noise stays its own.
+    `correlation` is that with the noise of the chunk before; a plain sample's noise stays its own.
     """
     rows = [row for row, count in enumerate(children) for _ in range(count)]
     paths = tuple((*path, child) for path, count in zip(clips.paths, children, strict=True) for child in range(count))
-    depth, told = clips.depth, (correlation,) if correlation else ()
+    depth, more = clips.depth, (correlation,) if correlation else ()
     recipes = tuple(
         clips.recipes[row]
         if straight(path)
-        else (*before(clips.recipes[row], depth), ("chunk", depth, chunk_seed(root, path), *told))
+        else (*before(clips.recipes[row], depth), ("chunk", depth, chunk_seed(root, path), *more))
         for row, path in zip(rows, paths, strict=True)
     )
     parents = clips.at(rows)
@@ -137,8 +137,8 @@ def before(recipe: Recipe, depth: int) -> Recipe:
     return tuple(move for move in recipe if not (move[0] == "chunk" and move[1] >= depth))
 
 
-def written(stages: Any, prompt: str) -> tuple[str, ...]:
-    """The three texts of a prompt: from templates with {prompt}, or by whoever writes them.
+def written(stages: Stages, prompt: str) -> tuple[str, ...]:
+    """The verifier's three prompts: templates with {prompt} filled in, or what a function writes.
 
     Raises ValueError if there are not three of them.
     """
@@ -152,15 +152,15 @@ def written(stages: Any, prompt: str) -> tuple[str, ...]:
 
 
 def stage(depth: int, last: int) -> int:
-    """Which of the three stages a clip is in that has so many chunks of `last`; a clip of one chunk is at its end."""
+    """Which of the three stages a clip with `depth` of `last` chunks is in; a clip of one chunk is at its end."""
     return 2 if depth == last else min(depth - 1, 1)
 
 
 @torch.no_grad()
-def judged(
+def scored(
     model: Model, verifier: Verifier, clips: Clips, texts: Sequence[str], first: int
 ) -> tuple[Round, Clips, list[float]] | None:
-    """A round of clips by the text of their stage, with ids from `first` on; the clips, at home there; their scores.
+    """A round of clips, scored by the text of their stage, with ids from `first` on; the clips; their scores.
 
     Unfinished clips are previews; None if none of them could be scored.
     """

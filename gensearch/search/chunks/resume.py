@@ -1,4 +1,4 @@
-"""Regenerate from here: keep the first chunks of a recorded clip, and let a search make the rest anew."""
+"""Keep the first chunks of a recorded clip, and let a search make the others anew."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from gensearch.search.chunks.clips import Clips
 Recorded = str | Sequence[Sequence[Any]]  # a recipe, or what SearchPipeline finds one in; "" for nothing
 
 
+def resumed(model: Model, prompt: str, resume: Recorded, chunk: int) -> Clips | None:
+    """The kept chunks of a recorded clip; None without one."""
+    return kept_chunks(model, prompt, resume, chunk) if resume else None
+
+
 @torch.no_grad()
 def kept_chunks(model: Model, prompt: str, resume: Recorded, chunk: int) -> Clips:
     """The first `chunk` chunks of a recorded clip, made again from its recipe at their usual cost.
 
-    Raises ValueError for a `chunk` that keeps nothing or everything, and for a `resume` that is no recipe: only
+    Raises ValueError for a `chunk` that keeps nothing or everything, and for a `resume` that is not a recipe: only
     SearchPipeline reads runs and pictures.
     """
     if isinstance(resume, str):

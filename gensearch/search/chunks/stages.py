@@ -1,4 +1,4 @@
-"""Stage prompts of clips, written by a language model."""
+"""Prompts for the stages of a clip, written by a language model."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MARK = re.compile(r"^[\s\-*]*(\d+[.):]|[-*])?\s*")  # of a list
 def stages_by(
     language: Any, tokenizer: Any, *, ask: str = ASK, otherwise: Sequence[str] = AS_IT_IS, length: int = 200
 ) -> Callable[[str], tuple[str, ...]]:
-    """What writes three `stages` for a prompt: a causal language model of transformers, greedily (arXiv:2503.18942).
+    """A function that writes the three `stages` of a prompt with a causal language model (Video-T1, arXiv:2503.18942).
 
-    At most `length` tokens; its first three lines count, without numbers and bullets. Where it writes fewer, the
-    templates `otherwise` take their place.
+    Greedy, at most `length` tokens; its first three lines count, without numbers and bullets. If it writes fewer, the
+    templates `otherwise` are used.
     """
 
     @torch.no_grad()
     def write(prompt: str) -> tuple[str, ...]:
         asked = tokenizer(filled(ask, prompt=prompt), return_tensors="pt").to(language.device)
-        told = language.generate(**asked, do_sample=False, max_new_tokens=length)
-        said = tokenizer.decode(told[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)
-        lines = [line for line in (MARK.sub("", line).strip() for line in said.splitlines()) if line]
-        return tuple(lines[:3]) if len(lines) >= 3 else written(otherwise, prompt)
+        tokens = language.generate(**asked, do_sample=False, max_new_tokens=length)
+        text = tokenizer.decode(tokens[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)
+        lines = [line for line in (MARK.sub("", line).strip() for line in text.splitlines()) if line]
+        return tuple(lines[:3]) if len(lines) >= 3 else written(list(otherwise), prompt)
 
     return write

@@ -1,4 +1,4 @@
-"""Tree-of-Frames: branch between the chunks of a clip, and prune by what each stage of it should show."""
+"""Tree-of-Frames: branch between the chunks of a clip, and prune by a prompt for each stage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import exp, log
 from statistics import fmean, pstdev
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -18,6 +18,7 @@ from gensearch.core.types import Model, Proposal, Round
 from gensearch.search.chunks.clips import (
     AS_IT_IS,
     Account,
+    Clips,
     Path,
     Schedule,
     Stages,
@@ -25,16 +26,16 @@ from gensearch.search.chunks.clips import (
     at_depth,
     best_rows,
     first_chunks,
-    judged,
     next_chunks,
     open_account,
+    scored,
     written,
 )
-from gensearch.search.chunks.resume import Recorded, kept_chunks
+from gensearch.search.chunks.resume import Recorded, resumed
 from gensearch.search.knobs import Bound
 from verifiers.types import Verifier
 
-MOST = 10_000  # children of one clip
+MOST = 10_000  # largest number of children of one clip
 
 
 def tree_of_frames(
@@ -54,31 +55,70 @@ def tree_of_frames(
     chunk: NonNegativeInt = 0,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Give each clip `branch` children with one more chunk, keep the `keep` best per tree (Video-T1, arXiv:2503.18942).
+    """Branch every clip after each chunk, and keep the children with the best scores.
 
-    Schedules are one number or a list by depth, whose last entry goes on; `branch` None plans what the ledger pays for,
-    the earliest chunks first. A child is the best of `inner` tries. `spread` above 0 branches more after scores that
-    differ much: in proportion to (their deviation / its mean so far)^spread. `stages` are what the verifier is asked of
-    the first chunk, the middle and the end: templates with {prompt}, or a callable that writes them. Clips are judged
-    only where there is something to choose; of equals those with the lowest paths stay, and so do they where nothing
-    could be scored. `trees` are pruned apart: with `branch` 1 they are best-of-N. `resume` keeps what precedes `chunk`
-    of a recorded clip. Chunks made: sum over depths of survivors * branch * inner. Raises ValueError for models without
-    chunks.
+    Source: Tree-of-Frames of Video-T1, Liu et al. 2025, arXiv:2503.18942.
+
+    Clips are scored only if there is something to choose. Of equal scores, and if nothing could be scored, the lowest
+    paths stay. A list is a schedule by chunk, whose last entry holds for all later ones; without `branch` the earliest
+    chunks get the most children. Chunks made: sum over depths of survivors * branch * inner.
+
+    Args:
+        branch: children of each clip; integer above 0 or list of integers above 0 (default None: as many as the budget
+            allows)
+        keep: clips of each tree that stay; integer above 0 or list of integers above 0 (default 1)
+        inner: tries for each child, of which the best stays; integer above 0 or list of integers above 0 (default 1)
+        spread: power by which scores that differ more add children; number at least 0 (default 0.0)
+        trees: first chunks whose clips are pruned apart, best-of-N if `branch` is 1; integer above 0 (default 1)
+        stages: prompts of the verifier for the first chunk, those between and the whole clip, as templates or by a
+            function of the prompt; list of 3 texts or function (default ["{prompt}", "{prompt}", "{prompt}"])
+        resume: recorded clip whose first chunks are kept, for SearchPipeline a run; text or list of lists (default "")
+        chunk: first chunk of `resume` that is made anew; integer at least 0 (default 0)
+        propose: makes the noise of first chunks (default gaussian)
+
+    Raises:
+        ValueError: the model makes no chunks, or `resume` does not fit `chunk` or `trees`.
     """
     require_chunks(model, "tree_of_frames")
-    texts, last, made, roots = written(stages, prompt), model.num_steps, 0, 1
+    texts, shape = written(stages, prompt), Shape(branch, keep, inner, spread, trees)
     if resume and trees > 1:
         raise ValueError(f"a recorded clip is the root of one tree and trees is {trees}; leave out trees")
-    clips = kept_chunks(model, prompt, resume, chunk) if resume else None
-    start, account = chunk if clips else 0, open_account(model, verifier, ledger)
-    plan = planned(account, start, trees, keep, inner, fee(propose)) if branch is None else branch
+    account = open_account(model, verifier, ledger)
+    yield from grow(model, verifier, prompt, texts, shape, account, rng, propose, resumed(model, prompt, resume, chunk))
+
+
+class Shape(NamedTuple):
+    """The schedules of some trees, and how many there are."""
+
+    branch: Schedule | None
+    keep: Schedule
+    inner: Schedule
+    spread: float
+    trees: int
+
+
+def grow(
+    model: Model,
+    verifier: Verifier,
+    prompt: str,
+    texts: Sequence[str],
+    shape: Shape,
+    account: Account,
+    rng: Rng,
+    propose: Proposal,
+    clips: Clips | None,
+) -> Iterator[Round]:
+    """Tree-of-Frames from the root, or from a clip in progress: branch after each chunk, score, prune."""
+    _, keep, inner, spread, trees = shape
+    start, last, made, roots = clips.depth if clips else 0, model.num_steps, 0, 1
+    plan = planned(account, start, trees, keep, inner, fee(propose)) if shape.branch is None else shape.branch
     totals: list[float] = []
     spreads: list[float] = []
     for depth in range(start, last):
         tries, stay = at_depth(inner, depth), at_depth(keep, depth)
         parents = len(clips.paths) if clips else trees
         wanted = parents * tries * bolder(at_depth(plan, depth), spreads, spread)
-        count = account.room(wanted, parents, depth, unjudged=0 if tries > 1 else stay * trees)
+        count = account.room(wanted, parents, depth, unscored=0 if tries > 1 else stay * trees)
         if clips is None:
             clips, roots = first_chunks(model, prompt, rng, count, propose), -(-count // trees)
         else:
@@ -86,10 +126,10 @@ def tree_of_frames(
         totals = [0.0] * count
         if depth + 1 < last and (count == 1 or (tries == 1 and count <= stay * trees)):
             continue
-        if seen := judged(model, verifier, clips, texts, made):
-            round, clips, totals = seen
+        if found := scored(model, verifier, clips, texts, made):
+            round, clips, totals = found
             yield round
-            del seen, round  # they hold what is about to be pruned
+            del found, round  # they hold what is about to be pruned
             made += count
             spreads.append(pstdev([total for total in totals if total > float("-inf")]))
         rows = survivors(clips.paths, totals, tries, stay, roots)
@@ -99,7 +139,7 @@ def tree_of_frames(
 def planned(
     account: Account, start: int, trees: int, keep: Schedule, inner: Schedule, proposal: Cost = Cost()
 ) -> list[int]:
-    """Children by depth that the ledger pays for: as many everywhere, and one more at the earliest depths."""
+    """Children by depth that the budget allows: as many at every depth, and one more at the earliest ones."""
     plan, before = [1] * len(account.steps), None
     while plan != before and max(plan) < MOST:
         before = plan
@@ -119,7 +159,7 @@ def tree_cost(
     inner: Schedule = 1,
     proposal: Cost = Cost(),
 ) -> Cost:
-    """What a search of these schedules takes: sum over depths of survivors * branch * inner chunks, and its looks."""
+    """What trees of these schedules cost: sum over depths of survivors * branch * inner chunks, and the scores."""
     total, parents, last = Cost(), trees, len(account.steps) - 1
     for depth in range(start, last + 1):
         tries, stay = at_depth(inner, depth), at_depth(keep, depth) * trees
@@ -128,13 +168,16 @@ def tree_cost(
         if depth == 0:
             total = total.plus(proposal.times(count))
         if tries > 1 or count > stay or depth == last:
-            total = total.plus(account.look.times(count))
+            total = total.plus(account.scoring.times(count))
         parents = min(count // tries, stay)
     return total
 
 
 def bolder(children: int, spreads: Sequence[float], power: float) -> int:
-    """More children after scores that differed more than usual, fewer after scores that said little, at least one."""
+    """More children after scores that differed more than usual, fewer after scores that differed less, at least one.
+
+    In proportion to (last spread / mean spread so far)^power; the spread is the standard deviation of a round's scores.
+    """
     usual = fmean(spreads) if spreads else 0.0
     if not power or not usual:
         return children

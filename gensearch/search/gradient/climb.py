@@ -1,4 +1,4 @@
-"""The way from noise to reward and back: what gradient searches climb, and noise hypernetworks learn from."""
+"""From noise to reward, and the gradient back: shared by gradient searches and the training of noise hypernetworks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SWITCH, FLAG = "set_grad_checkpointing", "grad_checkpointing"  # of open_clip's 
 
 
 class Climb(NamedTuple):
-    """Samples on their way up: the media and scores of some noise, and the graph that leads back to it.
+    """The media and scores of some noise, and the graph that leads back to it.
 
-    Media and scores are free of the graph; `slope` spends it.
+    Media and scores are detached; `slope` uses up the graph.
     """
 
     media: Media
     scores: Scores
-    noise: tuple[Noise, ...]  # leaves: x_T and, if they move too, the noises of the steps, [b, *noise_shape] each
+    noise: tuple[Noise, ...]  # leaves [b, *noise_shape]: x_T and, if they are optimised, the noises of the steps
     total: Tensor  # [b] with graph
 
     def slope(self, model: Model, ledger: Ledger) -> tuple[Noise, ...]:
@@ -59,17 +59,17 @@ class Climb(NamedTuple):
 
 @contextmanager
 def recomputing(model: Model, verifier: Verifier) -> Iterator[None]:
-    """Keep few activations of generator, decoder and judges, and compute the others again on the way back.
+    """Keep few activations of generator, decoder and verifiers, and compute the others again in the backward pass.
 
     Activation checkpointing (Chen et al. 2016, arXiv:1604.06174): the same gradients for less memory and about one more
-    forward pass, which the ledger does not count. Networks that know no checkpointing are left alone, and all are left
-    as they were found.
+    forward pass, which the ledger does not count. Networks without checkpointing are left alone, and all are left as
+    they were found.
     """
     parts = getattr(getattr(model, "pipeline", None), "components", {}).values()
     switched = [part for part in parts if getattr(part, "_supports_gradient_checkpointing", False)]
     switched = [part for part in switched if not part.is_gradient_checkpointing]
-    judges: list[Any] = [judge for judge in leaves(verifier) if hasattr(getattr(judge, "model", None), SWITCH)]
-    towers = [judge.model for judge in judges]
+    networks = [getattr(leaf, "model", None) for leaf in leaves(verifier)]
+    towers: list[Any] = [network for network in networks if hasattr(network, SWITCH)]
     found = [(part, getattr(part, FLAG)) for t in towers for part in t.modules() if hasattr(part, FLAG)]
     try:
         for part in switched:
@@ -87,7 +87,7 @@ def recomputing(model: Model, verifier: Verifier) -> Iterator[None]:
 
 
 def finite(gradient: Tensor) -> Tensor:
-    """Gradients [b, *] with zeros for every row that holds something else than numbers."""
+    """Gradients [b, *] with zeros for every row that holds a value that is not finite."""
     (whole,) = rows(gradient, gradient.isfinite().flatten(1).all(1))
     return torch.where(whole, gradient, 0)
 
@@ -129,12 +129,13 @@ def clip(gradient: Tensor, most: float) -> Tensor:
     return gradient * share
 
 
-class Sounded:
-    """A judge without gradients, with an estimated one: the hybrid gradient of DNO (arXiv:2405.18881).
+class EstimatedGradient:
+    """A verifier without gradients, with an estimated one: the hybrid gradient of DNO (arXiv:2405.18881).
 
-    The slope of its total at each picture is the mean over `probes` random directions d ~ N(0, I) in pixel space of
-    (total(picture + reach * d) - total(picture)) / reach * d. Directions depend on the call and on each sample's own
-    seed, so that a sample climbs as it would alone. A probe that cannot be scored counts as flat.
+    The gradient of its total at each picture is the mean over `probes` random directions d ~ N(0, I) in pixel space of
+    (total(picture + reach * d) - total(picture)) / reach * d; it is passed back to the noise exactly. Directions depend
+    on the call and on each sample's own seed, so that a sample moves as it would alone. A probe that cannot be scored
+    counts as flat.
     """
 
     differentiable = True
@@ -148,7 +149,7 @@ class Sounded:
         self.calls = 0
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """The judge's own scores; gradients of `total` are the estimate. Costs 1 + probes scorings a sample."""
+        """The verifier's own scores; the gradient of `total` is the estimate. Costs 1 + `probes` scores a sample."""
         with torch.no_grad():
             scores = self.verifier(media, prompts, progress=progress)
             slope = torch.zeros_like(media)

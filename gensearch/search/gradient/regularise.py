@@ -1,4 +1,4 @@
-"""What keeps optimised noise looking like noise: penalties and a projection, to be added up by name.
+"""Regularisers that keep optimised noise close to Gaussian: penalties and a projection, added up by name.
 
 All penalties take noise [b, *shape] and the noise it started from, compute in fp32 or better, and return [b] numbers,
 0 at best: negative log-densities or divergences in nats.
@@ -34,7 +34,7 @@ def wide(noise: Noise) -> Tensor:
 def chi(noise: Noise, start: Noise) -> Tensor:
     """-log density of the norm under the chi distribution (ReNO, Eyring et al. 2024, arXiv:2406.04312), less its least.
 
-    Gradient noise * (1 - (d - 1) / norm^2); zero at norm sqrt(d - 1). Sees nothing but the norm.
+    Gradient noise * (1 - (d - 1) / norm^2); zero at norm sqrt(d - 1). It depends on the norm alone.
     """
     x = wide(noise)
     free = x.shape[1] - 1
@@ -43,7 +43,7 @@ def chi(noise: Noise, start: Noise) -> Tensor:
 
 
 def shift(noise: Noise, start: Noise) -> Tensor:
-    """Half the squared distance from the start: the divergence of a Gaussian moved that far."""
+    """Half the squared distance from the start: KL divergence of a Gaussian shifted that far, in nats."""
     return (wide(noise) - wide(start)).square().sum(1) / 2
 
 
@@ -57,7 +57,8 @@ def probability(noise: Noise, start: Noise) -> Tensor:
     """
     x = wide(noise)
     pieces = x.shape[1] // BLOCK
-    cut = x[:, orders(x.shape[1]).to(x.device)][..., : pieces * BLOCK].unflatten(-1, (pieces, BLOCK))
+    shuffled = x[:, orders(x.shape[1]).to(x.device)]
+    cut = shuffled[..., : pieces * BLOCK].reshape(*shuffled.shape[:-1], pieces, BLOCK)
     mean = cut.mean(-2).square().sum(-1)
     excess = cut.mT @ cut / pieces - torch.eye(BLOCK, dtype=x.dtype, device=x.device)
     stretch = (1 + torch.linalg.matrix_norm(excess, ord=2)).sqrt() - 1 - (BLOCK / pieces) ** 0.5
@@ -93,7 +94,7 @@ def spectral(noise: Noise, start: Noise) -> Tensor:
 def rings(space: tuple[int, ...]) -> Tensor:
     """The ring of every frequency of a grid, flat [prod(space)]."""
     grids = torch.meshgrid(*(torch.fft.fftfreq(size) for size in space), indexing="ij")
-    radius = torch.stack(grids).square().sum(0).sqrt() / (len(space) ** 0.5 / 2)
+    radius: Tensor = torch.stack(grids).square().sum(0).sqrt() / (len(space) ** 0.5 / 2)
     return (radius.flatten() * BANDS).long().clamp(max=BANDS - 1)
 
 
@@ -114,7 +115,7 @@ class Regulariser(NamedTuple):
     rescales: bool = False
 
     def penalty(self, noise: Noise, start: Noise) -> Tensor:
-        """[b]."""
+        """The penalty of each sample [b]."""
         zero = torch.zeros(len(noise), dtype=torch.promote_types(noise.dtype, torch.float32), device=noise.device)
         return sum((weight * term(noise, start) for weight, term in self.terms), zero)
 

@@ -1,4 +1,4 @@
-"""ReNO: gradient ascent on the starting noise."""
+"""ReNO: gradient ascent on the initial noise."""
 
 from __future__ import annotations
 
@@ -36,12 +36,26 @@ def reno(
     checkpointing: bool = False,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Follow the reward's gradient through model and verifier (ReNO, Eyring et al. 2024, arXiv:2406.04312).
+    """Follow the gradient of the reward from the verifier through the model to the initial noise.
 
-    Each of `iterations` (None: as many as the ledger pays; the paper takes 50) scores the noise of every chain, and
-    between two of them it moves by SGD with Nesterov momentum on `reward_weight` * score less the penalty, each
-    sample's gradient clipped to `max_norm`. n evaluations, n - 1 updates; the first is the plain picture. The best by
-    reward alone is returned. `checkpointing` trades time for memory. Raises ValueError where gradients do not pass.
+    Source: ReNO, Eyring et al. 2024, arXiv:2406.04312.
+
+    SGD with Nesterov momentum on `reward_weight` * score less the penalty. n evaluations take n - 1 updates, and a
+    backward pass counts as two forward ones; the first sample is the plain one. The best by reward alone is returned.
+
+    Args:
+        iterations: evaluations per chain, 50 in the paper; integer above 0 (default None: until the budget is spent)
+        chains: noises that are optimised side by side; integer above 0 (default 1)
+        lr: learning rate; number above 0 (default 5.0)
+        momentum: Nesterov momentum; number at least 0 and below 1 (default 0.9)
+        max_norm: norm to which each sample's gradient is clipped; number above 0 (default 0.1)
+        reward_weight: weight of the score against the penalty; number at least 0 (default 1.0)
+        regularise: weighted sum of chi, shift, probability, spectral and projection, or none; text (default 0.01*chi)
+        checkpointing: recompute activations, less memory for more time; True or False (default False)
+        propose: makes the initial noise (default gaussian)
+
+    Raises:
+        ValueError: the model or the verifier passes no gradients, or `regularise` names an unknown penalty.
     """
     require_gradients(model, "reno")
     require_differentiable(verifier, "reno")

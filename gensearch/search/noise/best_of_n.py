@@ -1,4 +1,4 @@
-"""Best-of-N: random search over starting noises."""
+"""Best-of-N: random search over the initial noise."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ def best_of_n(
     n: Count = None,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Draw `n` samples (None: as many as the ledger pays) and score each (Ma et al. 2025, arXiv:2501.09732).
+    """Draw samples from fresh noise, score each one and keep the best.
+
+    Source: Ma et al. 2025, arXiv:2501.09732, random search.
 
     Rounds are about equal: a last round of one sample would end the search early if that one cannot be scored.
+
+    Args:
+        n: number of samples; integer above 0 (default None: as many as the budget allows)
+        propose: makes the initial noise (default gaussian)
     """
     drawn, unit = 0, price(model, verifier, propose=propose)
     while left := min((n or float("inf")) - drawn, ledger.affords(unit)):

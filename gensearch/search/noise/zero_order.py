@@ -1,4 +1,4 @@
-"""Zero-order search: walk over the noise sphere to ever better neighbours."""
+"""Zero-order search: local search on the sphere of initial noises."""
 
 from __future__ import annotations
 
@@ -30,15 +30,23 @@ def zero_order(
     patience: PositiveInt = 8,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Move the pivot to its best neighbour, if that is better (Ma et al. 2025, arXiv:2501.09732, zero-order search).
+    """Score neighbours of a pivot noise, and move the pivot to the best one if that is better.
 
-    Each of `rounds` (None: as many as the ledger pays, the last one smaller if need be) scores `neighbours` points at
-    a fixed angle from the pivot. The pivot is scored once, together with its first neighbours, and kept while nothing
-    beats it; the paper drops it then, which loses half the gain. After `patience` rounds without a better neighbour
-    the next round starts from a fresh pivot. Evaluations: rounds * neighbours + 1 + restarts.
+    Source: Ma et al. 2025, arXiv:2501.09732, zero-order search.
+
+    The pivot is scored once, together with its first neighbours, and kept while nothing beats it. The paper drops it
+    then, which loses half the gain. The last round is smaller if the budget ends. Cost: rounds * neighbours + 1 +
+    restarts evaluations.
+
+    Args:
+        rounds: number of rounds; integer above 0 (default None: until the budget is spent)
+        neighbours: samples per round; integer above 0 (default 4)
+        cosine: cosine of the angle between the pivot and a neighbour; number above -1 and below 1 (default 0.95)
+        patience: rounds without an improvement before a fresh pivot is drawn; integer above 0 (default 8)
+        propose: makes the noise of a fresh pivot (default gaussian)
     """
     recipe: Recipe
-    drawn, stale, best = 0, patience, 0.0  # as stale as can be: the first round starts from a fresh pivot
+    drawn, stale, best = 0, patience, 0.0  # stale from the start: the first round draws a fresh pivot
     unit = price(model, verifier)
     for _ in ledger.rounds(rounds, unit):
         fresh = stale >= patience and ledger.affords(unit.plus(fee(propose))) >= 1

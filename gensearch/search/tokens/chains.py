@@ -1,4 +1,4 @@
-"""Chains of pictures whose first tokens are chosen by latents that move: what policy gradients on them walk with."""
+"""Chains of pictures whose first tokens are chosen by latents: the state of a policy gradient on latents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from verifiers.types import Media, Verifier
 
 
 class How(NamedTuple):
-    """What a move is bounded by."""
+    """How latents are shifted: who gets the credit, and how far they may go."""
 
     credit: Credit
     anchor: float
@@ -30,7 +30,7 @@ class How(NamedTuple):
 
 @dataclass
 class Chains:
-    """The latents of both sides, an optimiser for each that moved, and the plans [chains, t], kept where text stays."""
+    """The latents of both sides, an optimiser for each that was shifted, and the plans, kept if text stays as it is."""
 
     model: TokenModel
     verifier: Verifier
@@ -45,7 +45,7 @@ class Chains:
     trace: Trace = field(init=False)  # of the pictures that were drawn last
 
     def begin(self, start: Noise, shares: Mapping[Side, float], lr: float) -> Round:
-        """Draw the first picture of every chain, and take the states behind its first tokens."""
+        """Draw the first picture of every chain, and take the states behind its first tokens as latents."""
         round = self.draw(start, self.plain)
         self.latents = {side: Latents.take(side, self.trace, share) for side, share in shares.items()}
         self.lr = lr
@@ -67,12 +67,12 @@ class Chains:
         return Round(media, scores, tuple(recipes), ids, tuple(parents))
 
     def redraw(self, start: Noise, moving: Sequence[Side], free: bool) -> Round:
-        """Pictures by noise [chains * m, positions] whose first positions say what the latents choose.
+        """Pictures from noise [chains * m, positions] whose first positions hold what the latents choose.
 
-        A plan that is not moved is kept, and image tokens may be left `free`.
+        A plan whose latents are not in `moving` is kept, and image tokens may be drawn `free` of latents.
         """
         chains, text = len(self.plain), self.model.text_length
-        noise = start.unflatten(0, (chains, -1))
+        noise = by_chain(start, chains)
         words, pixels = noise[..., :text], noise[..., text:]
         if "text" in moving:
             words = self.latents["text"].decide(self.model, words)
@@ -85,7 +85,7 @@ class Chains:
 
     def gains(self, round: Round, baseline: Baseline, shift: float, diversity: float) -> Tensor:
         """Rewards of the pictures less a baseline, [chains, m]."""
-        rewards = round.scores.total.cpu().double().unflatten(0, (len(self.plain), -1)) + shift
+        rewards = by_chain(round.scores.total.cpu().double(), len(self.plain)) + shift
         if diversity:
             rewards = rewards + diversity * apart(round.media, rewards.shape[1])
         found = advantages(rewards, baseline, self.average)
@@ -93,11 +93,11 @@ class Chains:
         return found
 
     def move(self, sides: Sequence[Side], gains: Tensor, how: How) -> None:
-        """One step up the slope that samples show, gains [chains, m]."""
+        """One step of Adam along the policy gradient of gains [chains, m]."""
         for side in sides:
             part = self.latents[side]
-            drawn, said = credited(self.trace, part, gains.shape[1])
-            found = slope(self.model, part, drawn, said, gains, how.credit, how.anchor)
+            tokens, drawn = credited(self.trace, part, gains.shape[1])
+            found = slope(self.model, part, tokens, drawn, gains, how.credit, how.anchor)
             if how.freeze_unconditional and side == "image":
                 found[..., 1:, :] = 0
             part.z.grad = -found
@@ -108,16 +108,21 @@ class Chains:
                 part.z.copy_(within(part.z, part.start, how.radius))
 
 
+def by_chain(rows: Tensor, chains: int) -> Tensor:
+    """Rows [chains * m, *] as [chains, m, *]."""
+    return rows.reshape(chains, len(rows) // chains, *rows.shape[1:])
+
+
 def credited(trace: Trace, latents: Latents, m: int) -> tuple[Tensor, Tensor]:
-    """The tokens [chains, m, n] of a side at the positions in play, and which of them were said at all."""
+    """The tokens [chains, m, n] of a side at the positions of its latents, and which of them were drawn at all."""
     tokens, _, lengths = trace.of(latents.side)
     n = latents.z.shape[1]
-    said = torch.arange(n) < lengths[:, None]
-    return tokens[:, :n].unflatten(0, (-1, m)), said.unflatten(0, (-1, m))
+    drawn = torch.arange(n) < lengths[:, None]
+    return by_chain(tokens[:, :n], len(tokens) // m), by_chain(drawn, len(drawn) // m)
 
 
 def apart(media: Media, m: int) -> Tensor:
-    """How far pictures are from those of other chains, [chains, m]: the mean distance of pixels on an 8x8 grid."""
+    """Distances of pictures to those of other chains [chains, m]: mean difference of pixels on an 8x8 grid."""
     small = torch.nn.functional.adaptive_avg_pool2d(media.float().cpu(), 8).flatten(1).double()
     distance = torch.cdist(small, small, p=1) / small.shape[1]
     chain = torch.arange(len(media)) // m

@@ -1,4 +1,4 @@
-"""A journal of drawings: a search of a token model that was stopped goes on without drawing anything twice."""
+"""A journal of pictures, so that a search that was stopped goes on without drawing anything twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from verifiers.types import Media, Scores, Verifier
 
 
 class Drawing(NamedTuple):
-    """What a token model decided from some noise, the pictures, and what was thought of them."""
+    """The tokens that a model drew from some noise, the pictures and their scores."""
 
     trace: Trace
     media: Media
@@ -27,10 +27,10 @@ class Drawing(NamedTuple):
 
 
 class Journal(NamedTuple):
-    """A folder of drawings by what they were drawn from, and the ledger that they are booked in again.
+    """A folder of drawings, named by the noise they were drawn from, and the ledger that is charged for them again.
 
-    Whatever a search computes from drawings, such as latents and an optimiser's moments, comes out of them again bit
-    for bit: the same call reads what is there and goes on where it stopped. `about` says what else drawings depend on.
+    What a search computes from drawings, such as latents and an optimiser's moments, is the same again bit for bit: the
+    same call reads what is there and goes on from there. `about` is what drawings depend on besides the noise.
     """
 
     folder: Path
@@ -89,11 +89,11 @@ def read(path: Path) -> tuple[Drawing, Cost, Cost]:
 
     try:
         with safe_open(path, framework="pt") as handle:
-            told = handle.metadata()
+            costs = handle.metadata()
         tensors = load_file(path)
         trace = Trace(*(tensors[f"trace.{name}"] for name in Trace._fields))
         parts = {name.removeprefix("part."): value for name, value in tensors.items() if name.startswith("part.")}
         drawing = Drawing(trace, tensors["media"], Scores(tensors["total"], parts))
-        return drawing, Cost(*json.loads(told["spent"])), Cost(*json.loads(told["padding"]))
+        return drawing, Cost(*json.loads(costs["spent"])), Cost(*json.loads(costs["padding"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no drawing of a journal ({error}); delete it and it is drawn again") from error

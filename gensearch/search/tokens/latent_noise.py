@@ -1,9 +1,9 @@
-"""Latent noise: Gaussian noise on the states behind the first tokens, the control for gradients on them."""
+"""Latent noise: Gaussian noise on the states behind the first tokens, a control for gradient searches on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated, cast
 
 import torch
 from pydantic import Field, NonNegativeFloat
@@ -13,7 +13,8 @@ from gensearch.core.noise import Rng, derive, described, exactly, gaussian, rand
 from gensearch.core.price import price
 from gensearch.core.requires import require_tokens
 from gensearch.core.sampling import next_round, roll
-from gensearch.core.types import Model, Proposal, Round
+from gensearch.core.types import Model, Noise, Proposal, Round
+from gensearch.core.verbs import TokenModel
 from gensearch.search.knobs import Count
 from gensearch.search.tokens.latents import Latents
 from verifiers.types import Verifier
@@ -32,13 +33,24 @@ def latent_noise(
     sigma: NonNegativeFloat = 0.6,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Disturb the first picture's states by N(0, sigma^2), draw the rest anew, score (LatentTTS, arXiv:2510.07745).
+    """Perturb the states behind the first picture's first tokens by N(0, sigma^2), and draw the other tokens anew.
 
-    `n` pictures (None: as many as the ledger pays), the first of them plain; the shares are those of `milr`, of which
-    this is the search without a gradient. Raises ValueError for models without tokens.
+    Source: LatentTTS, Wang et al. 2025, arXiv:2510.07745, sampling by additive Gaussian noise.
+
+    It shifts the same states as milr, but without a gradient. The first picture is a plain one.
+
+    Args:
+        n: number of pictures; integer above 0 (default None: as many as the budget allows)
+        text_share: share of the plan's tokens that the states choose; number at least 0 and at most 1 (default 0.2)
+        image_share: share of the image tokens that the states choose; number at least 0 and at most 1 (default 0.02)
+        sigma: standard deviation of the noise, in units of the states; number at least 0 (default 0.6)
+        propose: makes the noise of the plain picture (default gaussian)
+
+    Raises:
+        ValueError: the model draws no image tokens.
     """
     require_tokens(model, "latent_noise")
-    tokens: Any = model
+    tokens = cast(TokenModel, model)
     unit, seeds = price(model, verifier), rng.seeds(1)
     own = propose(model, [prompt], seeds)
     plain = described(propose, own, seeds)
@@ -49,7 +61,7 @@ def latent_noise(
     while left := min((n or float("inf")) - drawn, ledger.affords(unit)):
         fresh = rng.seeds(next_round(model, left))
         size = len(fresh)
-        parts = randn(fresh, model.noise_shape).split([tokens.text_length, tokens.image_length], 1)
+        parts = torch.split(randn(fresh, model.noise_shape), [tokens.text_length, tokens.image_length], 1)
         made = torch.cat(
             [decide(tokens, side, noise, fresh, sigma) for side, noise in zip(sides, parts, strict=True)], 1
         )
@@ -58,8 +70,8 @@ def latent_noise(
         drawn += size
 
 
-def decide(model: Any, side: Latents, noise: torch.Tensor, seeds: tuple[int, ...], sigma: float) -> torch.Tensor:
-    """Noise of one side [b, n], its first positions decided by latents that were disturbed for each sample."""
+def decide(model: TokenModel, side: Latents, noise: Noise, seeds: Sequence[int], sigma: float) -> Noise:
+    """Noise of one side [b, n], its first positions chosen by latents that are perturbed for each sample."""
     rows = []
     for seed, own in zip(seeds, noise, strict=True):
         xi = sigma * randn([derive(seed, side.side)], side.start.shape[1:])

@@ -1,4 +1,4 @@
-"""Latents of token models: the states behind the first tokens of a side, and the policy gradient that moves them.
+"""Latents of autoregressive image models: the states behind the first tokens of a side, and their policy gradient.
 
 The gradient of E[R] is taken per position as E[R d log p(token) / d state] (LatentSeek, Li et al. 2025,
 arXiv:2505.13308; MILR, Mi et al. 2025, arXiv:2509.22761). Only heads are differentiated; weights never are.
@@ -7,14 +7,14 @@ arXiv:2505.13308; MILR, Mi et al. 2025, arXiv:2509.22761). Only heads are differ
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gensearch.core.gumbel import given
 from gensearch.core.types import Noise
-from gensearch.core.verbs import Side, Trace
+from gensearch.core.verbs import Side, TokenModel, Trace
 
 Credit = Literal["sampled", "argmax"]
 Baseline = Literal["none", "ema", "loo"]
@@ -22,7 +22,7 @@ Baseline = Literal["none", "ema", "loo"]
 
 @dataclass
 class Latents:
-    """One side of several chains: fp32 masters of states on the CPU, where they began, and how many are in play."""
+    """One side of several chains: fp32 masters of states on the CPU, their start, and how many each chain has."""
 
     side: Side
     start: Tensor  # [chains, n, rows, width]
@@ -39,11 +39,11 @@ class Latents:
 
     @property
     def mask(self) -> Tensor:
-        """[chains, n] bool: positions in play."""
+        """[chains, n] bool: positions that a chain has latents for."""
         return torch.arange(self.z.shape[1]) < self.counts[:, None]
 
-    def decide(self, model: Any, noise: Noise) -> Noise:
-        """Noise [chains, m, positions of this side] of which the first say the tokens that the latents choose."""
+    def decide(self, model: TokenModel, noise: Noise) -> Noise:
+        """Noise [chains, m, positions of this side] whose first positions hold the tokens that the latents choose."""
         chains, m, _ = noise.shape
         if not self.z.shape[1]:
             return noise
@@ -56,25 +56,31 @@ class Latents:
         return noise
 
     def disturbed(self, xi: Tensor) -> Latents:
-        """The same latents moved by some noise from where they began."""
+        """The same latents at their start plus some noise."""
         return replace(self, z=self.start + xi.to(self.start))
 
 
 def slope(
-    model: Any, latents: Latents, tokens: Tensor, said: Tensor, advantages: Tensor, credit: Credit, anchor: float = 0.0
+    model: TokenModel,
+    latents: Latents,
+    tokens: Tensor,
+    drawn: Tensor,
+    advantages: Tensor,
+    credit: Credit,
+    anchor: float = 0.0,
 ) -> Tensor:
     """The gradient of the expected reward with respect to latents, estimated from samples; shaped like `latents.z`.
 
-    `tokens` [chains, m, n] were drawn where `said` [chains, m, n] (not after a plan's end), and `advantages`
+    `tokens` [chains, m, n] count where they were `drawn` [chains, m, n] (not after a plan's end), and `advantages`
     [chains, m] are their rewards less a baseline. "sampled" gives credit to these tokens (REINFORCE), "argmax" to the
-    likeliest ones whatever was drawn, as released code does. `anchor` is the price of a nat of KL(p_z || p_start).
+    likeliest ones whatever was drawn, as released code does. `anchor` is the weight of KL(p_z || p_start), per nat.
     """
     with torch.enable_grad():
         z = latents.z.detach().requires_grad_()
         logits = model.logits(latents.side, z).log_softmax(-1)  # [chains, n, vocabulary]
         wanted = logits.argmax(-1)[:, None].expand_as(tokens) if credit == "argmax" else tokens
         chosen = logits.gather(-1, wanted.transpose(1, 2).to(logits.device)).transpose(1, 2)  # [chains, m, n]
-        counted = (said & latents.mask[:, None]).to(chosen)
+        counted = (drawn & latents.mask[:, None]).to(chosen)
         gain = (advantages.to(chosen)[..., None] * chosen * counted).sum() / advantages.shape[1]
         if anchor:
             with torch.no_grad():
@@ -89,7 +95,8 @@ def within(z: Tensor, start: Tensor, radius: float) -> Tensor:
     """`z` with every state at most `radius` times the norm of its start away from it."""
     away = z - start
     reach = radius * start.norm(dim=-1, keepdim=True)
-    return start + away * (reach / away.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+    share: Tensor = reach / away.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return start + away * share.clamp(max=1)
 
 
 def advantages(rewards: Tensor, baseline: Baseline, average: Tensor | None) -> Tensor:

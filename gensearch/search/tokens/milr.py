@@ -1,10 +1,10 @@
-"""MILR: policy gradient on the latents of text and image of a unified token model."""
+"""MILR: policy gradient on the latents of text and image tokens of a unified autoregressive model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, NamedTuple, cast
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -22,6 +22,8 @@ from verifiers.types import Verifier
 
 Strategy = Literal["joint", "alt", "t2v", "text", "image"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Fresh = Literal["fresh", "common"]
+Keep = Literal["best", "last"]
 
 
 def milr(
@@ -41,51 +43,115 @@ def milr(
     credit: Credit = "sampled",
     baseline: Baseline = "ema",
     shift: float = 0.0,
-    noise: Literal["fresh", "common"] = "fresh",
+    noise: Fresh = "fresh",
     anchor: NonNegativeFloat = 0.0,
     radius: PositiveFloat | None = None,
     freeze_unconditional: bool = False,
     diversity: NonNegativeFloat = 0.0,
     until: float | None = None,
-    keep: Literal["best", "last"] = "best",
+    keep: Keep = "best",
     journal: str = "",
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Move the states behind the first tokens towards higher reward, and draw the rest anew (arXiv:2509.22761, Alg. 1).
+    """Shift the states behind the first tokens towards higher reward, and draw the other tokens anew.
 
-    One plain picture for each of `chains`, then `iterations` (None: as many as the ledger pays) updates by Adam, each
-    followed by `samples` pictures: the latents choose the first tokens, `text_share` of the plan and `image_share` of
-    the picture, and the model goes on from there with `fresh` noise or with the chain's own. `strategy` joint moves
-    both sides; alt text, then image, in turn; t2v text for the first half and image then; text or image one alone.
-    Rewards are score + `shift` + `diversity` * distance to the pictures of other chains, less a `baseline`. `anchor` is
-    the price of a nat away from the start, `radius` bounds each state's way. Stops once a score exceeds `until`. With
-    `keep` last all but the last pictures are previews, as published. A folder `journal` keeps pictures, and a search
-    that was stopped goes on with them. Raises ValueError for models without tokens, or of words alone unless `strategy`
-    is text, and for `samples` that do not fit `baseline` or `noise`.
+    Source: MILR, Mi et al. 2025, arXiv:2509.22761, Alg. 1. Its code: credit=argmax, baseline=none, shift=-1, keep=last.
+
+    Args:
+        iterations: updates of the states; integer at least 0 (default None: until the budget is spent)
+        chains: optimisations side by side, each from a plain picture; integer above 0 (default 1)
+        samples: pictures of a chain after each update; integer above 0 (default 1)
+        strategy: states to update: both, alternating, text first or one; joint, alt, t2v, text or image (default joint)
+        text_share: share of the plan's tokens that the states choose; number at least 0 and at most 1 (default 0.2)
+        image_share: share of the image tokens that the states choose; number at least 0 and at most 1 (default 0.02)
+        lr: learning rate of Adam; number at least 0 (default 0.03)
+        credit: tokens whose log-probability is weighted, drawn or likeliest ones; sampled or argmax (default sampled)
+        baseline: subtracted from rewards, a running or leave-one-out mean; none, ema or loo (default ema)
+        shift: added to every score; number (default 0.0)
+        noise: of the other tokens, new for each picture or the chain's own; fresh or common (default fresh)
+        anchor: weight of the KL divergence from the start, per nat; number at least 0 (default 0.0)
+        radius: largest distance of a state from its start, in norms of the start; number above 0 (default None)
+        freeze_unconditional: leave the unconditional rows of image states as they are; True or False (default False)
+        diversity: weight of the distance to the pictures of other chains; number at least 0 (default 0.0)
+        until: score above which the search stops; number (default None: it does not)
+        keep: picture to return, the last one as published; best or last (default best)
+        journal: folder that keeps pictures, so that a search that was stopped goes on; text (default "")
+        propose: makes the noise of the plain pictures (default gaussian)
+
+    Raises:
+        ValueError: the model has no image tokens (strategy=text needs none), or `samples` fits no baseline or noise.
     """
-    require_tokens(model, "milr", words=strategy == "text")
-    check_samples(samples, baseline, noise)
-    how, unit = How(credit, anchor, radius, freeze_unconditional), price(model, verifier)
-    seeds = rng.seeds(int(min(chains, ledger.affords(unit.plus(fee(propose))))))
+    gain, how = Gain(baseline, shift, diversity), How(credit, anchor, radius, freeze_unconditional)
+    loop = Loop(iterations, chains, samples, strategy, text_share, image_share, lr, noise, until, keep, journal)
+    yield from ascend(model, verifier, prompt, loop, gain, how, rng=rng, ledger=ledger, propose=propose)
+
+
+class Gain(NamedTuple):
+    """How scores become rewards."""
+
+    baseline: Baseline
+    shift: float
+    diversity: float
+
+
+class Loop(NamedTuple):
+    """What is drawn and shifted, and when it ends."""
+
+    iterations: int | None
+    chains: int
+    samples: int
+    strategy: Strategy
+    text_share: float
+    image_share: float
+    lr: float
+    noise: Fresh
+    until: float | None
+    keep: Keep
+    journal: str
+
+
+def ascend(
+    model: Model,
+    verifier: Verifier,
+    prompt: str,
+    loop: Loop,
+    gain: Gain,
+    how: How,
+    *,
+    rng: Rng,
+    ledger: Ledger,
+    propose: Proposal,
+) -> Iterator[Round]:
+    """Algorithm 1: draw a plain picture for each chain, then shift the states and draw pictures with them in turn.
+
+    The states choose the first tokens of plan and picture, and the model goes on from there. An update maximises score
+    + shift + diversity * distance to the pictures of other chains, less the baseline. With keep=last all pictures but
+    the last are previews. A journal makes the same call go on with pictures that were drawn before.
+    """
+    require_tokens(model, "milr", words=loop.strategy == "text")
+    check_samples(loop.samples, gain.baseline, loop.noise)
+    unit = price(model, verifier)
+    seeds = rng.seeds(int(min(loop.chains, ledger.affords(unit.plus(fee(propose))))))
     start = propose(model, [prompt] * len(seeds), seeds)
-    kept, recipes = open_journal(journal, ledger, model, verifier, prompt), described(propose, start, seeds)
+    kept, recipes = open_journal(loop.journal, ledger, model, verifier, prompt), described(propose, start, seeds)
     walk = Chains(cast(TokenModel, model), verifier, prompt, recipes, kept)
-    round = walk.begin(start, {"text": text_share, "image": image_share}, lr)
-    start, again = start.repeat_interleave(samples, 0), unit.times(len(seeds) * samples)
+    round = walk.begin(start, {"text": loop.text_share, "image": loop.image_share}, loop.lr)
+    start, again = start.repeat_interleave(loop.samples, 0), unit.times(len(seeds) * loop.samples)
     for k in count(1):
-        planned = int(min(k - 1 + ledger.affords(again), 10**9 if iterations is None else iterations))
-        last = k > planned or (until is not None and bool((round.scores.total > until).any()))
-        yield round._replace(done=last or keep == "best")
+        planned = int(min(k - 1 + ledger.affords(again), 10**9 if loop.iterations is None else loop.iterations))
+        last = k > planned or (loop.until is not None and bool((round.scores.total > loop.until).any()))
+        yield round._replace(done=last or loop.keep == "best")
         if last:
             return
-        walk.move(moving := turn(strategy, k, planned), walk.gains(round, baseline, shift, diversity), how)
-        if noise == "fresh":
+        moving = turn(loop.strategy, k, planned)
+        walk.move(moving, walk.gains(round, *gain), how)
+        if loop.noise == "fresh":
             start = randn(rng.seeds(len(start)), model.noise_shape)
-        free = strategy == "text" or (strategy == "t2v" and "text" in moving)  # image tokens are left to chance
+        free = loop.strategy == "text" or (loop.strategy == "t2v" and "text" in moving)  # image tokens are drawn freely
         round = walk.redraw(start, moving, free)
 
 
-def check_samples(samples: int, baseline: Baseline, noise: str) -> None:
+def check_samples(samples: int, baseline: Baseline, noise: Fresh) -> None:
     """Raise ValueError for samples that cannot be compared."""
     if samples == 1 and baseline == "loo":
         raise ValueError(
@@ -96,7 +162,10 @@ def check_samples(samples: int, baseline: Baseline, noise: str) -> None:
 
 
 def turn(strategy: Strategy, k: int, planned: int) -> tuple[Side, ...]:
-    """Which sides update number k = 1, 2, ... of `planned` moves."""
+    """Which sides update number k = 1, 2, ... of `planned` shifts.
+
+    joint: both; alt: text and image in turn; t2v: text in the first half, image in the second; text or image: that one.
+    """
     if strategy in ("text", "image"):
         return (strategy,)
     if strategy == "joint":

@@ -1,9 +1,10 @@
-"""QAlign: a Markov chain over token sequences whose law is the model's, tilted by the reward."""
+"""QAlign: a Markov chain over token sequences with the reward-tilted distribution of the base model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -15,10 +16,11 @@ from gensearch.core.price import fee, price
 from gensearch.core.requires import require_tokens
 from gensearch.core.sampling import roll
 from gensearch.core.types import Model, Proposal, Round
+from gensearch.core.verbs import TokenModel
 from gensearch.search.knobs import Count
 from verifiers.types import Verifier
 
-LIMIT = 20.0  # of a log-ratio, as in the paper's code
+LIMIT = 20.0  # bound on the log-ratio, as in the paper's code
 
 
 def suffix_mcmc(
@@ -33,17 +35,27 @@ def suffix_mcmc(
     beta: PositiveFloat = 0.1,
     propose: Proposal = gaussian,
 ) -> Iterator[Round]:
-    """Draw the tokens after a random cut anew, and keep them with probability exp((r' - r) / beta) (arXiv:2504.03790).
+    """Draw the tokens after a random cut anew, and keep them with probability exp((r' - r) / beta).
 
-    The chain leaves p(picture) exp(r / beta) / Z unchanged: the model's own law cancels, and so does the number of
-    cuts, which is that of image tokens. The plan stays. All chains share the cut, and `iterations` None takes as many
-    rounds as the ledger pays. It resists rewards that can be fooled, and is the control for gradients on tokens.
-    Raises ValueError for models without tokens.
+    Source: QAlign, Faria and Smith 2025, arXiv:2504.03790.
+
+    The chain leaves p(picture) exp(r / beta) / Z invariant: the likelihood under the base model cancels, and so does
+    the number of cuts, which is that of image tokens. The plan stays, and all chains share the cut. It samples rather
+    than maximises, so it resists rewards that can be exploited, and it is a control for gradients on tokens.
+
+    Args:
+        iterations: rounds after the first; integer above 0 (default None: until the budget is spent)
+        chains: Markov chains side by side; integer above 0 (default 1)
+        beta: temperature, in units of the score; number above 0 (default 0.1)
+        propose: makes the noise of the first pictures (default gaussian)
+
+    Raises:
+        ValueError: the model draws no image tokens.
     """
     require_tokens(model, "suffix_mcmc")
     unit = price(model, verifier)
     seeds = rng.seeds(int(min(chains, ledger.affords(unit.plus(fee(propose))))))
-    size, text = len(seeds), model.text_length  # type: ignore[attr-defined]
+    size, text = len(seeds), cast(TokenModel, model).text_length
     now = propose(model, [prompt] * size, seeds)
     plain = described(propose, now, seeds)
     state, media, scores = roll(model, verifier, prompt, now)
@@ -64,7 +76,7 @@ def suffix_mcmc(
 
 
 def accepts(new: float, old: float, beta: float, seed: int) -> bool:
-    """Metropolis' rule on rewards; unscored samples (-inf) are left at once and never entered."""
+    """The Metropolis rule on rewards; a sample that was not scored (-inf) is never accepted and always replaced."""
     if not math.isfinite(new):
         return False
     if not math.isfinite(old):

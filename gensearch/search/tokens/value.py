@@ -1,4 +1,4 @@
-"""A value model: how good a picture will be, told from the states behind its first image tokens."""
+"""A value model: predicts the reward of a picture from the states behind its first image tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gensearch.files.atomic import write_atomic
 
 FILE = "value.safetensors"  # beside the weights of the model whose states it reads
 HIDDEN = 64
-TEMPERATURE = 0.2  # of rewards, where they are made shares of a group
+TEMPERATURE = 0.2  # of the softmax over the rewards of a group
 
 
 class Group(NamedTuple):
@@ -27,9 +27,9 @@ class Group(NamedTuple):
 
 
 class Value(nn.Module):
-    """A small network on the last and the mean of the states so far, and on how far they go.
+    """A small network on the last and the mean of the states so far, and on the share of tokens that they cover.
 
-    It ranks pictures of one prompt, and its numbers mean nothing between prompts (LatentRM of Wang et al. 2025,
+    It ranks pictures of one prompt; its values cannot be compared between prompts (LatentRM of Wang et al. 2025,
     arXiv:2510.07745, with pictures in the place of chains of thought).
     """
 
@@ -42,7 +42,7 @@ class Value(nn.Module):
         )
 
     def forward(self, states: Tensor) -> Tensor:
-        """Values [b] of the states [b, k, rows, width] behind the first k tokens; of guidance the prompt's row counts.
+        """Values [b] of states [b, k, rows, width] behind the first k tokens; with guidance, of the conditional row.
 
         Raises ValueError for states of another model.
         """
@@ -50,7 +50,8 @@ class Value(nn.Module):
             raise ValueError(f"the value model reads states of width {self.width}, not {states.shape[-1]}; fit another")
         own = states[:, :, 0].float()
         share = own.new_full((len(own), 1), own.shape[1] / self.length)
-        return self.layers(torch.cat([own[:, -1], own.mean(1), share], 1)).squeeze(1)
+        values: Tensor = self.layers(torch.cat([own[:, -1], own.mean(1), share], 1))
+        return values.squeeze(1)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, whole."""
@@ -77,19 +78,19 @@ def ranking_loss(values: Tensor, rewards: Tensor, temperature: float = TEMPERATU
 
 
 def fit(value: Value, groups: Sequence[Group], *, epochs: int, lr: float, seed: int = 0) -> None:
-    """Fit in place, every group at a random depth each time; groups whose pictures are all alike teach nothing."""
-    told = [group for group in groups if float(group.rewards.max() - group.rewards.min()) > 0]
+    """Fit in place, every group at a random depth each time; groups whose rewards are all equal are left out."""
+    uneven = [group for group in groups if float(group.rewards.max() - group.rewards.min()) > 0]
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(value.parameters(), lr=lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs * len(told)))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs * len(uneven)))
     with torch.enable_grad():
         for _ in range(epochs):
-            for place in torch.randperm(len(told), generator=generator).tolist():
-                group = told[place]
+            for place in torch.randperm(len(uneven), generator=generator).tolist():
+                group = uneven[place]
                 depth = int(torch.randint(1, group.states.shape[1] + 1, (), generator=generator))
                 loss = ranking_loss(value(group.states[:, :depth]), group.rewards)
                 optimizer.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
 

@@ -55,7 +55,7 @@ def test_what_is_valid_is_kept_and_the_first_failure_made_anew():
 
 
 @pytest.mark.parametrize(("length", "p"), [(6, 0.6), (4, 0.4)])
-def test_a_perfect_judge_needs_one_over_p_tries_per_chunk(length, p):
+def test_a_perfect_verifier_needs_one_over_p_tries_per_chunk(length, p):
     """A chain ends after 1 + (failures) clips; each chunk fails a geometric number of times, (1 - p) / p on average."""
     chains = 80
     model = ToyChunks(num_steps=length, p=p, batch_size=chains)
@@ -132,9 +132,9 @@ class Watched(ToyChunks):
         self.memories, self.chunks, self.noted, self.begun = [], [], [], []
 
     def _read(self, chunks):
-        told = [Kept(memory) for memory in super()._read(chunks)]
-        self.memories += map(ref, told)
-        return told
+        known = [Kept(memory) for memory in super()._read(chunks)]
+        self.memories += map(ref, known)
+        return known
 
     def _make(self, prompts, before, memory, noise):
         self.noted.append(sum(kept() is not None for kept in self.memories))

@@ -40,9 +40,9 @@ def test_noise_keeps_to_that_of_the_chunk_before():
         own = [step_noise([recipe], step, model.noise_shape).flatten().double() for step in range(3)]
         for step in (1, 2):
             found = float((own[step] * own[step - 1]).mean())
-            told = any(move[:2] == ("chunk", step) for move in recipe)
-            branched += told
-            assert abs(found - s * told) < 4.5 * (1 + s**2) ** 0.5 / n**0.5
+            correlated = any(move[:2] == ("chunk", step) for move in recipe)
+            branched += correlated
+            assert abs(found - s * correlated) < 4.5 * (1 + s**2) ** 0.5 / n**0.5
             assert abs(own[step].var() - 1) < 4.5 * (2 / n) ** 0.5
     assert branched > 4
 
@@ -71,8 +71,8 @@ class Lengths:
 
 @pytest.mark.parametrize(("newest", "window"), [(0.4, 10), (0.9, 2), (0.0, 1)])
 def test_previews_weigh_the_newest_frames_by_how_far_they_are(newest, window):
-    model, judge = ToyChunks(num_steps=5, chunk_frames=2), Lengths()
-    rounds = list(stream(beam_of_frames, model, judge, PROMPT, beams=1, newest=newest, window=window))
+    model, verifier = ToyChunks(num_steps=5, chunk_frames=2), Lengths()
+    rounds = list(stream(beam_of_frames, model, verifier, PROMPT, beams=1, newest=newest, window=window))
     for depth, progress in enumerate(rounds, 1):
         if depth == 5:
             expected = 10.0
@@ -80,7 +80,7 @@ def test_previews_weigh_the_newest_frames_by_how_far_they_are(newest, window):
             a = min(depth / 5, newest)
             expected = a * 2 + (1 - a) * 2 * min(window, depth)
         assert progress.round.scores.total.tolist() == pytest.approx([expected] * 2)
-    assert {progress for _, progress in judge.seen} == {0.2, 0.4, 0.6, 0.8, 1.0}
+    assert {progress for _, progress in verifier.seen} == {0.2, 0.4, 0.6, 0.8, 1.0}
 
 
 @pytest.mark.parametrize(("beams", "children"), [(2, 2), (3, 1), (1, 4)])

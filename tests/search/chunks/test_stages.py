@@ -1,4 +1,4 @@
-"""What judges are asked at each stage, who elects the winner, and clips that go on from a record."""
+"""What verifiers are asked at each stage, who elects the winner, and clips that go on from a record."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ def texts(asked, frames):
 
 @pytest.mark.parametrize("stages", [STAGES, lambda prompt: [s.replace("{prompt}", prompt) for s in STAGES]])
 def test_each_stage_is_asked_its_own_question(stages):
-    judge = Recording()
-    run(tree_of_frames, ToyChunks(num_steps=4), judge, PROMPT, branch=3, stages=stages)
+    verifier = Recording()
+    run(tree_of_frames, ToyChunks(num_steps=4), verifier, PROMPT, branch=3, stages=stages)
     still, moving, whole = (text.replace("{prompt}", PROMPT) for text in STAGES)
-    assert [texts(judge.asked, frames) for frames in (1, 2, 3, 4)] == [{still}, {moving}, {moving}, {whole}]
-    assert {progress for _, _, progress in judge.asked} == {0.25, 0.5, 0.75, 1.0}
+    assert [texts(verifier.asked, frames) for frames in (1, 2, 3, 4)] == [{still}, {moving}, {moving}, {whole}]
+    assert {progress for _, _, progress in verifier.asked} == {0.25, 0.5, 0.75, 1.0}
 
 
 def test_a_clip_of_one_chunk_is_at_its_end():
-    judge = Recording()
-    run(tree_of_frames, ToyChunks(num_steps=1), judge, PROMPT, branch=3, stages=STAGES)
-    assert texts(judge.asked, 1) == {STAGES[2].replace("{prompt}", PROMPT)}
+    verifier = Recording()
+    run(tree_of_frames, ToyChunks(num_steps=1), verifier, PROMPT, branch=3, stages=STAGES)
+    assert texts(verifier.asked, 1) == {STAGES[2].replace("{prompt}", PROMPT)}
 
 
 def test_braces_of_a_prompt_are_words():
-    judge = Recording()
-    run(tree_of_frames, ToyChunks(num_steps=2), judge, "a {0} star {x}", branch=2, stages=STAGES)
-    assert texts(judge.asked, 1) == {"a still of a {0} star {x}"}
+    verifier = Recording()
+    run(tree_of_frames, ToyChunks(num_steps=2), verifier, "a {0} star {x}", branch=2, stages=STAGES)
+    assert texts(verifier.asked, 1) == {"a still of a {0} star {x}"}
 
 
 def test_there_are_three_stages():
@@ -71,15 +71,15 @@ def test_there_are_three_stages():
 
 
 class Rescaled:
-    """Another scale of the same opinion."""
+    """Another scale of the same scores."""
 
     differentiable = False
 
-    def __init__(self, judge, name):
-        self.judge, self.name = judge, name
+    def __init__(self, verifier, name):
+        self.verifier, self.name = verifier, name
 
     def __call__(self, media, prompts, *, progress=1.0):
-        total = self.judge(media, prompts).total
+        total = self.verifier(media, prompts).total
         return Scores((5 * total - 2).exp(), {})
 
 
@@ -107,22 +107,22 @@ def test_a_rank_vote_elects_whatever_the_scales():
     assert alone != second_alone, "the vote has nothing to settle"
 
 
-def test_a_sum_that_guides_pays_for_each_of_its_judges():
-    judge = WeightedSum(Term(RandomScore(1, name="a")), Term(RandomScore(2, name="b")))
-    outcome = run(tree_of_frames, ToyChunks(num_steps=3), judge, PROMPT, branch=4)
+def test_a_sum_that_guides_pays_for_each_of_its_verifiers():
+    verifier = WeightedSum(Term(RandomScore(1, name="a")), Term(RandomScore(2, name="b")))
+    outcome = run(tree_of_frames, ToyChunks(num_steps=3), verifier, PROMPT, branch=4)
     assert outcome.ledger.spent.scored == 2 * outcome.ledger.spent.decoded == 2 * 12
 
 
-# --- trouble with judges
+# --- trouble with verifiers
 
 
 @pytest.mark.parametrize("name", sorted(OF_CHUNKS))
-def test_a_judge_that_raises_is_heard(name):
+def test_a_verifier_that_raises_is_heard(name):
     class Broken(Constant):
         def __call__(self, media, prompts, *, progress=1.0):
-            raise RuntimeError("the judge is broken")
+            raise RuntimeError("the verifier is broken")
 
-    with pytest.raises(RuntimeError, match="the judge is broken"):
+    with pytest.raises(RuntimeError, match="the verifier is broken"):
         run(SEARCHES[name], ToyChunks(num_steps=3), Broken(), PROMPT, compute=4)
 
 

@@ -28,7 +28,7 @@ class Letters:
 
 
 class Says:
-    """A language model that goes on with what it was told to say."""
+    """A language model that goes on with given text."""
 
     device = torch.device("cpu")
 

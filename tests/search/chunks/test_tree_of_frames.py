@@ -54,7 +54,7 @@ class Shown(ToyChunks):
 
 
 class LastPixels:
-    """A continuous judge of the newest frame."""
+    """A continuous verifier of the newest frame."""
 
     name = "pixels"
     differentiable = False
@@ -71,8 +71,8 @@ def shares_of_success(settings, trees, **knobs):
     """The share of trees whose one leaf is good throughout, and the closed form."""
     length, b, p, tpr, fpr = settings
     model = ToyChunks(num_steps=length, p=p, batch_size=min(4096, trees * b))
-    judge = ChunkJudge(tpr, fpr)
-    rounds = list(stream(tree_of_frames, model, judge, PROMPT, branch=b, trees=trees, seed=9, **knobs))
+    verifier = ChunkJudge(tpr, fpr)
+    rounds = list(stream(tree_of_frames, model, verifier, PROMPT, branch=b, trees=trees, seed=9, **knobs))
     finished = rounds[-1].round
     totals, flags = finished.scores.total, good(finished.media).all(1)
     firsts = [range(tree * b, (tree + 1) * b) for tree in range(trees)]
@@ -118,7 +118,7 @@ def test_success_is_that_of_the_closed_form_in_many_trials(settings):
     check_success(settings, 20_000)  # standard error at most 0.0035
 
 
-JUDGES = [
+VERIFIERS = [
     (0.5, 0.5),
     (0.2, 0.7),
     pytest.param((0.8, 0.8), marks=pytest.mark.slow),
@@ -126,12 +126,12 @@ JUDGES = [
 ]
 
 
-@pytest.mark.parametrize("judge", JUDGES, ids=str)
-def test_a_judge_that_knows_nothing_gains_nothing_and_one_that_is_wrong_loses(judge):
+@pytest.mark.parametrize("verifier", VERIFIERS, ids=str)
+def test_a_verifier_that_knows_nothing_gains_nothing_and_one_that_is_wrong_loses(verifier):
     length, b, p, trees = 4, 4, 0.7, 500
-    found, expected, _ = shares_of_success((length, b, p, *judge), trees)
+    found, expected, _ = shares_of_success((length, b, p, *verifier), trees)
     plain = p**length
-    assert (expected < plain - 0.1) if judge[0] < judge[1] else expected == pytest.approx(plain)
+    assert (expected < plain - 0.1) if verifier[0] < verifier[1] else expected == pytest.approx(plain)
     assert abs(found - expected) < 4 * (expected * (1 - expected) / trees) ** 0.5
 
 
@@ -194,10 +194,10 @@ def test_more_than_ten_children_keep_their_paths_apart():
 
 def test_branching_once_and_pruning_at_the_end_is_best_of_n():
     model = ToyChunks(num_steps=4, batch_size=4)
-    judge = RandomScore(3)
-    tree = run(tree_of_frames, model, judge, PROMPT, branch=[6, 1], keep=6, seed=8)
-    linear = run(best_of_n, model, judge, PROMPT, n=6, seed=8)
-    forest = run(tree_of_frames, model, judge, PROMPT, branch=1, trees=6, seed=8)
+    verifier = RandomScore(3)
+    tree = run(tree_of_frames, model, verifier, PROMPT, branch=[6, 1], keep=6, seed=8)
+    linear = run(best_of_n, model, verifier, PROMPT, n=6, seed=8)
+    forest = run(tree_of_frames, model, verifier, PROMPT, branch=1, trees=6, seed=8)
     for other in (tree, forest):
         assert torch.equal(other.best.media, linear.best.media)
         assert other.best.recipe == linear.best.recipe
@@ -218,18 +218,18 @@ def test_it_costs_what_the_schedules_say(branch, keep, inner, reading):
     model = ToyChunks(num_steps=4, reading=reading, batch_size=1)
     with counting({"nfe": model.network, "decoded": model.decoder}) as seen:
         outcome = run(tree_of_frames, model, RandomScore(), PROMPT, branch=branch, keep=keep, inner=inner)
-    chunks = kept = looks = 0
+    chunks = kept = scored = 0
     survivors = 1
     for depth in range(4):
         entry = [s if isinstance(s, int) else s[min(depth, len(s) - 1)] for s in (branch, keep, inner)]
         made = survivors * entry[0] * entry[2]
         chunks += made
-        looks += made if entry[2] > 1 or made > entry[1] or depth == 3 else 0
+        scored += made if entry[2] > 1 or made > entry[1] or depth == 3 else 0
         survivors = min(survivors * entry[0], entry[1])
         kept += survivors if depth < 3 else 0
     spent = outcome.ledger.spent
     assert seen["nfe"] == spent.nfe == chunks + reading * kept
-    assert spent.scored == spent.decoded == looks
+    assert spent.scored == spent.decoded == scored
     assert seen["decoded"] <= chunks, "a chunk was shown twice"
 
 

@@ -39,7 +39,7 @@ class Words:
 
 
 @pytest.fixture
-def judge() -> WeightedSum:
+def verifier() -> WeightedSum:
     vision = {"image_size": 16, "layers": 2, "width": 16, "head_width": 8, "patch_size": 8}
     text = {"context_length": 8, "vocab_size": 32, "width": 8, "heads": 2, "layers": 1}
     with torch.random.fork_rng():
@@ -69,19 +69,19 @@ class Calls:
         self.seen[name] += 1
 
 
-def slope(model: Any, judge: Any, checkpointing: bool) -> torch.Tensor:
+def slope(model: Any, verifier: Any, checkpointing: bool) -> torch.Tensor:
     recipes = [(("gaussian", seed),) for seed in (1, 2)]
-    found = climb(model, judge, PROMPTS, [randn([1, 2], model.noise_shape)], recipes, checkpointing)
+    found = climb(model, verifier, PROMPTS, [randn([1, 2], model.noise_shape)], recipes, checkpointing)
     return found.slope(model, Ledger())[0]
 
 
-def test_checkpointing_recomputes_and_changes_no_gradient(model, judge):
-    unet, tower = model.pipeline.unet, judge.terms[0].verifier.model.visual
+def test_checkpointing_recomputes_and_changes_no_gradient(model, verifier):
+    unet, tower = model.pipeline.unet, verifier.terms[0].verifier.model.visual
     block, layer = unet.down_blocks[1].resnets[0], tower.transformer.resblocks[0]
     calls = Calls(unet=unet, block=block, layer=layer, decoder=model.pipeline.vae.decoder.mid_block)
-    plain = slope(model, judge, False)
+    plain = slope(model, verifier, False)
     once = dict(calls.seen)
-    again = slope(model, judge, True)
+    again = slope(model, verifier, True)
     twice = {name: count - once[name] for name, count in calls.seen.items()}
     assert plain.abs().max() > 1e-6
     assert (plain - again).abs().max() < 1e-5 * plain.abs().max()
@@ -89,27 +89,27 @@ def test_checkpointing_recomputes_and_changes_no_gradient(model, judge):
     assert twice == {"unet": 2, "block": 4, "layer": 2, "decoder": 2}, "the whole network runs once, its parts twice"
 
 
-def test_networks_are_left_as_they_were_found(model, judge):
+def test_networks_are_left_as_they_were_found(model, verifier):
     unet, vae = model.pipeline.unet, model.pipeline.vae
     vae.enable_gradient_checkpointing()
-    with pytest.raises(ZeroDivisionError), recomputing(model, judge):
+    with pytest.raises(ZeroDivisionError), recomputing(model, verifier):
         _ = 1 / (not unet.is_gradient_checkpointing)
     assert not unet.is_gradient_checkpointing
     assert vae.is_gradient_checkpointing
-    clip = judge.terms[0].verifier.model
+    clip = verifier.terms[0].verifier.model
     assert not clip.visual.transformer.grad_checkpointing
     clip.set_grad_checkpointing(True)
     clip.transformer.grad_checkpointing = False
-    with recomputing(model, judge):
+    with recomputing(model, verifier):
         assert clip.transformer.grad_checkpointing
     assert clip.visual.transformer.grad_checkpointing
     assert not clip.transformer.grad_checkpointing
 
 
 @pytest.mark.parametrize("name", ["reno", "dno"])
-def test_searches_find_the_same_with_it(model, judge, name):
+def test_searches_find_the_same_with_it(model, verifier, name):
     plain, thrifty = (
-        run(SEARCHES[name], model, judge, PROMPTS[0], iterations=3, checkpointing=flag) for flag in (False, True)
+        run(SEARCHES[name], model, verifier, PROMPTS[0], iterations=3, checkpointing=flag) for flag in (False, True)
     )
     assert plain.ledger.spent == thrifty.ledger.spent
     assert thrifty.best.score == pytest.approx(plain.best.score, rel=1e-4)

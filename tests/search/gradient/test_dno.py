@@ -1,4 +1,4 @@
-"""DNO: every noise moves, judges without gradients steer too, counts and the optimiser are exact."""
+"""DNO: every noise moves, verifiers without gradients steer too, counts and the optimiser are exact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gensearch.core.noise import randn, remake, step_noise
 from gensearch.core.sampling import generate
 from gensearch.engine.run import run, stream
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
-from gensearch.search.gradient.climb import Sounded
+from gensearch.search.gradient.climb import EstimatedGradient
 from gensearch.search.gradient.dno import dno
 from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.testing.searches import SearchLaws
@@ -44,9 +44,9 @@ class TestDnoKeepsTheLaws(SearchLaws):
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_every_noise_takes_adams_steps(decay):
-    model, judge = GaussianFlow(SHAPE, num_steps=3, churn=0.6), Brightness()
+    model, verifier = GaussianFlow(SHAPE, num_steps=3, churn=0.6), Brightness()
     knobs = {"lr": 0.05, "max_norm": 0.2, "decay": decay, "regularise": "0.1*shift", "reward_weight": 2.0}
-    rounds = list(stream(dno, model, judge, STAR, seed=3, iterations=5, **knobs))
+    rounds = list(stream(dno, model, verifier, STAR, seed=3, iterations=5, **knobs))
     plain = (("gaussian", 3),)
     start = torch.cat([randn([3], SHAPE), *(step_noise([plain], step, SHAPE) for step in (1, 2))])
     x = torch.nn.Parameter(start.clone())
@@ -57,7 +57,7 @@ def test_every_noise_takes_adams_steps(decay):
         assert torch.allclose(ours, x, atol=1e-5)
         adam.zero_grad()
         media = generate(model, [STAR], x[:1], [plain], [x[1:2], x[2:]])
-        (0.1 * (x - start).square().sum() / 2 - 2 * judge(media, [STAR]).total.sum()).backward()
+        (0.1 * (x - start).square().sum() / 2 - 2 * verifier(media, [STAR]).total.sum()).backward()
         torch.nn.utils.clip_grad_norm_([x], 0.2)
         adam.step()
     assert (ours - start).flatten(1).norm(dim=1).min() > 0.01, "a step's noise did not move"
@@ -68,10 +68,10 @@ def test_models_without_step_noise_move_their_first_noise_only():
     assert len(last.best.recipe[-1][1]) == pytest.approx(4 * 64 * 4 / 3, abs=4)
 
 
-@pytest.mark.parametrize(("judge", "scored"), [(Brightness(), 1), (Rounded(), 1 + 5)])
-def test_passes_and_questions_are_counted(judge, scored):
+@pytest.mark.parametrize(("verifier", "scored"), [(Brightness(), 1), (Rounded(), 1 + 5)])
+def test_passes_and_questions_are_counted(verifier, scored):
     model = GaussianFlow(SHAPE, num_steps=2, guidance=2.0)
-    ledger = run(dno, model, judge, STAR, iterations=4, chains=2, probes=5).ledger
+    ledger = run(dno, model, verifier, STAR, iterations=4, chains=2, probes=5).ledger
     assert ledger.spent == Cost(nfe=4 * 2 * 4, backward=3 * 2 * 4, decoded=4 * 2, scored=4 * 2 * scored)
 
 
@@ -89,9 +89,9 @@ def test_the_estimated_slope_is_the_true_one_on_average():
         def __call__(self, media, prompts, *, progress=1.0):
             return Scores((media * direction).flatten(1).sum(1))
 
-    judge = Sounded(Linear(), probes=4000, seeds=[1, 2])
+    verifier = EstimatedGradient(Linear(), probes=4000, seeds=[1, 2])
     media = torch.full((2, 3, 4, 4), 0.5, requires_grad=True)
-    scores = judge(media, [STAR] * 2)
+    scores = verifier(media, [STAR] * 2)
     assert torch.equal(scores.total.detach(), Linear()(media.detach(), [STAR] * 2).total)
     (slope,) = torch.autograd.grad(scores.total.sum(), media)
     # E[(w.d) d] = w with covariance |w|^2 I + w w^T, so each entry has s.e. <= sqrt(2) |w| / sqrt(4000)
@@ -100,7 +100,7 @@ def test_the_estimated_slope_is_the_true_one_on_average():
     assert not torch.equal(slope[0], slope[1])
 
 
-def test_a_judge_without_gradients_is_climbed():
+def test_a_verifier_without_gradients_is_climbed():
     model = GaussianTurbo(SHAPE, std=1.0)
     knobs = {"lr": 0.1, "iterations": 40, "probes": 32, "regularise": "none"}
     gains = [run(dno, model, Rounded(), STAR, seed=s, **knobs) for s in range(3)]
@@ -112,10 +112,10 @@ def test_the_penalty_keeps_noise_probable_where_a_lonely_reward_does_not():
     from gensearch.search.gradient.regularise import probability
 
     model = GaussianTurbo((1, 32, 32), std=1.0)
-    judge = LinearScore(torch.ones(1, 32, 32))
+    verifier = LinearScore(torch.ones(1, 32, 32))
     ends = {}
     for keep in ("none", "probability"):
-        last = list(stream(dno, model, judge, STAR, iterations=30, lr=0.05, regularise=keep, reward_weight=0.01))[-1]
+        last = list(stream(dno, model, verifier, STAR, iterations=30, lr=0.05, regularise=keep, reward_weight=0.01))[-1]
         noise = remake(last.round.recipes[0], model.noise_shape)
         ends[keep] = probability(noise, noise).item()
     assert ends["probability"] < 0.5 * ends["none"]

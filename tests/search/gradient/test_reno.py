@@ -35,7 +35,7 @@ class Brightness:
 
 
 def blind(seed: int) -> LinearScore:
-    """Differentiable, and independent of what the true judge of the laws looks at."""
+    """Differentiable, and independent of what the true verifier of the laws scores."""
     return LinearScore(randn([1000 + seed], (1, 4, 4))[0])
 
 
@@ -67,23 +67,23 @@ def in_double(model):
 
 @pytest.mark.parametrize(("weight", "reward_weight"), [(0.5, 1.0), pytest.param(2.0, 3.0, marks=pytest.mark.slow)])
 def test_it_comes_to_rest_where_slope_and_norm_balance(weight, reward_weight):
-    model, judge, slope = setup(scale=0.3)
-    slope, judge.direction = slope.double(), judge.direction.double()
+    model, verifier, slope = setup(scale=0.3)
+    slope, verifier.direction = slope.double(), verifier.direction.double()
     a = reward_weight * slope.norm().item()
     free, pull = slope.numel() - 1, a / weight
     knobs = {"lr": 0.2, "momentum": 0.5, "max_norm": 1e6, "regularise": f"{weight}*chi", "reward_weight": reward_weight}
     seen, propose = in_double(model)
-    run(reno, model, judge, STAR, iterations=400, propose=propose, **knobs)
+    run(reno, model, verifier, STAR, iterations=400, propose=propose, **knobs)
     expected = (pull + (pull**2 + 4 * free) ** 0.5) / 2 * slope / slope.norm()
     assert (seen[-1][0] - expected).norm() < 1e-9 * expected.norm()
 
 
 @pytest.mark.parametrize(("lr", "momentum", "most"), [(5.0, 0.9, 0.1), (1.5, 0.4, 0.03), (0.2, 0.0, 1e9)])
 def test_the_trajectory_is_that_of_the_published_optimiser(lr, momentum, most):
-    model, judge = GaussianFlow(SHAPE, num_steps=2, std=0.7), Brightness()
+    model, verifier = GaussianFlow(SHAPE, num_steps=2, std=0.7), Brightness()
     knobs = {"lr": lr, "momentum": momentum, "max_norm": most, "regularise": "0.01*chi"}
     seen, propose = in_double(model)
-    rounds = list(stream(reno, model, judge, STAR, seed=3, iterations=6, propose=propose, **knobs))
+    rounds = list(stream(reno, model, verifier, STAR, seed=3, iterations=6, propose=propose, **knobs))
     assert len(seen) == len(rounds) == 6
     x = torch.nn.Parameter(randn([3], SHAPE).double())
     sgd = torch.optim.SGD([x], lr=lr, momentum=momentum, nesterov=momentum > 0)
@@ -94,7 +94,7 @@ def test_the_trajectory_is_that_of_the_published_optimiser(lr, momentum, most):
         norm = x.norm()
         loss = 0.01 * (norm**2 / 2 - (x.numel() - 1) * norm.log())
         media = generate(model, [STAR], x, progress.round.recipes)
-        (loss - judge(media, [STAR]).total.sum()).backward()
+        (loss - verifier(media, [STAR]).total.sum()).backward()
         x.grad *= min(1.0, most / x.grad.norm().item())  # torch's own clipping adds 1e-6 to the norm
         sgd.step()
 
@@ -121,22 +121,22 @@ def test_a_budget_counts_a_backward_pass_as_two():
 
 
 def test_chains_do_not_see_each_other():
-    model, judge = GaussianFlow(SHAPE, num_steps=2, batch_size=2), Brightness()
+    model, verifier = GaussianFlow(SHAPE, num_steps=2, batch_size=2), Brightness()
     knobs = {"iterations": 5, "lr": 1.0}
-    together = list(stream(reno, model, judge, STAR, seed=9, chains=3, **knobs))
+    together = list(stream(reno, model, verifier, STAR, seed=9, chains=3, **knobs))
     for row in range(3):
         seed = together[0].round.recipes[row][0][1]
-        alone = list(stream(reno, model, judge, STAR, seed=seed, **knobs))
+        alone = list(stream(reno, model, verifier, STAR, seed=seed, **knobs))
         for one, all_ in zip(alone, together, strict=True):
             assert torch.equal(one.round.media[0], all_.round.media[row])
             assert one.round.recipes[0] == all_.round.recipes[row]
 
 
 def test_the_best_is_chosen_by_reward_alone_and_is_not_overwritten():
-    model, judge, _ = setup()
+    model, verifier, _ = setup()
     # A heavy norm penalty drags the noise away from what the reward likes.
-    outcome = run(reno, model, judge, STAR, iterations=30, reward_weight=0.0, regularise="5*shift+5*chi", lr=0.5)
-    rounds = list(stream(reno, model, judge, STAR, iterations=30, lr=0.5))
+    outcome = run(reno, model, verifier, STAR, iterations=30, reward_weight=0.0, regularise="5*shift+5*chi", lr=0.5)
+    rounds = list(stream(reno, model, verifier, STAR, iterations=30, lr=0.5))
     best = max(rounds, key=lambda p: p.round.scores.total[0].item())
     assert rounds[-1].best.score == best.round.scores.total[0].item()
     again = generate(model, [STAR], remake(rounds[-1].best.recipe, model.noise_shape), [rounds[-1].best.recipe])
@@ -147,24 +147,24 @@ def test_the_best_is_chosen_by_reward_alone_and_is_not_overwritten():
 def test_it_beats_as_many_plain_samples_on_a_linear_reward():
     from gensearch.search.noise.best_of_n import best_of_n
 
-    model, judge, _ = setup()
-    gain = run(reno, model, judge, STAR, compute=50, lr=2.0, max_norm=1.0).best.score
-    assert gain > run(best_of_n, model, judge, STAR, compute=50).best.score + 1
+    model, verifier, _ = setup()
+    gain = run(reno, model, verifier, STAR, compute=50, lr=2.0, max_norm=1.0).best.score
+    assert gain > run(best_of_n, model, verifier, STAR, compute=50).best.score + 1
 
 
 def test_gradients_are_those_of_finite_differences():
-    model, judge = GaussianFlow(SHAPE, num_steps=3, guidance=1.5), Brightness()
+    model, verifier = GaussianFlow(SHAPE, num_steps=3, guidance=1.5), Brightness()
     _, propose = in_double(model)
     x = propose(model, [STAR] * 2, [1, 2])
     recipes = [(("gaussian", 1),)] * 2
 
     def total(noise):
         with torch.no_grad():
-            return judge(generate(model, [STAR] * 2, noise, recipes), [STAR] * 2).total
+            return verifier(generate(model, [STAR] * 2, noise, recipes), [STAR] * 2).total
 
     from gensearch.core.ledger import Ledger
 
-    found = climb(model, judge, [STAR] * 2, [x], recipes)
+    found = climb(model, verifier, [STAR] * 2, [x], recipes)
     (slope,) = found.slope(model, Ledger())
     for seed in range(20):
         direction = randn([100 + seed], SHAPE).double()
@@ -180,7 +180,7 @@ def test_each_sample_is_clipped_by_its_own_norm():
     assert torch.equal(cut[1], gradient[1])
 
 
-def test_models_and_judges_without_gradients_are_refused_with_a_way_out():
+def test_models_and_verifiers_without_gradients_are_refused_with_a_way_out():
     def whole(prompts, noise):
         return noise.sigmoid().expand(-1, 3, -1, -1)
 

@@ -23,11 +23,11 @@ RUNS = 500
 def rewards():
     """Rewards [RUNS, 16] of independent searches, standard normal by construction."""
     model = GaussianTurbo((1, 1, 1), std=1.0, batch_size=16)
-    judge = LinearScore(torch.ones(1, 1, 1))
+    verifier = LinearScore(torch.ones(1, 1, 1))
     mean = float(model.condition("a star"))
     runs = []
     for seed in range(RUNS):
-        totals = [p.round.scores.total for p in stream(best_of_n, model, judge, "a star", n=16, seed=seed)]
+        totals = [p.round.scores.total for p in stream(best_of_n, model, verifier, "a star", n=16, seed=seed)]
         runs.append(torch.cat(totals).double().numpy() - mean)
     return np.stack(runs)
 
@@ -48,8 +48,8 @@ def test_the_winner_is_log_n_away_from_the_base(rewards, n):
 
 def test_the_returned_sample_is_the_maximum(rewards):
     model = GaussianTurbo((1, 1, 1), std=1.0, batch_size=16)
-    judge = LinearScore(torch.ones(1, 1, 1))
-    outcome = run(best_of_n, model, judge, "a star", n=16, seed=RUNS - 1)
+    verifier = LinearScore(torch.ones(1, 1, 1))
+    outcome = run(best_of_n, model, verifier, "a star", n=16, seed=RUNS - 1)
     assert outcome.best.id == rewards[-1].argmax()
     assert outcome.best.recipe == (("gaussian", Rng(RUNS - 1).seeds(16)[outcome.best.id]),)
 
@@ -65,7 +65,7 @@ def test_rounds_fill_the_physical_batch_and_none_is_of_one(batch_size, n, sizes)
 
 
 class BlindToTheLast:
-    """Cannot score the fifth sample that it sees."""
+    """Cannot score the fifth sample that it is given."""
 
     name = "blind"
     differentiable = False
@@ -85,9 +85,10 @@ def test_an_unscorable_last_sample_does_not_cost_the_others():
 
 
 def test_batch_size_changes_nothing_but_the_rounds():
-    judge = LinearScore(torch.ones(1, 2, 2))
+    verifier = LinearScore(torch.ones(1, 2, 2))
     outcomes = [
-        run(best_of_n, GaussianTurbo((1, 2, 2), batch_size=size), judge, "a star", n=21, seed=3) for size in (1, 3, 8)
+        run(best_of_n, GaussianTurbo((1, 2, 2), batch_size=size), verifier, "a star", n=21, seed=3)
+        for size in (1, 3, 8)
     ]
     assert len({outcome.best.id for outcome in outcomes}) == 1
     assert all(torch.equal(outcome.best.media, outcomes[0].best.media) for outcome in outcomes)
@@ -98,13 +99,13 @@ def test_a_proposal_replaces_the_noise():
         return torch.full((len(seeds), *model.noise_shape), 3.0)
 
     model = GaussianTurbo((1, 1, 1), std=1.0)
-    judge = LinearScore(torch.ones(1, 1, 1))
-    best = run(best_of_n, model, judge, "a star", n=2, propose=far_out).best
+    verifier = LinearScore(torch.ones(1, 1, 1))
+    best = run(best_of_n, model, verifier, "a star", n=2, propose=far_out).best
     assert best.score == pytest.approx(3 + float(model.condition("a star")), abs=1e-5)
 
 
 def test_plain_noise_that_is_asked_for_by_name_is_known_by_its_seeds():
     model = GaussianTurbo((1, 4, 4))
-    judge = LinearScore(randn([4], (1, 4, 4))[0])
-    asked, usual = (run(best_of_n, model, judge, "a star", n=2, **given) for given in ({"propose": gaussian}, {}))
+    verifier = LinearScore(randn([4], (1, 4, 4))[0])
+    asked, usual = (run(best_of_n, model, verifier, "a star", n=2, **given) for given in ({"propose": gaussian}, {}))
     assert [node.recipe for node in asked.lineage] == [node.recipe for node in usual.lineage]

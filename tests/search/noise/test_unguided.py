@@ -11,11 +11,12 @@ from gensearch.testing.setting import Unscorable
 from gensearch.testing.verifiers import LinearScore
 
 MODEL = GaussianTurbo((1, 1, 1), std=1.0)
-JUDGE = LinearScore(torch.ones(1, 1, 1))
+VERIFIER = LinearScore(torch.ones(1, 1, 1))
 
 
 def test_it_tries_and_pays_what_best_of_n_does():
-    control, guided = (list(stream(search, MODEL, JUDGE, "a star", n=11, seed=4)) for search in (unguided, best_of_n))
+    searches = (unguided, best_of_n)
+    control, guided = (list(stream(search, MODEL, VERIFIER, "a star", n=11, seed=4)) for search in searches)
     assert [p.round.recipes for p in control] == [p.round.recipes for p in guided]
     assert control[-1].ledger.spent == guided[-1].ledger.spent
     for mine, other in zip(control, guided, strict=True):
@@ -25,7 +26,7 @@ def test_it_tries_and_pays_what_best_of_n_does():
 
 @pytest.fixture(scope="module")
 def picks():
-    return [run(unguided, MODEL, JUDGE, "a star", n=4, seed=seed).best for seed in range(400)]
+    return [run(unguided, MODEL, VERIFIER, "a star", n=4, seed=seed).best for seed in range(400)]
 
 
 def test_it_gains_nothing_where_best_of_n_gains_an_order_statistic(picks):
@@ -42,20 +43,20 @@ def test_every_sample_wins_equally_often(picks):
 
 
 def test_what_could_not_be_scored_still_loses():
-    judge = Unscorable(JUDGE, 0.2)
-    outcome = run(unguided, MODEL, judge, "a star", n=40)
-    assert outcome.unscored == judge.refused > 0
+    verifier = Unscorable(VERIFIER, 0.2)
+    outcome = run(unguided, MODEL, verifier, "a star", n=40)
+    assert outcome.unscored == verifier.refused > 0
     assert outcome.best.parts["unscorable"] > float("-inf")
 
 
-def test_its_scores_are_uniform_tickets():
-    tickets = torch.cat([p.round.scores.total for p in stream(unguided, MODEL, JUDGE, "a star", n=400)])
-    assert bool(tickets.ge(0).all() & tickets.lt(1).all())
-    assert abs(tickets.mean().item() - 0.5) <= 3 * (1 / 12) ** 0.5 / 400**0.5
-    assert len(tickets.unique()) == 400
+def test_its_scores_are_uniform():
+    drawn = torch.cat([p.round.scores.total for p in stream(unguided, MODEL, VERIFIER, "a star", n=400)])
+    assert bool(drawn.ge(0).all() & drawn.lt(1).all())
+    assert abs(drawn.mean().item() - 0.5) <= 3 * (1 / 12) ** 0.5 / 400**0.5
+    assert len(drawn.unique()) == 400
 
 
 def test_a_ticket_belongs_to_its_seed():
-    alone = run(unguided, MODEL, JUDGE, "a star", n=1, seed=9).best
-    among = next(stream(unguided, MODEL, JUDGE, "a cross", n=4, seed=9)).round
+    alone = run(unguided, MODEL, VERIFIER, "a star", n=1, seed=9).best
+    among = next(stream(unguided, MODEL, VERIFIER, "a cross", n=4, seed=9)).round
     assert among.scores.total[0].item() == pytest.approx(alone.score, abs=0)

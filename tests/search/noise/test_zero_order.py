@@ -44,8 +44,8 @@ def test_random_search_does_not_climb():
 @pytest.mark.parametrize(("rounds", "neighbours"), [(1, 1), (3, 5), (7, 2)])
 def test_evaluations_are_one_plus_rounds_times_neighbours(rounds, neighbours):
     model = GaussianFlow((1, 3, 3), num_steps=3, guidance=2.0)
-    judge = LinearScore(torch.ones(1, 3, 3))
-    progress = list(stream(zero_order, model, judge, "a star", rounds=rounds, neighbours=neighbours))
+    verifier = LinearScore(torch.ones(1, 3, 3))
+    progress = list(stream(zero_order, model, verifier, "a star", rounds=rounds, neighbours=neighbours))
     evaluations = 1 + rounds * neighbours
     assert progress[-1].ledger.spent == price(model).times(evaluations)
     recipes = [recipe for p in progress for recipe in p.round.recipes]
@@ -64,9 +64,9 @@ def test_the_pivot_moves_only_to_a_strictly_better_neighbour():
     model = GaussianTurbo((1, 3, 3))
     flat = list(stream(zero_order, model, Constant(), "a star", rounds=9, neighbours=3, patience=99))
     assert {parent for p in flat for parent in p.round.parents} == {None, 0}
-    judge = LinearScore(torch.ones(1, 3, 3))
+    verifier = LinearScore(torch.ones(1, 3, 3))
     best, score = 0, float("-inf")
-    for progress in stream(zero_order, model, judge, "a star", rounds=30, neighbours=3, cosine=0.9, patience=99):
+    for progress in stream(zero_order, model, verifier, "a star", rounds=30, neighbours=3, cosine=0.9, patience=99):
         round = progress.round
         home = {parent for parent in round.parents if parent is not None}
         assert home == {best}
@@ -101,8 +101,8 @@ def test_it_spends_what_it_has_and_no_more(compute, sizes):
 
 def test_a_restart_does_not_lose_the_best():
     model = GaussianTurbo((1, 3, 3))
-    judge = LinearScore(torch.ones(1, 3, 3))
-    rounds = list(stream(zero_order, model, judge, "a star", rounds=40, neighbours=1, cosine=0.2, patience=1))
+    verifier = LinearScore(torch.ones(1, 3, 3))
+    rounds = list(stream(zero_order, model, verifier, "a star", rounds=40, neighbours=1, cosine=0.2, patience=1))
     restarts = sum(p.round.parents[0] is None for p in rounds)
     scores = torch.cat([p.round.scores.total for p in rounds])
     assert restarts > 5

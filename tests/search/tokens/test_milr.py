@@ -34,7 +34,7 @@ BRIGHT = LinearScore(torch.ones(1, 1, 10))
 
 
 class Scripted:
-    """A judge that says what it was told to say, one number a call, and counts."""
+    """A verifier that gives the numbers it is made with, one a call, and counts."""
 
     name = "scripted"
     differentiable = False
@@ -58,9 +58,9 @@ def test_no_iterations_are_the_plain_picture(monkeypatch):
         raise AssertionError("an optimiser for nothing")
 
     monkeypatch.setattr(torch.optim, "Adam", refuse)
-    judge = Scripted(0.5)
-    rounds = pictures(verifier=judge, iterations=0)
-    assert judge.calls == len(rounds) == 1
+    verifier = Scripted(0.5)
+    rounds = pictures(verifier=verifier, iterations=0)
+    assert verifier.calls == len(rounds) == 1
     assert rounds[0].recipes == ((("gaussian", 3),),)
 
 
@@ -127,8 +127,8 @@ def test_a_constant_added_to_rewards_matters_without_a_baseline_only():
 def test_a_graded_reward_rises_on_average_with_sampled_credit():
     """The mean of the last rounds over 24 chains against that of the first, by four standard errors."""
     model = toy(image_length=3, text_length=0, batch_size=24)
-    judge = LinearScore(torch.tensor([[[1.0, 0.0, 0.0]]]))
-    rounds = pictures(model, judge, iterations=60, chains=24, image_share=0.4, lr=0.1, strategy="image")
+    verifier = LinearScore(torch.tensor([[[1.0, 0.0, 0.0]]]))
+    rounds = pictures(model, verifier, iterations=60, chains=24, image_share=0.4, lr=0.1, strategy="image")
     first = torch.stack([r.scores.total for r in rounds[:10]]).mean(0)
     late = torch.stack([r.scores.total for r in rounds[-10:]]).mean(0)
     rise = late - first
@@ -139,11 +139,11 @@ def test_negative_rewards_on_the_likeliest_token_flatten_the_distribution():
     model = toy(image_length=2, text_length=0, batch_size=16)
     found = {}
     for iterations in (0, 40):
-        judge = Scripted(-1.0)
+        verifier = Scripted(-1.0)
         spy = Spied(model)
         pictures(
             spy,
-            judge,
+            verifier,
             iterations=iterations or 1,
             chains=16,
             image_share=0.5,
@@ -244,9 +244,9 @@ def test_the_best_is_returned_and_ties_go_to_the_earliest():
 
 @pytest.mark.parametrize(("numbers", "calls"), [((0.9,), 1), ((0.1, 0.2, 0.8, 0.9), 3), ((0.0,), 7)])
 def test_it_stops_once_a_score_exceeds_the_threshold(numbers, calls):
-    judge = Scripted(*numbers)
-    pictures(verifier=judge, iterations=6, until=0.7)
-    assert judge.calls == calls
+    verifier = Scripted(*numbers)
+    pictures(verifier=verifier, iterations=6, until=0.7)
+    assert verifier.calls == calls
 
 
 def test_each_strategy_moves_the_sides_that_it_says():
@@ -342,8 +342,8 @@ def test_with_a_plan_it_costs_that_as_well_and_as_much_as_best_of_n():
     *_, plain = stream(best_of_n, model, BRIGHT, PROMPT, n=5)
     trace = model.trace(model.start([PROMPT], randn([0], model.noise_shape)))
     length = int(trace.lengths)
-    told = len(f"{PROMPT}. {model.write(trace.text[0, :length].tolist())}".split())
-    each = len(PROMPT.split()) + length - 1 + 2 * (told + model.image_length - 1)
+    context = len(f"{PROMPT}. {model.write(trace.text[0, :length].tolist())}".split())
+    each = len(PROMPT.split()) + length - 1 + 2 * (context + model.image_length - 1)
     assert last.ledger.spent == Cost(tokens=5 * each, prefills=5 * 3, decoded=5, scored=5)
     assert last.ledger.spent.tokens == plain.ledger.spent.tokens
 
@@ -382,7 +382,7 @@ class Stopped(Exception):
 
 
 class Mortal(LinearScore):
-    """A judge that counts its calls, and goes down after some of them."""
+    """A verifier that counts its calls, and goes down after some of them."""
 
     calls, after = 0, math.inf
 
@@ -399,27 +399,27 @@ KNOBS = {"iterations": 6, "lr": 1.5, "image_share": 0.6, "text_share": 0.5, "sam
 @pytest.mark.parametrize("stopped", [1, 2, 5])
 def test_a_search_that_was_stopped_goes_on_bit_for_bit_and_draws_nothing_twice(stopped, tmp_path):
     whole = run(milr, toy(), BRIGHT, PROMPT, seed=3, **KNOBS)
-    judge = Mortal(torch.ones(1, 1, 10))
-    judge.after = stopped
+    verifier = Mortal(torch.ones(1, 1, 10))
+    verifier.after = stopped
     with pytest.raises(Stopped):
-        pictures(verifier=judge, journal=str(tmp_path), **KNOBS)
+        pictures(verifier=verifier, journal=str(tmp_path), **KNOBS)
     assert len(list(tmp_path.iterdir())) == stopped
-    judge.calls, judge.after = 0, math.inf
+    verifier.calls, verifier.after = 0, math.inf
     for calls in (7 - stopped, 0):
-        judge.calls = 0
-        again = run(milr, toy(), judge, PROMPT, seed=3, journal=str(tmp_path), **KNOBS)
-        assert judge.calls == calls
+        verifier.calls = 0
+        again = run(milr, toy(), verifier, PROMPT, seed=3, journal=str(tmp_path), **KNOBS)
+        assert verifier.calls == calls
         assert torch.equal(again.best.media, whole.best.media)
         assert again.lineage == whole.lineage
         assert (again.ledger.spent, again.ledger.padding) == (whole.ledger.spent, whole.ledger.padding)
 
 
 def test_a_journal_knows_what_was_drawn_and_says_what_it_cannot_read(tmp_path):
-    judge = Mortal(torch.ones(1, 1, 10))
+    verifier = Mortal(torch.ones(1, 1, 10))
     for calls, options, seed in ((3, {}, 3), (6, {"guidance": 3.0}, 3), (9, {}, 4), (9, {}, 3)):
-        run(milr, toy(**options), judge, PROMPT, seed=seed, iterations=2, journal=str(tmp_path))
-        assert judge.calls == calls, "another model or another seed is another drawing"
+        run(milr, toy(**options), verifier, PROMPT, seed=seed, iterations=2, journal=str(tmp_path))
+        assert verifier.calls == calls, "another model or another seed is another drawing"
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="is no drawing of a journal .* delete it and it is drawn again"):
-        run(milr, toy(), judge, PROMPT, seed=3, iterations=2, journal=str(tmp_path))
+        run(milr, toy(), verifier, PROMPT, seed=3, iterations=2, journal=str(tmp_path))

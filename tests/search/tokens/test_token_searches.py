@@ -37,7 +37,7 @@ class TestMilr(SearchLaws):
 
 
 class BlindInCI(SearchLaws):
-    """The law about blind judges takes seconds: by default `milr`, `suffix_mcmc` and other models say it."""
+    """The law about blind verifiers takes seconds: by default `milr`, `suffix_mcmc` and other models say it."""
 
     @pytest.mark.slow
     def test_a_blind_judge_gains_nothing(self, setting):
@@ -147,8 +147,8 @@ def test_a_fit_makes_the_elite_likelier_and_knows_its_own_law():
 
 def test_pruned_pictures_give_way_to_branches_of_the_best():
     model = ToyTokens(image_length=8, num_steps=4, vocabulary=6)
-    judge = LinearScore(torch.ones(1, 1, 8))
-    rounds = [p.round for p in stream(prefix, model, judge, PROMPT, width=6, keep=0.34, prunings=2)]
+    verifier = LinearScore(torch.ones(1, 1, 8))
+    rounds = [p.round for p in stream(prefix, model, verifier, PROMPT, width=6, keep=0.34, prunings=2)]
     assert [r.done for r in rounds] == [False, False, True]
     for before, after, drawn in zip(rounds, rounds[1:], (2, 4), strict=False):
         best = before.scores.total.argsort(descending=True, stable=True)[:2].tolist()
