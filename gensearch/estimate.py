@@ -5,155 +5,94 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 import typer
 
-from gensearch.core.ledger import Cost
 from gensearch.core.noise import gaussian
 from gensearch.core.price import fee, price
-from gensearch.core.types import Model, Noise, Proposal, Rows, State
-from gensearch.core.verbs import Transition
-from gensearch.models.chunks.base import Desk, Film
+from gensearch.core.types import Model, Noise, Proposal
+from gensearch.engine.job import Job
+from gensearch.engine.run import start
+from gensearch.models.stand_in import stand_in
 from gensearch.runs.folder import RunFolder
 from gensearch.runs.format import read_json
-from verifiers.combine import with_leaves
+from verifiers.combine import Panel, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
 if TYPE_CHECKING:
     from gensearch.core.ledger import Ledger
-    from gensearch.pipeline import SearchPipeline
 
 
-class Hollow:
-    """A model's outside without its networks: same steps, prices and verbs, tiny samples."""
+class MeanScore:
+    """The stand-in for a single verifier: scores that differ between samples, which is all that a cost can ask for."""
 
-    noise_shape = (3, 2, 2)
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
-
-    def start(self, prompts: Sequence[str], noise: Noise) -> State:
-        """One step taken."""
-        return State(tuple(prompts), torch.ones(len(prompts), dtype=torch.long), self.num_steps, noise, noise, {})
-
-    def advance(self, state: State, noise: Noise | None = None) -> State:
-        """One step more."""
-        return replace(state, step=state.step + 1)
-
-    def rewind(self, state: State, step: torch.Tensor, noise: Noise) -> State:
-        """Back to an earlier step."""
-        return replace(state, step=step)
-
-    def transition(self, state: State) -> Transition:
-        """Any Gaussian will do."""
-        return Transition(state.x, torch.ones_like(state.x))
-
-    def render(self, state: State) -> Media:
-        """Pictures of four pixels."""
-        return state.clean.sigmoid()
-
-
-class HollowClips(Hollow):
-    """The outside of a model of chunks: clips of four pixels, and every chunk and reading booked."""
-
-    book: Any = staticmethod(lambda spent, filled: None)
-
-    def booked(self, book: Any) -> HollowClips:
-        """The same outside, telling `book` what the networks would have done."""
-        other = HollowClips(self.model)
-        other.book = book
-        return other
-
-    def due(self, state: State) -> Cost:
-        """A chunk for each row, and a reading for each clip that was not read yet."""
-        own, *later = self.step_costs
-        reading = Cost(*(a - b for a, b in zip(later[0], own, strict=True))) if later else Cost()
-        unread = {id(desk) for desk in state.extra["desk"] if desk.memory is None}
-        return own.times(len(state)).plus(reading.times(len(unread)))
-
-    def rest(self, state: State) -> State:
-        """Nothing was read."""
-        return replace(state, extra={"desk": self.desks(len(state))})
-
-    def start(self, prompts: Sequence[str], noise: Noise) -> State:
-        """The first chunk."""
-        self.book(self.step_costs[0].times(len(prompts)), Cost())
-        return replace(super().start(prompts, noise), extra={"desk": self.desks(len(prompts))})
-
-    def advance(self, state: State, noise: Noise | None = None) -> State:
-        """One chunk more; what went on from was read."""
-        self.book(self.due(state), Cost())
-        for desk in state.extra["desk"]:
-            desk.memory = True
-        return replace(super().advance(state, noise), extra={"desk": self.desks(len(state))})
-
-    def render(self, state: State) -> Media:
-        """Clips of four pixels."""
-        length = sum(self.frames[: int(state.step[0])])
-        return super().render(state)[:, None].expand(-1, length, -1, -1, -1)
-
-    @staticmethod
-    def desks(count: int) -> Rows:
-        """Places at which clips were not read yet."""
-        return Rows(Desk(Film()) for _ in range(count))
-
-
-class Coin:
-    """A single judge's outside: any scores will do, as long as they differ."""
-
-    def __init__(self, judge: Verifier) -> None:
-        self.name = judge.name
-        self.differentiable = judge.differentiable
+    def __init__(self, verifier: Verifier) -> None:
+        self.name = verifier.name
+        self.differentiable = verifier.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The mean of each sample."""
         return Scores(media.flatten(1).mean(1))
 
 
-class Idle:
-    """A proposal's outside: plain noise at its price."""
+class PlainNoise:
+    """The stand-in for a proposal: plain noise at its cost."""
 
     def __init__(self, propose: Proposal) -> None:
         self.cost = fee(propose)
 
     def __call__(self, model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
-        """Noise of four pixels."""
+        """Standard normal noise in the model's shape."""
         return gaussian(model, prompts, seeds)
 
 
-def rehearse(pipe: SearchPipeline, prompt: str, seed: int) -> Ledger:
-    """The account of the same search on a hollow model: exact wherever the cost does not depend on the scores."""
-    from gensearch.pipeline import SearchPipeline
+def rehearse(job: Job, prompt: str, seed: int) -> Ledger:
+    """The account of a job on stand-ins for its model and verifiers, where no network runs.
 
-    select = None if pipe.panel.select is pipe.panel.guide else with_leaves(pipe.panel.select, Coin)
-    guide = with_leaves(pipe.panel.guide, Coin)  # a sum pays for each of its judges
-    knobs: Any = {name: Idle(value) if name == "propose" else value for name, value in pipe.knobs.items()}
-    outside = HollowClips if "chunks" in pipe.model.verbs else Hollow
-    hollow = SearchPipeline(outside(pipe.model), guide, pipe.search, compute=pipe.compute, select=select, **knobs)
-    (last,) = deque(hollow.stream(prompt, seed), maxlen=1)
+    It is exact wherever the cost does not depend on the scores.
+
+    Args:
+        job: What would run on the prompt, as `gensearch.resolve.for_prompt` gives it.
+        prompt: What the picture or clip should show, 1 to 2000 characters.
+        seed: Everything random comes from it, 0 to 2^53 - 1.
+
+    Raises:
+        ValueError: As `start` does.
+        BudgetSpent: The budget cannot finish one sample.
+    """
+    guide = with_leaves(job.panel.guide, MeanScore)  # a sum pays for each of its terms
+    panel = Panel(guide, with_leaves(job.select, MeanScore)) if job.select else Panel(guide)
+    propose = gaussian if job.propose is gaussian else PlainNoise(job.propose)
+    rounds = start(replace(job, model=stand_in(job.model), panel=panel, propose=propose), prompt, seed)
+    (last,) = deque(rounds, maxlen=1)
     return last.ledger
 
 
-def show_plan(pipe: SearchPipeline, folder: RunFolder) -> None:
-    """Print what would run, what it would cost and where it would go; nothing is made."""
-    config = folder.config
-    unit, ledger = price(pipe.model), rehearse(pipe, config.prompt, config.seed)
+def show_plan(job: Job, folder: RunFolder) -> None:
+    """Print what would run, what it would cost and where it would go; nothing is made.
+
+    Args:
+        job: What would run on the prompt of the folder's config.
+        folder: Where the run would go.
+
+    Raises:
+        ValueError: As `rehearse` does.
+        BudgetSpent: The budget cannot finish one sample.
+    """
+    config, model = folder.config, job.model
+    unit, ledger = price(model), rehearse(job, folder.config.prompt, folder.config.seed)
     spent = ledger.spent
     knobs = "".join(f" {name}={value}" for name, value in config.knobs.items())
-    judges = [config.verifier, *([f"{config.select} (selects)"] if config.select else [])]
-    judges += [f"{name} (hold-out)" for name in config.holdout]
+    verifiers = [config.verifier, *([f"{config.select} (selects)"] if config.select else [])]
+    verifiers += [f"{name} (hold-out)" for name in config.holdout]
     typer.echo(f"prompt:     {config.prompt}")
-    typer.echo(f"model:      {config.model}, {pipe.model.num_steps} steps, {unit.nfe} nfe for one ordinary sample")
-    typer.echo(f"adapter:    {adapter(pipe.model)}")
+    typer.echo(f"model:      {config.model}, {model.num_steps} steps, {unit.nfe} nfe for one sample")
+    typer.echo(f"adapter:    {adapter(model)}")
     typer.echo(f"search:     {config.search}{knobs}, seed {config.seed}")
     if config.propose:
         typer.echo(f"noise from: {config.propose}")
-    typer.echo(f"verifiers:  {', '.join(judges)}")
+    typer.echo(f"verifiers:  {', '.join(verifiers)}")
     more = "".join(f", {getattr(spent, name)} {name}" for name in ("backward", "proposed") if getattr(spent, name))
     typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored{more}")
     if ledger.limit:
@@ -165,7 +104,7 @@ def show_plan(pipe: SearchPipeline, folder: RunFolder) -> None:
 
 
 def adapter(model: Model) -> str:
-    """The class that runs a model, what else than plain sampling it can do, and what it had to change."""
+    """The class that runs a model, the verbs that it offers beyond plain sampling, and what it had to change."""
     notes = "".join(f"; {note}" for note in getattr(model, "notes", ()))
     return f"{type(model).__name__}, verbs: {', '.join(sorted(model.verbs)) or 'none'}{notes}"
 

@@ -19,22 +19,42 @@ VERIFIERS |= shapes.VERIFIERS
 
 
 def parse_verifier(name: str) -> list[tuple[str, float]]:
-    """The single names and weights that a verifier's name is made of; loads nothing, raises ValueError."""
+    """The single names and weights that a verifier's name is made of; loads nothing.
+
+    Args:
+        name: Such as `shapes/clip+0.5*random`, or `rank(a,b)`.
+
+    Raises:
+        ValueError: It is no such name, or names a verifier that does not exist; with the nearest that does.
+    """
     return parse(name, VERIFIERS)
 
 
 def search(name: str) -> Search:
-    """A search by name; raises ValueError with the nearest name if there is none."""
+    """A search by name.
+
+    Args:
+        name: As `gensearch list searches` has it.
+
+    Raises:
+        ValueError: There is none; with the nearest name.
+    """
     from gensearch.search import find
 
     return find(name)
 
 
 def proposal(name: str, model: Model) -> Proposal:
-    """The proposal of a noise hypernetwork for a model, by `shapes/NAME`, folder or repository, or as `gain*NAME`.
+    """The proposal of a noise hypernetwork for a model.
 
-    Installed packages offer loaders, called as (source, model, gain), as entry points of the group PROPOSALS. Raises
-    ValueError for a gain that is no number, and what the loader raises.
+    Installed packages offer loaders, called as (source, model, gain), as entry points of the group PROPOSALS.
+
+    Args:
+        name: `shapes/NAME`, a folder or a repository, or one of these as `GAIN*NAME` with a finite gain.
+        model: The generator.
+
+    Raises:
+        ValueError: The gain is no finite number, or as the loader does.
     """
     gain, source = split_weight(name)
     try:
@@ -44,7 +64,8 @@ def proposal(name: str, model: Model) -> Proposal:
     if not math.isfinite(factor):
         raise ValueError(f"the gain of {source!r} is {gain}; give a finite one, as in '0.5*shapes/hypernoise'")
     (loader,) = entry_points(group=PROPOSALS, name="hypernetwork")
-    return loader.load()(source, model, factor)
+    found: Proposal = loader.load()(source, model, factor)
+    return found
 
 
 PROPOSALS = "gensearch.proposals"
@@ -60,7 +81,16 @@ def models() -> dict[str, str]:
 
 
 def load_model(source: Any, /, **options: Any) -> Model:
-    """A model by name or path, or around a loaded pipeline; raises LoadError or ValueError."""
+    """A model by name or path, or around a loaded pipeline.
+
+    Args:
+        source: A name of `models`, a folder, a repository or a pipeline.
+        options: How to load it: steps, guidance_scale, batch_size, device, dtype ...
+
+    Raises:
+        LoadError: It cannot be loaded.
+        ValueError: There is no such name, or an option is unknown or unfit.
+    """
     if isinstance(source, str) and source.startswith("toy/"):
         from gensearch.models.toy.names import toy
 

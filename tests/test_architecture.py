@@ -55,6 +55,7 @@ ROOMS = (  # from the ground up; a module lies in the room with the longest name
     "gensearch.config",
     "gensearch.registry",
     "gensearch.runs",
+    "gensearch.resolve",
     "gensearch.pipeline",
     "gensearch.estimate",
     "gensearch.evaluate",
@@ -73,9 +74,8 @@ NOT_OURS = {"build", "dist", "site", "__pycache__"}
 def tree(folder: Path = ROOT) -> Iterator[Path]:
     """Our files: nothing hidden, built or left behind by runs."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in NOT_OURS or (path / "pyvenv.cfg").exists():
-            continue
-        if path == ROOT / "runs":
+        made_by_runs = path == ROOT / "runs"
+        if path.name.startswith(".") or path.name in NOT_OURS or made_by_runs or (path / "pyvenv.cfg").exists():
             continue
         if path.is_dir():
             yield from tree(path)

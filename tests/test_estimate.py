@@ -9,6 +9,7 @@ from gensearch.models.black_box import BlackBox
 from gensearch.models.native.stable_diffusion import StableDiffusion
 from gensearch.models.toy.chunks import ToyChunks
 from gensearch.pipeline import SearchPipeline
+from gensearch.resolve import for_prompt
 from gensearch.runs.folder import RunFolder
 from gensearch.search import OF_CHUNKS
 from gensearch.testing.witness import counting
@@ -17,7 +18,8 @@ from tests.builders import tiny
 
 def test_the_plan_says_which_adapter_runs_the_model_and_what_it_can(tmp_path, capsys):
     config = RunConfig(prompt="a photo of a red star", model="toy/flow", verifier="random")
-    show_plan(SearchPipeline.from_config(config), RunFolder(tmp_path / "run", config))
+    job = for_prompt(SearchPipeline.from_config(config).job, config.prompt)
+    show_plan(job, RunFolder(tmp_path / "run", config))
     said = capsys.readouterr().out.splitlines()
     assert "adapter:    GaussianFlow, verbs: branch, gradient, rewind, transition" in said
 
@@ -38,7 +40,7 @@ def test_a_rehearsal_of_clips_costs_what_the_search_does_and_runs_no_network(sea
     model = ToyChunks(num_steps=4, reading=reading, batch_size=1)
     pipe = SearchPipeline(model, "random", search, compute=7, **({"passing": 2.0} if search == "backtracking" else {}))
     with counting({"nfe": model.network}) as seen:
-        planned = rehearse(pipe, "a star", 3).spent
+        planned = rehearse(for_prompt(pipe.job, "a star"), "a star", 3).spent
     assert not seen
     spent = pipe("a star", 3).result.ledger.spent
     if search == "backtracking":  # where clips fail depends on the scores

@@ -15,7 +15,7 @@ from gensearch.files.atomic import require_writable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gensearch.evaluate.runner import Benchmark
+    from gensearch.evaluate.bench import Benchmark
 
 
 class Name(StrEnum):
@@ -58,7 +58,7 @@ def evaluate(
     Example: gensearch evaluate shapes --method base=compute:1 --method best16=compute:16 --prompts 8 --out runs/first
 
     Keys of a method: model, options.*, verifier, select, search, knobs.*, compute. The verifier `random` and the
-    search `unguided` are controls; a method that searches with the judge itself is marked as an oracle. The folder gets
+    search `unguided` are controls; a method that searches with the exact judge is marked as an oracle. The folder gets
     results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
@@ -72,15 +72,23 @@ def evaluate(
 
 
 def show_plan(plan: Plan, benchmark: Benchmark) -> None:
-    """Print what would run and what it would cost, without loading anything."""
+    """Print what would run and what it would cost, without loading anything.
+
+    Args:
+        plan: Methods, prompts and seeds.
+        benchmark: Where the prompts come from.
+
+    Raises:
+        ValueError: A method names a search that does not exist.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from gensearch import registry
-    from gensearch.pipeline import budget
+    from gensearch.engine.job import budget
 
     pairs = len(benchmark.lines(plan.prompts)) * plan.seeds
-    table = Table("method", "model", "search", "guide", "select", "samples' worth of compute")
+    table = Table("method", "model", "search", "guide", "select", "budget in multiples of one sample's cost")
     for method in plan.methods:
         each = budget(registry.search(method.search), method.compute, method.knobs)
         cost = f"{each:g} x {pairs} = {each * pairs:g}" if each else "set by its knobs"
@@ -93,14 +101,26 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
 
 
 def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
-    """Run what is missing in the folder, then write and print the summary; Ctrl-C keeps what is done."""
+    """Run what is missing in the folder, then write and print the summary; Ctrl-C keeps what is done.
+
+    Args:
+        plan: Methods, prompts and seeds.
+        benchmark: Prompts and exact judge.
+        out: The folder of results.
+        workers: Processes, each with its own copy of the models, 1 or more.
+
+    Raises:
+        ValueError: As `run_plan` does.
+        Exit: 130, after Ctrl-C.
+    """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from gensearch.evaluate.runner import jobs, records, run_plan
+    from gensearch.evaluate.journal import records
+    from gensearch.evaluate.runner import run_plan, trials
 
     console = Console(markup=False, emoji=False)  # names are taken literally
-    total = len(jobs(plan, len(benchmark.lines(plan.prompts))))
+    total = len(trials(plan, len(benchmark.lines(plan.prompts))))
     columns = (TextColumn("{task.description}", markup=False), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(benchmark.name, total=total)
@@ -119,7 +139,7 @@ def show_summary(plan: Plan, benchmark: Benchmark, out: Path, console: Console) 
     """Write summary.json and table.md and print the table."""
     from rich.table import Table
 
-    from gensearch.evaluate.runner import records
+    from gensearch.evaluate.journal import records
     from gensearch.evaluate.table import caption, cells, markdown, summarise
     from gensearch.files.atomic import write_atomic
 

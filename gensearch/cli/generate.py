@@ -26,7 +26,7 @@ def generate(
     search: Annotated[str | None, typer.Option(help="See `gensearch list` (default: best_of_n).")] = None,
     compute: Annotated[
         float | None,
-        typer.Option(help="Budget in prices of one ordinary sample (default: 16, unless a knob bounds the search)."),
+        typer.Option(help="Budget in multiples of one sample's cost in NFE (default: 16, unless a knob bounds it)."),
     ] = None,
     propose: Annotated[
         str | None, typer.Option(help="A noise hypernetwork to start from, NAME or GAIN*NAME (default: plain noise).")
@@ -65,12 +65,19 @@ def generate(
         knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
         options={name: value for name, value in loading.items() if value is not None},
     )
-    folder = RunFolder((out or default_folder(wanted)).expanduser(), wanted)
-    pipe = build(wanted)
+    follow(RunFolder((out or default_folder(wanted)).expanduser(), wanted), dry_run)
+
+
+def follow(folder: RunFolder, dry_run: bool) -> None:
+    """Do what the config of a folder says, unless it is done already; or only print the plan and its cost."""
+    from gensearch.pipeline import SearchPipeline
+    from gensearch.resolve import for_prompt
+
+    pipe = SearchPipeline.from_config(folder.config)
     if dry_run:
         from gensearch.estimate import show_plan
 
-        show_plan(pipe, folder)
+        show_plan(for_prompt(pipe.job, folder.config.prompt), folder)
     elif folder.done:
         folder.refuse_changes(pipe.model)
         typer.echo("this run is finished already; its files are reused")
@@ -79,27 +86,24 @@ def generate(
         go(pipe, folder)
 
 
-def build(config: RunConfig) -> SearchPipeline:
-    """Load what the config names, cheap mistakes first."""
-    from gensearch import registry
-    from gensearch.search.knobs import checked_knobs
-
-    checked_knobs(registry.search(config.search), config.knobs)
-    for name in filter(None, [config.verifier, config.select, *config.holdout]):
-        registry.parse_verifier(name)
-    from gensearch.pipeline import SearchPipeline
-
-    return SearchPipeline.from_config(config)
-
-
 def go(pipe: SearchPipeline, folder: RunFolder) -> None:
-    """Search, record every round, publish the result; Ctrl-C publishes the best so far and exits 130."""
+    """Search, record every round, publish the result; Ctrl-C publishes the best so far and exits 130.
+
+    Args:
+        pipe: What searches.
+        folder: Where the run goes; its config names the prompt and the seed.
+
+    Raises:
+        ValueError: The prompt or the budget is unfit, before the folder is made; or recorded rounds do not repeat.
+        BudgetSpent: The budget cannot finish one sample, before the folder is made.
+        Exit: 130, after Ctrl-C.
+    """
     from gensearch.engine.run import result
 
     config = folder.config
     rounds = pipe.stream(config.prompt, config.seed)  # refuses a bad budget before the folder is made
     progress, closed = None, False
-    with folder.claimed():
+    with folder.claimed(pipe.model):
         with live(config) as show:
             try:
                 for step in rounds:
@@ -148,19 +152,19 @@ def show_files(folder: RunFolder) -> None:
     result = read_json(folder.path / "result.json")
     try:
         best, base, spent = result["best"]["score"], result["base"]["score"], result["ledger"]["spent"]["nfe"]
-        opinions = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
+        held_out = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
         motion = Motion(**result["motion"]) if result.get("motion") else None
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
         ) from None
     typer.echo(f"score {best} (first finished sample: {base}), {spent} nfe")
-    for name, winner, plain in opinions:
+    for name, winner, plain in held_out:
         typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
     if motion and motion.still:
         typer.echo(
             f"warning: the winner moves {motion.winner / motion.leaves:.2f} times as much as its search's clips on "
-            "average; the judge may prefer those that stand still",
+            "average; the verifier may prefer still clips",
             err=True,
         )
     typer.echo(f"picture: {folder.path / 'best.png'}")

@@ -73,7 +73,9 @@ def train_hypernoise(
     config: Annotated[str, typer.Option(help="A recipe of configs/hypernoise or a YAML file.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, panel and result.")],
     sets: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE or form.NAME=VALUE.")] = None,
-    log: Annotated[str, typer.Option(help="tensorboard, wandb or none.")] = "tensorboard",
+    log: Annotated[
+        str | None, typer.Option(help="tensorboard, wandb or none; tensorboard by default if it is installed.")
+    ] = None,
 ) -> None:
     """Train a noise hypernetwork, which keeps most of a search's gain for one more network pass.
 
@@ -109,7 +111,9 @@ def train_consolidate(
     config: Annotated[str, typer.Option(help="A recipe of configs/hypernoise or a YAML file.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, panel and result.")],
     sets: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE or distil.NAME=VALUE.")] = None,
-    log: Annotated[str, typer.Option(help="tensorboard, wandb or none.")] = "tensorboard",
+    log: Annotated[
+        str | None, typer.Option(help="tensorboard, wandb or none; tensorboard by default if it is installed.")
+    ] = None,
 ) -> None:
     """Train a noise hypernetwork on remembered winners, and then by the reward as the recipe says.
 

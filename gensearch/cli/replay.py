@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from gensearch.runs.replay import Replay
 
 
 def replay(
@@ -16,7 +19,8 @@ def replay(
 ) -> None:
     """Make a picture again from its own recipe and check it bit for bit; exits 1 if it differs.
 
-    What --out writes carries the recipe if it is exact.
+    Of a picture that differs it says by how much, in how many pixels, and what changed: the machine or the model. What
+    --out writes carries the recipe if it is exact.
 
     Example: gensearch replay runs/demo/best.png
     """
@@ -39,19 +43,21 @@ def replay(
     if found.exact and found.untouched:
         typer.echo(f"bit-exact: sha256 {about.pixels}")
         return
-    if found.exact:
-        typer.echo("the recipe gives what it promises, but the picture in the file is another one: it was edited")
-    else:
-        far = "the sizes differ" if found.difference is None else f"largest difference {found.difference}/255"
-        typer.echo(f"not bit-exact: {far}")
-        for name, (then, now) in found.changed.items():
-            typer.echo(f"  {name}: {shorten(then)} then, {shorten(now)} now")
-        if not found.changed:
-            typer.echo("  the fingerprints agree: the weights or the recipe changed")
+    typer.echo("\n".join(differences(found)))
     raise typer.Exit(1)
 
 
-def shorten(value: object, most: int = 80) -> str:
-    """A value as text of at most so many characters."""
-    text = str(value)
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+def differences(found: Replay) -> list[str]:
+    """What differs, in lines: how many pixels by how much, and which parts of the fingerprint."""
+    from gensearch.files.compare import by_machine, in_words, shorten
+
+    if found.exact:
+        edited = "the recipe gives what it promises, but the picture in the file is another one: it was edited"
+        return [f"{edited}; {found.distance}"]
+    machine, model = by_machine(found.changed)
+    if machine and not model:
+        return [f"not bit-exact, made on another machine: {in_words(machine)}; {found.distance}"]
+    lines = [f"not bit-exact: {found.distance}"]
+    lines += [f"  {name}: {shorten(then)} then, {shorten(now)} now" for name, (then, now) in model.items()]
+    lines += [f"  made on another machine, too: {in_words(machine)}"] if machine else []
+    return lines if found.changed else [*lines, "  the fingerprints agree: the weights or the recipe changed"]

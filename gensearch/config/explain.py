@@ -13,7 +13,12 @@ KINDS = {"bool", "int", "float", "str"}  # what pydantic adds to the place of a 
 
 
 def explain(error: ValidationError, schema: type[BaseModel]) -> str:
-    """The first problem that pydantic found, in one line; of a number that is not finite, that it is not."""
+    """The first problem that pydantic found, in one line; of a number that is not finite, that it is not.
+
+    Args:
+        error: What pydantic raised.
+        schema: What was validated, for ranges and known names.
+    """
     problems = error.errors()
     problem = next((p for p in problems if p["type"] == "finite_number"), problems[0])
     where = ".".join(str(part) for part in problem["loc"] if part not in KINDS)
@@ -32,7 +37,12 @@ def explain(error: ValidationError, schema: type[BaseModel]) -> str:
 
 
 def known_keys(schema: type[BaseModel], place: Sequence[int | str]) -> list[str]:
-    """Names that are known at a place within a schema; where it may have several forms, the place says which."""
+    """Names that are known at a place within a schema; where it may have several forms, the place says which.
+
+    Args:
+        schema: What was validated.
+        place: The fields and indices that lead there.
+    """
     found = [schema]
     for part in place:
         fields = [model.model_fields[part] for model in found if part in model.model_fields]

@@ -10,11 +10,18 @@ from gensearch.config.yaml import parse_yaml, read_preset
 
 
 def make_config(config: str | None = None, sets: Sequence[str] = (), **given: Any) -> RunConfig:
-    """A config from a preset or YAML file, then what is not None in `given`, then `a.b=c` texts.
+    """A config from a preset or YAML file and from what is given beside it; later sources win.
 
     Mappings (`knobs`, `options`) are merged key by key. A knob that bounds the search replaces a preset's `compute`,
-    unless that is asked for too. Raises ValueError with one line that names the field, the
-    rule and the nearest known name.
+    unless that is asked for too.
+
+    Args:
+        config: A preset's name or the path of a YAML file; None for none.
+        sets: Texts such as `compute=8` or `knobs.n=4`, which win over everything.
+        given: Fields by name; None leaves one to the preset or its default.
+
+    Raises:
+        ValueError: In one line that names the field, the rule and the nearest known name.
     """
     data = {} if config is None else read_preset(config)
     for name, value in given.items():
@@ -42,15 +49,23 @@ def unlimited(data: Mapping[str, Any], given: set[str]) -> bool:
     if "compute" in given or not any(name.startswith("knobs.") for name in given):
         return False
     from gensearch.search import find
-    from gensearch.search.knobs import bounds
+    from gensearch.search.knobs import bounded
 
-    knobs = entries(data, "knobs")
-    bounding = bounds(find(str(data.get("search", RunConfig.model_fields["search"].default))))
-    return any(f"knobs.{name}" in given and knobs.get(name) is not None for name in bounding)
+    search = find(str(data.get("search", RunConfig.model_fields["search"].default)))
+    return bounded(search, {k: v for k, v in entries(data, "knobs").items() if f"knobs.{k}" in given})
 
 
 def split(text: str, option: str, example: str) -> tuple[str, Any]:
-    """`key=value` with the value read as YAML; raises ValueError for any other form."""
+    """`key=value` with the value read as YAML.
+
+    Args:
+        text: What was given.
+        option: The flag that it was given to, for errors.
+        example: How it could look, for errors.
+
+    Raises:
+        ValueError: It has another form.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
         raise ValueError(f"cannot read {option} {text!r}; write it as {example}")
@@ -58,7 +73,16 @@ def split(text: str, option: str, example: str) -> tuple[str, Any]:
 
 
 def assign(data: dict[str, Any], key: str, value: Any) -> None:
-    """Set a field, or with a dot one entry of a mapping."""
+    """Set a field, or one entry of a mapping.
+
+    Args:
+        data: Fields by name, which is changed.
+        key: `field`, or `knobs.name` and `options.name`.
+        value: Plain data.
+
+    Raises:
+        ValueError: The field has no entries of its own.
+    """
     field, dot, entry = key.partition(".")
     if not dot:
         data[field] = value

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gensearch.config.explain import explain
-from gensearch.core.limits import MAX_COMPUTE, MAX_PROMPT, MAX_SEED, check_characters, refuse_selector
+from gensearch.core.limits import MAX_COMPUTE, MAX_PROMPT, MAX_SEED, check_prompt, refuse_selector
 from verifiers.names import leaf_names, ranked
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
@@ -28,7 +28,7 @@ class RunConfig(BaseModel):
     holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report
     search: Name = "best_of_n"
     propose: Name | None = None  # a noise hypernetwork by name, folder or repository, or a memory
-    compute: float | None = Field(default=None, ge=1, le=MAX_COMPUTE)  # prices of one ordinary sample
+    compute: float | None = Field(default=None, ge=1, le=MAX_COMPUTE)  # budget in multiples of one sample's cost (NFE)
     knobs: Mapped = {}  # of the search
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     metadata: bool = True  # the recipe inside the PNG files
@@ -37,9 +37,7 @@ class RunConfig(BaseModel):
     @classmethod
     def check_prompt(cls, prompt: str) -> str:
         """Something to draw, without control characters."""
-        if not prompt.strip():
-            raise ValueError("it is empty; say what the picture should show")
-        check_characters(prompt)
+        check_prompt(prompt, "it")
         return prompt
 
     @field_validator("options")
@@ -52,11 +50,14 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def check_roles(self) -> RunConfig:
-        """A hold-out neither guides nor selects, nothing selects for a control, and a rank vote does nothing else."""
+        """A hold-out neither guides nor selects, nothing selects for a control, and a rank vote does nothing else.
+
+        This is what names tell before anything is loaded; a Panel also compares the networks.
+        """
         seen = leaf_names(self.verifier) | leaf_names(self.select or self.verifier)
         for name in self.holdout:
             if leaf_names(name) & seen:
-                raise ValueError(f"the hold-out {name!r} also guides or selects; hold out a judge that does neither")
+                raise ValueError(f"the hold-out {name!r} also guides or selects; hold out a verifier that does neither")
         for name in (self.verifier, *self.holdout):
             if ranked(name):
                 raise ValueError(f"{name!r} can only select: ranks mean nothing outside a pool of candidates")
@@ -66,7 +67,14 @@ class RunConfig(BaseModel):
 
 
 def validate(data: Any) -> RunConfig:
-    """A config from plain data; raises ValueError with the first problem in one line."""
+    """A config from plain data.
+
+    Args:
+        data: A mapping of field names to values, as JSON or YAML has them.
+
+    Raises:
+        ValueError: A field is unknown or its value unfit; in one line, for the first problem.
+    """
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:

@@ -14,9 +14,14 @@ from gensearch.packages import configs
 
 
 def read_preset(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """A YAML file by path, or a preset of the folder (default: `configs/`) by name, as a mapping.
+    """A YAML file by path, or a preset by name, as a mapping.
 
-    Raises ValueError if there is none, or if it is not a small YAML mapping.
+    Args:
+        name: The path of a file, or a preset's name.
+        folder: Where presets are; None: `configs/`.
+
+    Raises:
+        ValueError: There is none, or it is no YAML mapping of at most 100,000 bytes.
     """
     folder = folder or configs()
     try:
@@ -37,7 +42,7 @@ def read_preset(name: str, folder: Path | None = None) -> dict[str, Any]:
 
 
 def presets(folder: Path | None = None) -> list[str]:
-    """Names of the presets in a folder (default: `configs/`)."""
+    """Names of the presets in a folder; None: `configs/`."""
     return sorted(path.stem for path in (folder or configs()).glob("*.yaml"))
 
 
@@ -61,7 +66,15 @@ Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """YAML as plain data; raises ValueError naming the place of a syntax error."""
+    """YAML as plain data.
+
+    Args:
+        text: The YAML.
+        where: What errors call it.
+
+    Raises:
+        ValueError: It cannot be read, or a key is there twice; with the place.
+    """
     try:
         return yaml.load(text, Loader)  # a SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date, a huge integer

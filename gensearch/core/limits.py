@@ -9,22 +9,27 @@ UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control, surrogate
 MAX_CONFIG_BYTES = 100_000
 MAX_COMPUTE = 1_000_000
 MAX_THREADS = 256
-CONTROLS = frozenset({"unguided"})  # searches that ignore what judges say, so that none may select either
+CONTROLS = frozenset({"unguided"})  # searches that ignore scores, so that no verifier may select either
 MAX_SEED = 2**53 - 1  # exact in JSON and in JavaScript
 
 
 def check(prompt: str, seed: int, compute: float | None) -> None:
     """Refuse bad arguments before anything is spent; raises ValueError naming the value, the rule and the next step."""
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise ValueError("the prompt is empty; say what the picture should show")
-    if len(prompt) > MAX_PROMPT:
-        raise ValueError(f"the prompt has {len(prompt)} characters; the longest allowed is {MAX_PROMPT}. Shorten it")
-    check_characters(prompt)
+    check_prompt(prompt)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed {seed} is out of range; take an integer from 0 to 2^53 - 1")
     number = isinstance(compute, int | float) and not isinstance(compute, bool)
     if compute is not None and not (number and 1 <= compute < float("inf")):
         raise ValueError(f"compute {compute!r} cannot be: one sample costs 1, so give a finite number from 1 up")
+
+
+def check_prompt(prompt: str, called: str = "the prompt") -> None:
+    """Raise ValueError for a prompt that is empty, too long or holds control characters; it is `called` so there."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise ValueError(f"{called} is empty; say what the picture should show")
+    if len(prompt) > MAX_PROMPT:
+        raise ValueError(f"{called} has {len(prompt)} characters; the longest allowed is {MAX_PROMPT}. Shorten it")
+    check_characters(prompt)
 
 
 def check_characters(prompt: str) -> None:
@@ -35,6 +40,6 @@ def check_characters(prompt: str) -> None:
 
 
 def refuse_selector(select: str, search: str) -> None:
-    """Raise ValueError if a search is a control, in which no judge may have the last word."""
+    """Raise ValueError if a search is a control, for which no verifier may pick the winner."""
     if search in CONTROLS:
         raise ValueError(f"{select!r} would pick instead of the lottery, and {search} be no control; leave out select")

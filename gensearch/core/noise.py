@@ -96,6 +96,20 @@ def read_exact(text: str, shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(values).reshape(-1, *shape)
 
 
+def first_seed(recipe: Recipe) -> int:
+    """The seed of the plain noise that a recipe begins with."""
+    (_, seed), *_ = recipe
+    return int(seed)
+
+
+def last_seed(recipe: Recipe) -> int | None:
+    """The seed that the last move of a recipe draws from; None if it gives its noise exactly."""
+    kind, *values = recipe[-1]
+    if kind == "exact":
+        return None
+    return int(values[1] if kind == "chunk" else values[0])
+
+
 MOVES = {"nearby", "exact", "chunk"}  # what may follow a recipe's first move, "gaussian"
 
 

@@ -105,6 +105,15 @@ class ChunkModel(Model, Protocol):
     def rest(self, state: State) -> State: ...  # the same clips; what is kept to go on with them is made anew
 
 
+class Rehearsable(Model, Protocol):
+    """A model that offers its own stand-in for dry runs, whatever its verbs: same steps, costs and verbs, no network.
+
+    Models without this method have one that fits models whose steps all cost the same; see gensearch.models.stand_in.
+    """
+
+    def stand_in(self) -> Model: ...
+
+
 class Transition(NamedTuple):
     """The Gaussian reverse kernel of the next step, both [b, *noise_shape]; std is zero for ODE steps."""
 

@@ -1,9 +1,9 @@
-"""How much the clips of a search move, so that a judge that buys beauty with stillness is seen."""
+"""How much the clips of a search move, so that a verifier that prefers still clips is noticed."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import isfinite
-from statistics import fmean
 
 import torch
 
@@ -13,25 +13,33 @@ from verifiers.video.motion import Motion as Mover
 
 
 class Dynamics:
-    """The motion of every clip that a search judged (ImagerySearch, arXiv:2510.14847, on why it is watched)."""
+    """The motion of every clip that a search scored (ImagerySearch, arXiv:2510.14847, on why it is watched)."""
 
     def __init__(self) -> None:
         self._finished: dict[int, float] = {}
         self._early: dict[int, float] = {}  # previews that nothing came from yet
+        self._sum, self._count = Fraction(0), 0  # of both, where they are finite; exact, in any order
 
     @torch.no_grad()
     def add(self, round: Round) -> None:
-        """Take note of a round; pictures, and beginnings of one frame, do not move."""
+        """Take note of a round; pictures, and clips of one frame so far, do not move."""
         for parent in round.parents:
             if parent is not None:
-                self._early.pop(parent, None)
+                self._book(self._early.pop(parent, float("nan")), -1)
         if round.media.ndim != 5 or round.media.shape[1] < 2:
             return
         totals = Mover()(round.media, [""] * len(round.ids)).total.tolist()
-        (self._finished if round.done else self._early).update(zip(round.ids, totals, strict=True))
+        into = self._finished if round.done else self._early
+        for sample, total in zip(round.ids, totals, strict=True):
+            self._book(into.pop(sample, float("nan")), -1)
+            into[sample] = total
+            self._book(total, 1)
 
     def of(self, winner: int) -> Motion | None:
-        """What a finished clip compares with; None for pictures and for clips that are no numbers."""
-        leaves = [total for total in (*self._finished.values(), *self._early.values()) if isfinite(total)]
+        """The motion of a finished clip and what it compares with; None for pictures and for clips of NaN."""
         own = self._finished.get(winner, float("nan"))
-        return Motion(own, fmean(leaves)) if isfinite(own) else None
+        return Motion(own, float(self._sum) / self._count) if isfinite(own) else None
+
+    def _book(self, total: float, count: int) -> None:
+        if isfinite(total):
+            self._sum, self._count = self._sum + count * Fraction(total), self._count + count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import accumulate
 from math import ceil
 from typing import Any, cast
@@ -15,13 +16,14 @@ from gensearch.core.ledger import BudgetSpent, Cost, Ledger
 from gensearch.core.limits import check, refuse_selector
 from gensearch.core.noise import Rng, gaussian
 from gensearch.core.price import price
-from gensearch.core.result import Node, Point, Progress, Result, Sample
+from gensearch.core.result import Node, Point, Prefix, Progress, Result, Sample
 from gensearch.core.sampling import sizes_behind
 from gensearch.core.types import Model, Round, Search
+from gensearch.engine.job import Job
 from gensearch.engine.metered import MeteredModel, MeteredProposal, MeteredVerifier
 from gensearch.engine.motion import Dynamics
-from gensearch.search.knobs import bounds, checked_knobs
-from verifiers.combine import RankVote
+from gensearch.search.knobs import bounded, bounds
+from verifiers.combine import Panel, RankVote
 from verifiers.types import Scores, Verifier
 
 
@@ -39,33 +41,64 @@ def stream(
 ) -> Iterator[Progress]:
     """Start a search and return an iterator over its progress; closing it keeps what was found.
 
-    `compute` is the budget in prices of one ordinary sample of this model; `limit` caps columns of the ledger directly.
-    `verifier` guides; `select`, if given, picks the best among finished samples instead. A RankVote elects it anew
-    among all of them after each round, and keeps their media until the end. A round in which nothing could be scored
-    ends the search, or raises ValueError if it is the first. Raises ValueError at once on a bad prompt, seed, budget
-    or knob and on a control with `select`, and BudgetSpent if the budget cannot finish one sample.
+    A round in which nothing could be scored ends the search, or raises ValueError if it is the first.
+
+    Args:
+        search: The algorithm.
+        model: The generator.
+        verifier: Guides the search.
+        prompt: What the picture or clip should show, 1 to 2000 characters.
+        compute: Budget in multiples of one sample's cost, 1 or more; None where a knob or `limit` bounds the search.
+        limit: The most that columns of the ledger may reach, by name, 0 or more each.
+        seed: Everything random comes from it, 0 to 2^53 - 1.
+        select: Picks the best among finished samples instead of the guide. A RankVote elects it anew among all of them
+            after each round, and keeps their media until the end.
+        knobs: Arguments of the search, and `propose`, a proposal for the noise that it starts from.
+
+    Raises:
+        ValueError: At once, for a bad prompt, seed, budget, knob or role.
+        BudgetSpent: At once, if the budget cannot finish one sample.
     """
-    check(prompt, seed, compute)
-    if select:
-        refuse_selector(select.name, search.__name__)
-    knobs = checked_knobs(search, knobs)
-    limits = dict(limit or {})
-    if compute is not None:
-        limits["work"] = min(int(compute * price(model).work), limits.get("work", 2**62))
-    ledger = Ledger(limits)
-    propose = knobs.get("propose", gaussian)
+    chooser = copy(select) if select is verifier else select  # one verifier in two roles is asked in each
+    job = Job(model, search, Panel(verifier, chooser))  # type: ignore[arg-type]  # None: the guide
+    return start(job.changed(compute=compute, limit=limit, **knobs), prompt, seed)
+
+
+def start(job: Job, prompt: str, seed: int = 0) -> Iterator[Progress]:
+    """Run a job on a prompt: as `stream`, whose arguments it holds.
+
+    Args:
+        job: What to run; its parts are trusted to fit.
+        prompt: What the picture or clip should show, 1 to 2000 characters.
+        seed: Everything random comes from it, 0 to 2^53 - 1.
+
+    Raises:
+        ValueError: At once, for a bad prompt, seed or budget, a search that would never stop, and a control that a
+            verifier should select for.
+        BudgetSpent: At once, if the budget cannot finish one sample.
+    """
+    check(prompt, seed, job.compute)
+    if job.select:
+        refuse_selector(job.select.name, job.search.__name__)
+    ledger, knobs, propose = Ledger(job.limits), dict(job.knobs), job.propose
     if propose is not gaussian:  # plain noise stays itself: recipes name its seeds
-        propose = getattr(propose, "rooted", lambda root: propose)(seed)
+        propose = getattr(propose, "rooted", lambda root: job.propose)(seed)
         knobs["propose"] = MeteredProposal(propose, ledger)
-    unit = price(model, verifier, *([select] if select else []), propose=propose)
-    endless = bounds(search)
-    if endless and all(knobs.get(name) is None for name in endless) and ledger.affords(unit) == float("inf"):
-        raise ValueError(f"{search.__name__} would never stop: give compute, a limit or {' or '.join(endless)}")
-    if compute is not None and unit.work > int(compute * price(model).work):
-        least = ceil(unit.work / price(model).work)
-        raise ValueError(f"compute {compute:g} pays for no sample with its proposed noise; use --compute {least}")
-    ledger.require(f"one sample of {model.name}", unit)
-    return _stream(search, model, verifier, prompt, ledger, Rng(seed), select, unit, knobs)
+    unit = price(job.model, job.panel.guide, *([job.select] if job.select else []), propose=propose)
+    refuse_endless(job, ledger, unit)
+    if job.compute is not None and unit.work > int(job.compute * price(job.model).work):
+        least = ceil(unit.work / price(job.model).work)
+        raise ValueError(f"compute {job.compute:g} pays for no sample with its proposed noise; use --compute {least}")
+    ledger.require(f"one sample of {job.model.name}", unit)
+    return _stream(job, prompt, ledger, Rng(seed), unit, knobs)
+
+
+def refuse_endless(job: Job, ledger: Ledger, unit: Cost) -> None:
+    """Raise ValueError for a search that neither a knob nor the ledger ends."""
+    endless = bounds(job.search)
+    if endless and not bounded(job.search, job.knobs) and ledger.affords(unit) == float("inf"):
+        ways = " or ".join(endless)
+        raise ValueError(f"{job.search.__name__} would never stop: give compute, a limit or {ways}")
 
 
 def run(*args: Any, **kwargs: Any) -> Result:
@@ -75,58 +108,58 @@ def run(*args: Any, **kwargs: Any) -> Result:
 
 
 def result(progress: Progress | None, closed: bool = False) -> Result:
-    """The result of a search that ended, or was closed by the caller, at `progress`."""
+    """The outcome of a search.
+
+    Args:
+        progress: The last that it yielded; None if it yielded nothing.
+        closed: Whether the caller ended it.
+
+    Raises:
+        BudgetSpent: No sample was finished.
+    """
     if progress is None or progress.best is None or progress.base is None:
         raise BudgetSpent("the search ended before it finished one sample; give it more compute")
     spent_out = progress.ledger.affords(progress.unit) < 1
     stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
-    found = (progress.best, progress.base, progress.curve, progress.lineage)
+    found = (progress.best, progress.base, tuple(progress.curve), tuple(progress.lineage))
     return Result(*found, progress.ledger, progress.unscored, stopped, progress.motion)
 
 
 def _stream(
-    search: Search,
-    model: Model,
-    verifier: Verifier,
-    prompt: str,
-    ledger: Ledger,
-    rng: Rng,
-    select: Verifier | None,
-    unit: Cost,
-    knobs: dict[str, Any],
+    job: Job, prompt: str, ledger: Ledger, rng: Rng, unit: Cost, knobs: Mapping[str, Any]
 ) -> Iterator[Progress]:
-    guide = MeteredVerifier(verifier, ledger, select)
-    judge = MeteredVerifier(select, ledger) if select else None
-    vote = select if isinstance(select, RankVote) else None
+    guide = MeteredVerifier(job.panel.guide, ledger, job.select)
+    chooser = MeteredVerifier(job.select, ledger) if job.select else None
+    vote = job.select if isinstance(job.select, RankVote) else None
     pool: list[Sample] = []  # of the vote
     best: Sample | None = None
     base: Sample | None = None
-    curve: tuple[Point, ...] = ()
-    lineage: tuple[Node, ...] = ()
+    curve: list[Point] = []  # these two only grow: each progress sees the part that was there when it was made
+    lineage: list[Node] = []
     last: Progress | None = None
     dynamics = Dynamics()
 
     def unscored() -> int:
-        return guide.unscored + (judge.unscored if judge else 0)
+        return guide.unscored + (chooser.unscored if chooser else 0)
 
-    metered = MeteredModel(model, ledger)
-    rounds = cast(Generator[Round], search(metered, guide, prompt, rng=rng, ledger=ledger, **knobs))
+    metered = MeteredModel(job.model, ledger)
+    rounds = cast(Generator[Round], job.search(metered, guide, prompt, rng=rng, ledger=ledger, **knobs))
     try:
         for round in rounds:
             if round.done:
-                scores = pick(judge, round, prompt) if judge else round.scores
-                base = base or sample(model, round, scores, 0)
+                scores = pick(chooser, round, prompt) if chooser else round.scores
+                base = base or sample(job.model, round, scores, 0)
                 if vote:
-                    pool += [sample(model, round, scores, row) for row in range(len(round.ids))]
+                    pool += [sample(job.model, round, scores, row) for row in range(len(round.ids))]
                     best = pool[vote.winner([candidate.parts for candidate in pool])]
                 else:
-                    found = sample(model, round, scores, int(scores.total.argmax()))
+                    found = sample(job.model, round, scores, int(scores.total.argmax()))
                     best = found if best is None or found.score > best.score else best
-                curve += climb(curve, ledger, scores.total.tolist())
-                lineage += tuple(map(Node, round.ids, round.parents, round.recipes, scores.total.tolist()))
+                curve += climb(curve[-1] if curve else None, ledger, scores.total.tolist())
+                lineage += map(Node, round.ids, round.parents, round.recipes, scores.total.tolist())
             dynamics.add(round)
             motion = dynamics.of(best.id) if best else None
-            last = Progress(round, best, base, curve, lineage, ledger, unscored(), unit, motion)
+            last = Progress(round, best, base, Prefix(curve), Prefix(lineage), ledger, unscored(), unit, motion)
             yield last
     except (BudgetSpent, NothingScored) as error:
         if last is None or last.best is None:
@@ -137,25 +170,38 @@ def _stream(
         rounds.close()
 
 
-def climb(curve: tuple[Point, ...], ledger: Ledger, totals: Sequence[float]) -> tuple[Point, ...]:
-    """The curve's points for one more round, one per sample; its samples share what it spent equally."""
-    before = curve[-1] if curve else Point(Cost(), 0.0, float("-inf"))
+def climb(last: Point | None, ledger: Ledger, totals: Sequence[float]) -> list[Point]:
+    """The curve's points for one more round, one for each sample; its samples share what it spent equally.
+
+    Args:
+        last: The curve's last point so far; None before the first round.
+        ledger: What was spent, the round included.
+        totals: The round's scores.
+    """
+    before = last or Point(Cost(), 0.0, float("-inf"))
     points = []
     for count, best in enumerate(accumulate(totals, max, initial=before.best)):
         share = count / len(totals)
         spent = Cost(*(int(a + (b - a) * share) for a, b in zip(before.spent, ledger.spent, strict=True)))
         points.append(Point(spent, before.seconds + (ledger.seconds - before.seconds) * share, best))
-    return tuple(points[1:])
+    return points[1:]
 
 
 @torch.no_grad()
-def pick(judge: Verifier, round: Round, prompt: str) -> Scores:
-    """What the judge that selects says about a round."""
-    return judge(round.media, [prompt] * len(round.ids))
+def pick(select: Verifier, round: Round, prompt: str) -> Scores:
+    """The scores of the verifier that selects, for a round."""
+    return select(round.media, [prompt] * len(round.ids))
 
 
 def sample(model: Model, round: Round, scores: Scores, row: int) -> Sample:
-    """One row of a round as a record of its own, detached from any graph."""
+    """One row of a round as a record of its own, detached from any graph.
+
+    Args:
+        model: What the search ran on.
+        round: What a search yielded.
+        scores: Of the verifier that selects.
+        row: Which sample, 0 or more.
+    """
     parts = {name: values[row].item() for name, values in scores.parts.items()}
     media = round.media[row].detach().clone()
     made_in = sizes_behind(model, round)[row]

@@ -1,8 +1,8 @@
-"""The folder of an evaluation: its plan, and a journal with one line per finished job.
+"""The folder of an evaluation: the plan it belongs to, and a journal with one line per finished trial.
 
-plan.json       the plan, written first
-results.jsonl   the journal, from which summary and table are computed
-pictures/       the winner of every job
+plan.json       what is measured; written first
+results.jsonl   one line per trial: the truth that everything else follows from
+pictures/       the winner of every trial
 summary.json table.md
 """
 
@@ -25,31 +25,21 @@ READ = {"method", "prompt", "seed", "tag", "identity", "oracle", "judge", "holdo
 READ |= {"spent", "padding", "unscored", "seconds"}  # and to summarise
 
 
-class Job(NamedTuple):
-    """One method on one prompt with one seed.
-
-    Attributes:
-        method: its name.
-        prompt: its index in the benchmark.
-        seed: its index in the plan.
-    """
+class Trial(NamedTuple):
+    """One method on one prompt with one seed; prompt and seed by index."""
 
     method: str
     prompt: int
     seed: int
 
 
-def key(record: Record) -> Job:
-    """Return the job of a record.
-
-    Args:
-        record: of the journal.
-    """
-    return Job(record["method"], record["prompt"], record["seed"])
+def key(record: Record) -> Trial:
+    """The trial that made a record."""
+    return Trial(record["method"], record["prompt"], record["seed"])
 
 
 def records(folder: Path) -> list[Record]:
-    """Return the records of a folder in order of prompt, seed and method name, each job once.
+    """What a folder holds, in order of prompt, seed and method name, each trial once.
 
     Args:
         folder: of an evaluation; without a journal there are no records.
@@ -73,15 +63,15 @@ def records(folder: Path) -> list[Record]:
 
 
 def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
-    """Refuse a folder of another evaluation; changes nothing.
+    """Check that a folder is free or this plan's; changes nothing.
 
     Args:
-        plan: of this evaluation.
-        benchmark: its name.
-        folder: where the results go; it may not exist yet.
+        plan: What is to be measured.
+        benchmark: The name of what it is measured on.
+        folder: Where results are to go, which may be missing.
 
     Raises:
-        ValueError: if the folder holds the results of another plan, or files but no plan.
+        ValueError: The folder holds the results of another plan, or files but no plan.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; give a folder with --out")

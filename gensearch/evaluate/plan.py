@@ -31,9 +31,9 @@ class Method(BaseModel):
     verifier: str = "shapes/clip"  # the guide of the search
     select: str | None = None  # the selector among finished samples; the guide by default
     search: str = "best_of_n"
-    propose: str | None = None  # a noise hypernetwork or memory
-    knobs: dict[str, Any] = {}  # parameters of the search
-    compute: float | None = Field(None, strict=True)  # budget in multiples of one sample's cost; None: by knobs, or 16
+    propose: str | None = None  # a hypernetwork
+    knobs: dict[str, Any] = {}  # of the search
+    compute: float | None = Field(None, strict=True)  # multiples of one sample's cost; None: knobs, or 16
 
 
 class Plan(BaseModel):
@@ -78,15 +78,15 @@ class Plan(BaseModel):
 
 
 def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> Plan:
-    """Read a plan and apply methods and overrides to it.
+    """A plan from a preset or YAML file and from what is given beside it; later sources win.
 
     Args:
-        config: the name of a preset, or the path of a YAML file.
-        methods: texts "NAME=KEY:VALUE,KEY:VALUE"; one of an existing name replaces that method.
-        **overrides: fields of the plan; None leaves a field as it is.
+        config: A preset's name or the path of a YAML file; None for none.
+        methods: Texts as `parse_method` reads them; one replaces a method of its name.
+        overrides: Fields of the plan by name; None leaves one to the preset or its default.
 
     Raises:
-        ValueError: for the first problem, in one line with the field, the rule and the nearest known name.
+        ValueError: In one line that names the field, the rule and the nearest known name.
     """
     data = read_preset(config, configs() / PRESETS) if config else {}
     entries = data.get("methods") or []

@@ -16,11 +16,12 @@ import numpy as np
 
 from gensearch.config.run import RunConfig
 from gensearch.files.atomic import append_line, held, owned, require_writable, sweep, write_atomic
-from gensearch.files.compare import MACHINE, compare
+from gensearch.files.compare import by_machine, compare
 from gensearch.files.images import digest, encode, strip, thumbnail, to_pixels
 from gensearch.files.movies import write_clip
 from gensearch.packages import __version__
-from gensearch.runs.format import COMPARED, PUBLISHED, ROUNDS, Provenance, read_journal, read_json, read_provenance
+from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, plain, read_journal, read_json, read_provenance
+from gensearch.runs.repeat import machine_of, reason, repeats
 
 if TYPE_CHECKING:
     from gensearch.core.result import Progress, Result, Sample
@@ -31,10 +32,19 @@ class RunFolder:
     """One run on disk. Killed at any moment, it holds only whole files and whole lines."""
 
     def __init__(self, path: Path, config: RunConfig) -> None:
-        """Look at a folder, change nothing; raises ValueError if it is another's or cannot be written to."""
+        """Look at a folder, change nothing.
+
+        Args:
+            path: The folder, which may be missing.
+            config: What the run does.
+
+        Raises:
+            ValueError: The folder belongs to something else, is damaged or cannot be written to.
+        """
         self.path = path
         self.config = config
         self.added = 0
+        self.machine: dict[str, Any] = {}
         if os.path.isfile(path):
             raise ValueError(f"{path} is a file; give a folder with --out")
         if not os.path.exists(path / "DONE"):  # a finished run is only read
@@ -65,21 +75,34 @@ class RunFolder:
             raise ValueError(f"{self.path} holds another run: {', '.join(differ)} differ. Take another --out")
 
     def refuse_changes(self, model: Model) -> None:
-        """Raise ValueError if another model than this one, by weights or settings, made the finished run."""
+        """Check that a finished run is this model's, wherever it was made.
+
+        Args:
+            model: The model as it is.
+
+        Raises:
+            ValueError: Another model, by weights or settings, made the run, or its result is damaged.
+        """
         about = read_provenance(json.dumps(read_json(self.path / "result.json").get("provenance")), str(self.path))
-        now = json.loads(json.dumps(model.fingerprint()))
-        changed = [name for name in compare(about.fingerprint, now) if name.split(".")[0] not in MACHINE]
+        _, changed = by_machine(compare(about.fingerprint, plain(model.fingerprint())))
         if changed:
             raise ValueError(
                 f"{self.path} is finished, but the model changed since: {', '.join(changed)} differ. Take another --out"
             )
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Make the folder this run's own, and this process its only writer; raises ValueError if another is.
+    def claimed(self, model: Model | None = None) -> Iterator[None]:
+        """Make the folder this run's own, and this process its only writer.
 
         A folder that was made for it goes again if it fails before its first round.
+
+        Args:
+            model: The generator, whose machine is recorded with the first round.
+
+        Raises:
+            ValueError: Another process is writing to the folder, or it belongs to something else.
         """
+        self.machine = machine_of(plain(model.fingerprint())) if model else {}
         with owned(self.path, ROUNDS):
             self.refuse_others()  # again: somebody may have written since
             self.rounds = read_journal(self.path)
@@ -92,15 +115,20 @@ class RunFolder:
             yield
 
     def add(self, progress: Progress) -> None:
-        """Record one round. A resumed run starts over and must repeat the recorded rounds; raises ValueError if not."""
-        line = json.loads(json.dumps(round_line(progress, self.added)))
-        if self.added < len(self.rounds):
-            known = self.rounds[self.added]
-            if any(known.get(key) != line[key] for key in COMPARED):
-                raise ValueError(
-                    f"round {self.added} differs from the one in {self.path}: the model, the device or a library "
-                    "changed since. Take another --out"
-                )
+        """Record one round. A resumed run starts over and must repeat the recorded rounds bit for bit.
+
+        Args:
+            progress: What the search yielded last.
+
+        Raises:
+            ValueError: The round differs from the recorded one; it says which machine or what else changed.
+        """
+        line = plain(round_line(progress, self.added))
+        if self.added < len(self.rounds) and not repeats(self.rounds[self.added], line):
+            why = reason(self.rounds[self.added], line, self.recorded_machine(), self.machine)
+            raise ValueError(f"round {self.added} differs from the one in {self.path}, {why}")
+        if not self.added and self.machine:
+            line["machine"] = self.machine
         if progress.round.done:
             for row, sample in enumerate(progress.round.ids):
                 pixels = to_pixels(progress.round.media[row])
@@ -109,8 +137,28 @@ class RunFolder:
             append_line(self.path / ROUNDS, line)
         self.added += 1
 
+    def recorded_machine(self) -> dict[str, Any]:
+        """The machine that the recorded rounds were made on; empty if neither they nor a result say so."""
+        said = self.rounds[0].get("machine")
+        if isinstance(said, dict):
+            return said
+        try:
+            made_by = read_json(self.path / "result.json").get("provenance")
+            return machine_of(read_provenance(json.dumps(made_by), str(self.path)).fingerprint)
+        except ValueError:
+            return {}
+
     def finish(self, found: Result, holdout: Mapping[str, tuple[float, float]], model: Model) -> None:
-        """Publish pictures, result and report, and mark the run as done unless it was cut short."""
+        """Publish pictures, result and report, and mark the run as done unless it was cut short.
+
+        Args:
+            found: The outcome of the search.
+            holdout: Scores of the winner and of the first finished sample by each hold-out, by name.
+            model: The generator.
+
+        Raises:
+            ValueError: The folder holds rounds that this run did not repeat.
+        """
         from gensearch.runs.report import write_report  # torch waits until there is something to show
 
         if self.added < len(self.rounds) and found.stopped != "closed":
@@ -122,8 +170,8 @@ class RunFolder:
         base = self.publish_picture("base", found.base, model)
         result = {
             "provenance": best.model_dump(mode="json"),
-            "best": opinion(found.best),
-            "base": opinion(found.base) | {"pixels": base.pixels},
+            "best": scores_of(found.best),
+            "base": scores_of(found.base) | {"pixels": base.pixels},
             "holdout": {name: [number(value) for value in pair] for name, pair in holdout.items()},
             "curve": [[p.spent.nfe, round(p.seconds, 3), number(p.best)] for p in found.curve],
             "ledger": found.ledger.report(),
@@ -138,7 +186,13 @@ class RunFolder:
             write_atomic(self.path / "DONE", b"")
 
     def publish_picture(self, name: str, sample: Sample, model: Model) -> Provenance:
-        """Write one picture with its recipe inside; returns the recipe."""
+        """Write one picture with its recipe inside; returns the recipe.
+
+        Args:
+            name: Of the file, without its ending.
+            sample: The picture or clip.
+            model: The generator.
+        """
         pixels = to_pixels(sample.media)
         about = Provenance(
             gensearch=__version__,
@@ -149,7 +203,7 @@ class RunFolder:
             pixels=digest(pixels),
             batch_size=model.batch_size,
             sizes=list(sample.sizes) or None,
-            fingerprint=json.loads(json.dumps(model.fingerprint())),
+            fingerprint=plain(model.fingerprint()),
         )
         text = {"parameters": parameters(about, pixels, model), "gensearch": about.text()}
         kept = text if self.config.metadata else None
@@ -165,7 +219,12 @@ class RunFolder:
 
 
 def default_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
-    """Where this config has run before, or a new `runs/<time>-<hash>`; the name never holds text of the prompt."""
+    """Where this config has run before, or a new `runs/<time>-<hash>`; the name never holds text of the prompt.
+
+    Args:
+        config: What the run does.
+        root: The folder of all runs.
+    """
     key = f"{__version__} {config.model_dump_json()}"
     hashed = hashlib.sha256(key.encode()).hexdigest()[:10]
     before = sorted(root.glob(f"*-{hashed}"))
@@ -194,7 +253,7 @@ def number(value: float) -> float | None:
     return float(value) if abs(value) < float("inf") else None
 
 
-def opinion(sample: Sample) -> dict[str, Any]:
+def scores_of(sample: Sample) -> dict[str, Any]:
     """A sample's scores, as JSON can hold them."""
     parts = {name: number(value) for name, value in sample.parts.items()}
     return {"id": sample.id, "score": number(sample.score), "parts": parts}
@@ -202,13 +261,15 @@ def opinion(sample: Sample) -> dict[str, Any]:
 
 def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
     """The recipe in the form that AUTOMATIC1111's web UI writes and many tools read."""
+    from gensearch.core.noise import first_seed  # loads torch
+
     config = about.config
     height, width = pixels.shape[1:3]
     fields = {
         "Steps": model.num_steps,
         "Sampler": config.options.get("sampler"),
         "CFG scale": getattr(model, "guidance_scale", getattr(model, "guidance", None)),
-        "Seed": about.recipe[0][1],
+        "Seed": first_seed(about.moves),
         "Size": f"{width}x{height}",
         "Model": model.name.replace(",", " "),
         "Score": None if about.score is None else f"{about.score:.6g}",

@@ -1,7 +1,7 @@
 """What the folder of a run holds, and how it is read back.
 
 config.json    what was asked; written first
-rounds.jsonl   one line per round: the truth that everything else follows from
+rounds.jsonl   one line per round: the truth that everything else follows from; the first also names the machine
 candidates/    a small picture of every finished sample
 best.png base.png result.json report.html
 best.gif best_strip.png ...  of clips: for other programs, with the recipe in the GIF's comment and in best.gif.json
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +20,9 @@ from gensearch.config.explain import explain
 from gensearch.config.run import RunConfig
 from gensearch.files.atomic import read_records
 from gensearch.models.options import Batch
+
+if TYPE_CHECKING:
+    from gensearch.core.types import Recipe
 
 ROUNDS = "rounds.jsonl"
 PUBLISHED = ("config.json", ROUNDS, "best.png", "base.png", "result.json", "report.html", "DONE")
@@ -43,18 +46,36 @@ class Provenance(BaseModel):
     sizes: Annotated[list[Batch], Field(min_length=1, max_length=10_000)] | None = None  # that the sample went through
     fingerprint: dict[str, Any]  # what else the bits depend on
 
+    @property
+    def moves(self) -> Recipe:
+        """The recipe as searches have it."""
+        return tuple(tuple(move) for move in self.recipe)
+
     def text(self) -> str:
         """As files carry it."""
         return json.dumps(self.model_dump(mode="json"))
 
 
 def read_provenance(text: str | bytes, where: str) -> Provenance:
-    """Parse and validate; raises ValueError with one line that names the place and the first problem."""
+    """Parse and validate what a file says about its picture.
+
+    Args:
+        text: The JSON.
+        where: What errors call the file.
+
+    Raises:
+        ValueError: It is no recipe; in one line that names the place and the first problem.
+    """
     try:
         return Provenance.model_validate_json(text)
     except (ValidationError, RecursionError) as error:
         problem = explain(error, Provenance) if isinstance(error, ValidationError) else "it is nested too deeply"
         raise ValueError(f"{where} holds no usable recipe: {problem}") from None
+
+
+def plain(data: Any) -> Any:
+    """Data as JSON gives it back: sequences as lists."""
+    return json.loads(json.dumps(data))
 
 
 def read_json(path: Path) -> dict[str, Any]:

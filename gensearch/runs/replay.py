@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gensearch.core.limits import MAX_THREADS
-from gensearch.files.compare import compare
+from gensearch.files.compare import Changes, compare
 from gensearch.files.images import decode, digest, to_pixels
-from gensearch.runs.format import Provenance, read_json, read_provenance
+from gensearch.runs.format import Provenance, plain, read_json, read_provenance
 
 if TYPE_CHECKING:
     from gensearch.core.types import Model
@@ -26,17 +26,33 @@ class Replay:
 
     about: Provenance
     pixels: np.ndarray  # uint8 [t, h, w, 3], made again
-    exact: bool  # the bits that the recipe promises
-    untouched: bool  # the file still holds the pixels that its recipe promises
-    difference: int | None  # the largest, in steps of 1/255, from the file; None if the sizes differ
-    changed: dict[str, tuple[Any, Any]]  # fingerprint entries: then, now
+    exact: bool  # whether these are the bits that the recipe promises
+    untouched: bool  # whether the file still holds the pixels that its recipe promises
+    difference: int | None  # the largest from the file, in steps of 1/255; None if the sizes differ
+    differing: int | None  # how many pixels differ from the file in some channel; None if the sizes differ
+    changed: Changes  # entries of the fingerprint: then, now
+
+    @property
+    def distance(self) -> str:
+        """How far the picture is from the one in the file, in words."""
+        if self.difference is None or self.differing is None:
+            return "the sizes differ"
+        percent = 100 * self.differing / (self.pixels.size // 3)
+        share = f"{percent:.2g}" if percent < 10 else f"{percent:.0f}"
+        return f"largest difference {self.difference}/255 in {share} % of pixels"
 
 
 def replay(source: Path, model: str | None = None) -> Replay:
-    """Make the winner of a run folder, or the picture of a PNG, again: at the same batch size and thread count.
+    """Make a picture again from its recipe: at the same batch size and thread count.
 
-    `model` says where to find the model instead of what the recipe says; a PNG that asks for anything but a
-    registered model needs it, since the file may come from anyone. Raises ValueError for a source without a recipe.
+    Args:
+        source: The folder of a run, for its winner, or a PNG with a recipe inside.
+        model: Where to find the model instead of what the recipe says; a PNG that asks for anything but a registered
+            model needs it, since the file may come from anyone.
+
+    Raises:
+        ValueError: The source has no usable recipe, or asks for a model that nobody vouches for.
+        LoadError: The model cannot be loaded.
     """
     about, there = read(source)
     if source.is_file() and model is None:
@@ -44,15 +60,25 @@ def replay(source: Path, model: str | None = None) -> Replay:
     with threads(about.fingerprint.get("threads")):
         generator = load(about, model or about.config.model)
         pixels = make(about, generator)
-        now = json.loads(json.dumps(generator.fingerprint()))
-    same_size = pixels.shape == there.shape
-    difference = int(np.abs(pixels.astype(int) - there.astype(int)).max()) if same_size else None
+        now = plain(generator.fingerprint())
+    difference = differing = None
+    if pixels.shape == there.shape:
+        apart = np.abs(pixels.astype(int) - there.astype(int)).max(-1)
+        difference, differing = int(apart.max()), int(np.count_nonzero(apart))
     changed = compare(about.fingerprint, now)
-    return Replay(about, pixels, digest(pixels) == about.pixels, digest(there) == about.pixels, difference, changed)
+    exact, untouched = digest(pixels) == about.pixels, digest(there) == about.pixels
+    return Replay(about, pixels, exact, untouched, difference, differing, changed)
 
 
 def read(source: Path) -> tuple[Provenance, np.ndarray]:
-    """The recipe and the recorded pixels of a run folder or a PNG file."""
+    """The recipe and the recorded pixels, uint8 [t, h, w, 3], of a run folder or a PNG file.
+
+    Args:
+        source: The folder of a run, for its winner, or a PNG with a recipe inside.
+
+    Raises:
+        ValueError: There is no such file, or no usable recipe.
+    """
     if source.is_dir():
         result = read_json(source / "result.json")
         about = read_provenance(json.dumps(result.get("provenance")), str(source / "result.json"))
@@ -77,7 +103,16 @@ def refuse_unknown(name: str, source: Path) -> None:
 
 
 def load(about: Provenance, source: str) -> Model:
-    """The recipe's model, with the largest physical batch that it had."""
+    """The recipe's model, with the largest physical batch that it had.
+
+    Args:
+        about: What a file says about its picture.
+        source: Where the model is: a name, a folder or a repository.
+
+    Raises:
+        ValueError: There is no such name, or an option is unfit.
+        LoadError: It cannot be loaded.
+    """
     from gensearch.registry import load_model
 
     model = load_model(source, **about.config.options)
@@ -87,13 +122,21 @@ def load(about: Provenance, source: str) -> Model:
 
 
 def make(about: Provenance, model: Model) -> np.ndarray:
-    """The recipe's picture, as uint8 frames [t, h, w, 3]."""
+    """The recipe's picture, as uint8 frames [t, h, w, 3].
+
+    Args:
+        about: What a file says about its picture.
+        model: The generator.
+
+    Raises:
+        ValueError: The recipe holds moves that this version does not know.
+    """
     import torch
 
     from gensearch.core.noise import remake
     from gensearch.core.sampling import again
 
-    recipe = tuple(tuple(move) for move in about.recipe)
+    recipe = about.moves
     try:
         noise = remake(recipe, model.noise_shape)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 from gensearch.config.run import RunConfig, validate
 from gensearch.core.ledger import Cost
+from gensearch.core.noise import first_seed, last_seed
 from gensearch.core.result import Motion
 from gensearch.files.atomic import write_atomic
 from gensearch.runs.format import read_journal, read_json
@@ -25,7 +26,14 @@ SMALL = 256  # pictures with no longer side are enlarged as hard pixels
 
 
 def write_report(folder: Path) -> None:
-    """Rebuild the report of a run folder from its own files."""
+    """Rebuild the report of a run folder from its own files.
+
+    Args:
+        folder: The folder of a run that has a result.
+
+    Raises:
+        ValueError: A file is missing or damaged.
+    """
     config = validate(read_json(folder / "config.json")["config"])
     result, rounds = read_json(folder / "result.json"), read_journal(folder)
     template = Template((files("gensearch") / "runs" / "report.html").read_text(encoding="utf-8"))
@@ -59,7 +67,7 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
         "unscorable": "the verifier could score nothing more",
     }
     return (
-        f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, judged by "
+        f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, scored by "
         f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "
         f"{spent['nfe']} network passes in {result['ledger']['seconds']:.1f}&nbsp;s; {why.get(result['stopped'], '')}."
         f"{moves(result.get('motion'))}"
@@ -67,11 +75,11 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
 
 
 def moves(motion: dict[str, float] | None) -> str:
-    """How much the winner moves, beside what it was chosen from; an alarm if it is far less."""
+    """How much the winner moves, beside what it was chosen from; a warning if it is far less."""
     if motion is None:
         return ""
     about = Motion(**motion)
-    alarm = " <b>That is less than half of it: the judge may prefer clips that stand still.</b>" if about.still else ""
+    alarm = " <b>That is less than half of it: the verifier may prefer still clips.</b>" if about.still else ""
     here, usual = show(about.winner), show(about.leaves)
     return f" From frame to frame its pixels change by {here}, those of all clips of the search by {usual}.{alarm}"
 
@@ -104,7 +112,14 @@ def show(value: Any) -> str:
 
 
 def curve(points: Sequence[tuple[int, float | None]], base: float | None, width: int = 640, height: int = 240) -> str:
-    """The best score so far against network passes, as an SVG staircase; dashes mark the base sample."""
+    """The best score so far against network passes, as an SVG staircase; dashes mark the base sample.
+
+    Args:
+        points: Network passes (NFE) and the best score after them; None where nothing was scored.
+        base: The base sample's score.
+        width: In pixels.
+        height: In pixels.
+    """
     known = [(x, y) for x, y in points if y is not None]
     if not known:
         return "<p>Nothing was scored.</p>"
@@ -172,16 +187,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def scores_table(config: RunConfig, result: dict[str, Any]) -> str:
-    """Who judged, in which role, and what they think of base and best."""
+    """The verifiers by role, and their scores for base and best."""
     best, base = result["best"], result["base"]
-    chief = config.select or config.verifier
+    decides = config.select or config.verifier
     rows = []
     if config.select:
         rows.append([escape(config.verifier), "guides the search", "&ndash;", "&ndash;"])
     role = "selects the winner" if config.select else "guides and selects"
-    rows.append([escape(chief), role, show(base["score"]), show(best["score"])])
+    rows.append([escape(decides), role, show(base["score"]), show(best["score"])])
     for name, value in best["parts"].items():
-        if name != chief:
+        if name != decides:
             rows.append([f"&emsp;{escape(name)}", "part of it", show(base["parts"].get(name)), show(value)])
     for name, (winner, plain) in result["holdout"].items():
         rows.append([escape(name), "hold-out: not optimised", show(plain), show(winner)])
@@ -221,8 +236,8 @@ def grid(folder: Path, rounds: Sequence[dict[str, Any]], best: int) -> str:
     found.sort(key=lambda entry: (entry[0] is None, -(entry[0] or 0.0), entry[1]))
     cells = []
     for score, sample, recipe, parent in found[:SHOWN]:
-        kind, *numbers = recipe[0] if parent is None else recipe[-1]
-        origin = f"seed {numbers[1] if kind == 'chunk' else numbers[0]}"
+        seed = first_seed(recipe) if parent is None else last_seed(recipe)
+        origin = "noise of its own" if seed is None else f"seed {seed}"
         origin += "" if parent is None else f", from #{parent}"
         mark = " class=best" if sample == best else ""
         picture = image(folder / "candidates" / f"{sample:05}.png")

@@ -1,4 +1,4 @@
-"""The tree of a search that branched, as a picture: a column for each judged round, a dot for each sample in it."""
+"""The tree of a search that branched, as a picture: a column for each scored round, a dot for each sample in it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tree(rounds: Sequence[Mapping[str, Any]], best: int) -> str:
     )
     dots = "".join(
         f"<circle{'' if id_ in won or id_ in grown or id_ in finished else ' class=pruned'} r={5 if id_ in won else 3} "
-        f"cx={x:.1f} cy={y:.1f}><title>#{id_}: {escape(told(scores[id_]))}</title></circle>"
+        f"cx={x:.1f} cy={y:.1f}><title>#{id_}: {escape(in_digits(scores[id_]))}</title></circle>"
         for id_, (x, y) in place.items()
     )
     return (
@@ -56,6 +56,6 @@ def tree(rounds: Sequence[Mapping[str, Any]], best: int) -> str:
     )
 
 
-def told(score: float | None) -> str:
-    """A score in words."""
+def in_digits(score: float | None) -> str:
+    """A score in four digits."""
     return "unscored" if score is None else f"{score:.4g}"

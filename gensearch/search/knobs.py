@@ -83,6 +83,11 @@ def marked(hint: Any) -> bool:
     return get_origin(inside) in (Union, UnionType) and any(map(marked, get_args(inside)))
 
 
+def bounded(search: Search, knobs: Mapping[str, Any]) -> bool:
+    """Whether one of the knobs that bound the length of a search is set."""
+    return any(knobs.get(name) is not None for name in bounds(search))
+
+
 def checked_knobs(search: Search, knobs: Mapping[str, Any]) -> dict[str, Any]:
     """Knobs as the search's annotations want them ("3" becomes 3); raises ValueError for an unknown or unfit one.
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from gensearch.core.types import State
+from gensearch.evaluate.bench import Benchmark
 from gensearch.evaluate.plan import Plan
-from gensearch.evaluate.runner import Benchmark, run_plan
+from gensearch.evaluate.runner import run_plan
 from gensearch.search.noise.best_of_n import best_of_n
 from verifiers.combine import Term, WeightedSum
 from verifiers.controls.random import RandomScore

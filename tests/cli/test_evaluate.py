@@ -14,7 +14,7 @@ from gensearch.cli import evaluate as command
 from gensearch.cli.main import main
 from gensearch.evaluate import runner
 from gensearch.evaluate.benchmarks.shapes import MOVING, SHAPES
-from gensearch.evaluate.runner import records
+from gensearch.evaluate.journal import records
 from gensearch.shapes import clips, world
 from gensearch.shapes.judge import ShapesJudge
 from gensearch.shapes.tracker import ShapesTracker

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -239,6 +240,36 @@ def test_the_curve_of_a_longer_run_passes_through_the_shorter_ones(n):
     short = run(best_of_n, MODEL, JUDGE, "a", n=n)
     assert len(whole) == 11
     assert (whole[n - 1].best, whole[n - 1].spent) == (short.best.score, short.ledger.spent)
+
+
+def test_a_progress_that_is_kept_does_not_change():
+    rounds, seen = [], []
+    for progress in stream(best_of_n, MODEL, JUDGE, "a", n=30):
+        rounds.append(progress)
+        seen.append((tuple(progress.curve), tuple(progress.lineage)))
+    assert len(rounds) > 5
+    assert [(progress.curve, progress.lineage) for progress in rounds] == seen
+    assert [len(curve) for curve, _ in seen] == [progress.round.ids[-1] + 1 for progress in rounds]
+    outcome = result(rounds[-1])
+    assert (outcome.curve, outcome.lineage) == seen[-1]
+    assert type(outcome.curve) is type(outcome.lineage) is tuple
+
+
+def test_what_a_round_allocates_does_not_grow_with_the_rounds_before_it():
+    """Each of 2,000 rounds is kept; as copies, the curve and the lineage of the second half would take 3 times more."""
+    half = 1000
+    rounds = stream(scripted([(float(i % 7),) for i in range(2 * half)]), MODEL, JUDGE, "a")
+    kept = [next(rounds) for _ in range(8)]
+    tracemalloc.start()
+    try:
+        kept += [next(rounds) for _ in range(half)]
+        first, _ = tracemalloc.get_traced_memory()
+        kept += list(rounds)
+        both, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == len(kept[-1].lineage) == len(kept[-1].curve) == 2 * half
+    assert both - first < 1.25 * first
 
 
 def test_a_search_without_a_finished_sample_has_no_result():

@@ -15,7 +15,9 @@ from PIL import Image
 
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import derive, remake
-from gensearch.evaluate.runner import JOURNAL, identity, jobs, records, run_plan
+from gensearch.evaluate.bench import Bench, identity
+from gensearch.evaluate.journal import JOURNAL, Trial, records
+from gensearch.evaluate.runner import run_plan, trials
 from gensearch.pipeline import SearchPipeline
 from tests.builders import dice
 from tests.builders.dice import DICE, ODDS, plan
@@ -47,11 +49,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
 # --- what is recorded
 
 
-def test_every_job_is_recorded_once(whole):
+def test_every_trial_is_recorded_once(whole):
     folder, found = whole
     keys = [(r["method"], r["prompt"], r["seed"]) for r in found]
     assert len(keys) == 6 * 2 * 3
-    assert set(keys) == set(jobs(plan(), 6))
+    assert set(keys) == set(trials(plan(), 6))
     assert len((folder / JOURNAL).read_text().splitlines()) == len(keys)
 
 
@@ -211,6 +213,22 @@ def test_holdouts_judge_each_winner_and_plain_sample_once_and_not_while_the_cloc
     assert seen == [2] * len(found)
 
 
+def test_the_bench_asks_the_holdouts_that_it_is_given_and_no_other():
+    class Unasked(dice.Number):
+        def __call__(self, *_, **__):
+            pytest.fail("it was asked")
+
+    pipe = SearchPipeline(dice.Dice("dice"), dice.Number("first", 0), compute=3, holdout=[Unasked("other", 1)])
+    lines, reporter = dice.lines(1), dice.Number("reporter", 1)
+    bench = Bench({"a": pipe.job}, lines, dice.Judge(), {"second": reporter}, oracles=frozenset({"first"}))
+    record, _ = bench.do(Trial("a", 1, 0))
+    assert record["holdout"].keys() == record["base"]["holdout"].keys() == {"second"}
+    assert record["spent"] == Cost(6, 0, 3, 3)._asdict()
+    assert record["oracle"]
+    assert bench.identities == {"a": identity(pipe.job)}
+    assert Bench({"a": pipe.job}, lines, dice.Judge(), {}).do(Trial("a", 1, 0))[0]["holdout"] == {}
+
+
 def test_replacing_the_holdout_by_noise_changes_no_pick(whole, tmp_path):
     found = evaluate(tmp_path, holdout=["noise", "nothing"])
     assert [r["recipe"] for r in found] == [r["recipe"] for r in whole[1]]
@@ -288,7 +306,7 @@ def test_a_methods_identity_follows_the_weights_of_its_judges():
         judge.model = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.constant_(judge.model.weight, weight)
         roles = {"verifier": dice.Number("first", 0), role: [judge] if role == "holdout" else judge}
-        return identity(SearchPipeline(dice.Dice("dice"), **roles, n=2))
+        return identity(SearchPipeline(dice.Dice("dice"), **roles, n=2).job)
 
     for role in ("verifier", "select", "holdout"):
         assert judged(1.0, role) == judged(1.0, role) != judged(2.0, role)
@@ -300,4 +318,4 @@ def test_two_processes_never_write_to_one_folder(tmp_path):
     with pytest.raises(ValueError, match="another process is writing"):
         next(run_plan(plan(), DICE, tmp_path))
     first.close()
-    assert len(evaluate(tmp_path)) == len(jobs(plan(), 6))
+    assert len(evaluate(tmp_path)) == len(trials(plan(), 6))

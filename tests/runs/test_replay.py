@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from gensearch import registry
 from gensearch.cli import main as cli
 from gensearch.files.images import decode, encode
+from gensearch.models.toy.gaussian import GaussianMixture
 from gensearch.runs.replay import replay
 
 
@@ -77,6 +79,46 @@ def test_another_recipe_is_a_mismatch_with_its_size(run, tmp_path, capsys):
     assert replay(other).difference > 0
 
 
+def test_how_far_a_replay_is_off_is_told_in_pixels(run, tmp_path, capsys):
+    other = rewrite(run, tmp_path / "other.png", recipe=[["gaussian", 99]])
+    found, there = replay(other), decode(other)[0]
+    apart = np.abs(found.pixels.astype(int) - there.astype(int)).max(-1)
+    assert (found.difference, found.differing) == (apart.max(), (apart > 0).sum())
+    assert 0 < found.differing <= apart.size == 16 * 16
+    gensearch("replay", other)
+    assert f"largest difference {apart.max()}/255 in {100 * found.differing / 256:.0f} % of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("differing", "share"), [(0, "0"), (1, "0.02"), (37, "0.74"), (499, "10"), (4999, "100"), (5000, "100")]
+)
+def test_the_share_of_pixels_has_two_digits(run, differing, share):
+    found = replace(replay(run), pixels=np.zeros((1, 100, 50, 3), np.uint8), difference=1, differing=differing)
+    assert found.distance == f"largest difference 1/255 in {share} % of pixels"
+    assert replace(found, difference=None, differing=None).distance == "the sizes differ"
+
+
+def test_another_machine_is_named_and_not_blamed(run, tmp_path, capsys, monkeypatch):
+    real = GaussianMixture.fingerprint
+    monkeypatch.setattr(GaussianMixture, "fingerprint", lambda self: real(self) | {"isa": "AVX2", "threads": 4})
+    same = {"fingerprint__isa": "AVX512", "fingerprint__threads": 4}
+    assert gensearch("replay", rewrite(run, tmp_path / "same.png", **same)) == 0, "every bit is the same all the same"
+    capsys.readouterr()
+    other = rewrite(run, tmp_path / "other.png", recipe=[["gaussian", 99]], **same)
+    assert gensearch("replay", other) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("not bit-exact, made on another machine: isa AVX512 then, AVX2 now; largest difference ")
+    assert (
+        gensearch(
+            "replay", rewrite(run, tmp_path / "both.png", recipe=[["gaussian", 99]], **same, fingerprint__churn=9)
+        )
+        == 1
+    )
+    said = capsys.readouterr().out
+    assert "churn: 9 then, 0.5 now" in said
+    assert "made on another machine, too: isa AVX512 then, AVX2 now" in said
+
+
 def test_a_changed_model_is_named(run, tmp_path, capsys):
     other = rewrite(run, tmp_path / "other.png", config__options={"steps": 4, "batch_size": 3, "churn": 0.5})
     assert gensearch("replay", other) == 1
@@ -95,7 +137,8 @@ def test_an_edited_picture_is_told_apart_from_its_recipe(run, tmp_path, capsys):
     (tmp_path / "edited.png").write_bytes(encode(edited, {"gensearch": text["gensearch"]}))
     assert gensearch("replay", tmp_path / "edited.png") == 1
     assert "it was edited" in capsys.readouterr().out
-    assert replay(tmp_path / "edited.png").difference == 1
+    found = replay(tmp_path / "edited.png")
+    assert (found.difference, found.differing) == (1, 1)
 
 
 def test_threads_are_those_of_the_record_and_come_back(run, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gensearch.evaluate.runner import Benchmark
+from gensearch.evaluate.bench import Benchmark
 from gensearch.shapes import clips, world
 from gensearch.shapes.judge import ShapesJudge, ShapesPartial
 from gensearch.shapes.tracker import ShapesTracker, ShapesTrackerPartial

@@ -151,6 +151,10 @@ class Chunks(ABC):
         """The same clips with nothing at hand to go on: what is kept of them is made anew if they do."""
         return replace(state, extra={**state.extra, "desk": cleared(state.extra["clip"])})
 
+    def stand_in(self) -> Chunks:
+        """A model with the same chunks and costs that runs no network, for dry runs."""
+        return StandIn(self)
+
     # --- inside
 
     def _expose(self, chunk: Chunk, film: Film) -> None:
@@ -203,6 +207,29 @@ class Chunks(ABC):
         for chunk, desk in unread:  # one by one, so that what is remembered does not depend on who else is read
             (desk.memory,) = self._read([chunk])
             self.book(Cost(nfe=self.reading), Cost())
+
+
+class StandIn(Chunks):
+    """The stand-in for a chunk-autoregressive video model: frames of four pixels, made and read without a network."""
+
+    noise_shape = (3, 2, 2)
+
+    def __init__(self, model: Chunks) -> None:
+        """Take over what the cost of a clip depends on."""
+        for name in ("name", "verbs", "num_steps", "nfe_per_step", "batch_size", "frames", "reading", "causal"):
+            setattr(self, name, getattr(model, name))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Whose cost it has."""
+        return {"stands in for": self.name}
+
+    def _make(self, prompts: Sequence[str], before: Sequence[Chunk | None], memory: Sequence[Any], noise: Noise) -> Any:
+        return noise[:, :, None]
+
+    def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
+        clip = chunk.clip()
+        frames = clip[0].sample.transpose(0, 1).sigmoid()  # of the first chunk: a clip's prefixes score the same
+        return frames.expand(self.frames[len(clip) - 1], -1, -1, -1), None
 
 
 def cleared(clips: Sequence[Chunk]) -> Rows:

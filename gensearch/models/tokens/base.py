@@ -19,7 +19,7 @@ from torch import Tensor
 from gensearch.core.gumbel import given, prefix
 from gensearch.core.ledger import Cost
 from gensearch.core.types import Noise, State
-from gensearch.core.verbs import Trace
+from gensearch.core.verbs import Side, Trace
 from gensearch.models.batching import check_noise, refuse_finished
 from gensearch.models.tokens.decoding import Context, Decoding, Run, rejoined
 from verifiers.types import Media
@@ -74,6 +74,10 @@ class Tokens(Decoding):
         other = copy.copy(self)
         other.temperature, other.shift = self.temperature * temperature, self.shift + self.temperature * shift
         return other
+
+    def stand_in(self) -> Tokens:
+        """For dry runs: without a plan a model that runs no network; with one itself, as words decide what it costs."""
+        return self if self.text_length else StandIn(self)
 
     # --- the Model contract
 
@@ -156,3 +160,58 @@ class Tokens(Decoding):
         clean, image, hidden, cache = rejoined(parts)
         extra = {**state.extra, "image": image, "next": hidden, "cache": cache}
         return State(state.prompts, state.step + 1, self.num_steps, state.x, clean, extra)
+
+
+class StandIn(Tokens):
+    """The stand-in for a model that writes no plan: all its tokens are equally likely, and no network runs.
+
+    Contexts are tokenized by the real model, so that reading them costs the same.
+    """
+
+    vocabulary = 8
+
+    def __init__(self, model: Tokens) -> None:
+        """Take over what the cost of a sample depends on."""
+        self.model = model
+        for name in ("name", "verbs", "image_length", "rows", "greedy", "end", "num_steps", "batch_size"):
+            setattr(self, name, getattr(model, name))
+        self.text_length = 0
+        self.pipeline = getattr(model, "pipeline", None)  # searches look for files beside its weights
+        own = getattr(model, "width", None)
+        self.width = int(own or model.language.config.hidden_size)  # type: ignore[attr-defined]
+
+    @property
+    def context_length(self) -> int:
+        """Tokens to which a context is padded."""
+        return self.model.context_length
+
+    def logits(self, side: Side, hidden: Tensor) -> Tensor:
+        """The same for every token; differentiable, with a gradient of zero."""
+        flat = 0 * hidden[..., 0, :1].expand(*hidden.shape[:-2], self.vocabulary)
+        return self._tilt(flat) if side == "image" else flat
+
+    def write(self, tokens: Sequence[int]) -> str:
+        """There is no plan."""
+        return ""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Whose cost it has."""
+        return {"stands in for": self.name}
+
+    def _context(self, prompt: str, plan: str | None) -> Context:
+        return self.model._context(prompt, plan)
+
+    def _read(self, context: Context) -> tuple[Tensor, Tensor]:
+        return torch.zeros(len(context), self.width), torch.zeros(len(context), 1)
+
+    def _open(self, cache: Tensor, context: Tensor, length: int) -> Tensor:
+        return cache
+
+    def _feed(self, side: Side, tokens: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros(*tokens.shape, live.shape[1], self.width), live
+
+    def _close(self, live: Tensor) -> Tensor:
+        return live
+
+    def _decode(self, tokens: Tensor) -> Media:
+        return (tokens / self.vocabulary)[:, None, None].expand(-1, 3, -1, -1).contiguous()

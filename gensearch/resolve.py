@@ -1,0 +1,140 @@
+"""From names to a job: what costs nothing is checked first, then model, proposal and verifiers are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from gensearch import registry
+from gensearch.core.types import Model, Proposal, Search
+from gensearch.engine.job import Job
+from gensearch.runs.resume import recipe_of
+from gensearch.search.chunks.resume import Recorded
+from gensearch.search.knobs import checked_knobs, hints_of
+from verifiers.combine import Panel
+from verifiers.names import leaf_names
+from verifiers.types import Verifier
+
+T = TypeVar("T")
+
+
+def resolve(
+    model: Any,
+    verifier: str | Verifier,
+    search: str | Search,
+    *,
+    knobs: Mapping[str, Any],
+    compute: float | None = None,
+    select: str | Verifier | None = None,
+    holdout: Sequence[str | Verifier] = (),
+    propose: str | Proposal | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Job:
+    """The job that names or objects describe; what costs nothing is checked before the model is loaded.
+
+    Args:
+        model: A Model, a pipeline, a name, a folder or a repository.
+        verifier: Guides the search.
+        search: A search, or its name.
+        knobs: Arguments of the search by name.
+        compute: Budget in multiples of one sample's cost (NFE), 1 or more, or None.
+        select: Picks among finished samples in place of `verifier`.
+        holdout: Verifiers that only report, each with a name of its own.
+        propose: Makes the noise that the search starts from: a callable or a name; None for plain noise.
+        options: How to load or wrap the model.
+
+    Raises:
+        ValueError: As for `SearchPipeline`.
+        LoadError: The model cannot be loaded.
+    """
+    method = registry.search(search) if isinstance(search, str) else called(search, "search", "best_of_n")
+    fit = checked_knobs(method, knobs)
+    for given in (verifier, *([select] if select else []), *holdout):
+        if isinstance(given, str):
+            registry.parse_verifier(given)
+        else:
+            called(given, "verifier", "shapes/clip")
+    generator = ready(model, options or {})
+    noise = registry.proposal(propose, generator) if isinstance(propose, str) else propose
+    device, loaded = device_of(generator), own_verifier(generator, verifier, select, *holdout)
+
+    def found(given: str | Verifier) -> Verifier:
+        return registry.verifier(given, device=device, loaded=loaded) if isinstance(given, str) else given
+
+    panel = Panel(
+        found(verifier),
+        found(select) if select else None,  # type: ignore[arg-type]  # None: the guide
+        by_name([found(given) for given in holdout]),
+    )
+    job = Job(generator, method, panel, fit, compute=compute)
+    return job if noise is None else job.changed(propose=noise)
+
+
+def for_prompt(job: Job, prompt: str) -> Job:
+    """A job as it runs on one prompt: with the default budget, and with the recorded clip that it resumes.
+
+    Args:
+        job: What is to run.
+        prompt: What the picture or clip should show.
+
+    Raises:
+        ValueError: The recorded clip shows another prompt, or another model made it.
+    """
+    source = job.knobs.get("resume")
+    if isinstance(source, str) and source and hints_of(job.search).get("resume") == Recorded:
+        job = job.changed(resume=recipe_of(job.model, prompt, source))
+    return job.with_budget()
+
+
+def ready(model: Any, options: Mapping[str, Any]) -> Model:
+    """A model as it is, or loaded or wrapped with options.
+
+    Args:
+        model: A Model, or what `gensearch.load` takes.
+        options: How to load it; none for a Model.
+
+    Raises:
+        ValueError: There are options for a model that is loaded already, or they are unknown or unfit.
+        LoadError: The model cannot be loaded.
+    """
+    if not hasattr(model, "advance"):
+        return registry.load_model(model, **options)
+    if options:
+        raise ValueError(f"{model.name} is loaded already, so {', '.join(options)} would do nothing; load it with them")
+    return cast(Model, model)
+
+
+def called(given: T, role: str, example: str) -> T:
+    """What was given, if it can be called.
+
+    Args:
+        given: A search or a verifier.
+        role: What errors call it.
+        example: A name that could be given instead.
+
+    Raises:
+        ValueError: It cannot be called.
+    """
+    if not callable(given):
+        raise ValueError(f"{role} {given!r} is none; give a name, such as {example!r}, or something that can be called")
+    return given
+
+
+def by_name(holdout: Sequence[Verifier]) -> dict[str, Verifier]:
+    """Hold-outs by name; raises ValueError for two of one name."""
+    names = [verifier.name for verifier in holdout]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two hold-outs are called {', '.join(map(repr, twice))}; give each a name of its own")
+    return dict(zip(names, holdout, strict=True))
+
+
+def own_verifier(model: Model, *given: Any) -> dict[str, Verifier]:
+    """`self` as a verifier, if it is among those given by name and the model can also score pictures."""
+    named = {leaf for name in given if isinstance(name, str) for leaf in leaf_names(name)}
+    return {"self": model.own_judge()} if "self" in named and hasattr(model, "own_judge") else {}
+
+
+def device_of(model: Model) -> Any:
+    """The device of a model's networks; the CPU for one that does not say."""
+    pipeline = getattr(model, "pipeline", None)
+    return getattr(model, "device", None) or getattr(pipeline, "_execution_device", None) or "cpu"
