@@ -152,13 +152,15 @@ def show_files(folder: RunFolder) -> None:
     result = read_json(folder.path / "result.json")
     try:
         best, base, spent = result["best"]["score"], result["base"]["score"], result["ledger"]["spent"]["nfe"]
+        padding = result["ledger"]["padding"]["nfe"]
         held_out = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
         motion = Motion(**result["motion"]) if result.get("motion") else None
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
         ) from None
-    typer.echo(f"score {best} (first finished sample: {base}), {spent} nfe")
+    filled = f" and {padding} of padding" if padding else ""
+    typer.echo(f"score {best} (first finished sample: {base}), {spent} nfe{filled}")
     for name, winner, plain in held_out:
         typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
     if motion and motion.still:

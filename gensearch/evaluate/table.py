@@ -183,7 +183,7 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     titles = {name: f"{summary['guide']} (guide)" if name == GUIDE else f"{name} (hold-out)" for name in others}
     tags = list(next(iter(summary["methods"].values()))["scores"][judge]["tags"])
     header = ["method", *tags, "overall", "gain", *titles.values()]
-    header += ["KL (nats)", "NFE", "scored", "seconds"]
+    header += ["KL (nats)", "NFE", "scored", "padding", "seconds"]
     rows = []
     for name, method in summary["methods"].items():
         scores, base = method["scores"], name == summary["baseline"]
@@ -191,9 +191,10 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
         row += [f"{scores[judge]['tags'][tag]:.2f}" for tag in tags] + [f"{scores[judge]['overall']:.3f}"]
         row.append("baseline" if base else limits(scores[judge]["gain"]))
         row += [reported(scores[name], base) for name in others]
-        spent = Cost(**method["spent"])
+        spent, padding = Cost(**method["spent"]), Cost(**method["padding"])
         costs = (method["nats"], spent.work, spent.scored)
         row += ["-" if cost is None else f"{cost / summary['pairs']:.1f}" for cost in costs]
+        row.append(f"{padding.work / max(1, spent.plus(padding).work):.1%}")
         rows.append([*row, f"{method['seconds'] / summary['pairs']:.2f}"])
     return header, rows
 
@@ -233,7 +234,8 @@ def caption(summary: Summary) -> str:
         f"Overall is the unweighted mean of the tags. Gain is the difference to {summary['baseline']}, with a paired "
         f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
         "Costs are means per picture: KL divergence from the base model in nats; NFE (network function evaluations, "
-        "where a backward pass counts as two); verifier calls; seconds."
+        "where a backward pass counts as two); verifier calls; the share of all passes that only filled physical batches; "
+        "seconds."
     )
     if any(method["oracle"] for method in summary["methods"].values()):
         text += " A method marked (oracle) was guided by the exact judge itself: an upper bound, not evidence."

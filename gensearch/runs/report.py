@@ -212,15 +212,16 @@ def ledger_table(ledger: dict[str, Any]) -> str:
         "scored": "verifier calls",
         "tokens": "token steps",
     }
+    padding, limit = ledger["padding"], ledger["limit"]
     rows = [
-        [names.get(c, escape(c)), str(n), str(ledger["padding"].get(c, 0)), str(ledger["limit"].get(c, "&ndash;"))]
+        [names.get(c, escape(c)), *map(str, (n, padding.get(c, 0), n + padding.get(c, 0), limit.get(c, "&ndash;")))]
         for c, n in ledger["spent"].items()
-        if n or c in ledger["limit"]
+        if n or c in limit
     ]
-    if "work" in ledger["limit"]:
-        work = Cost(**ledger["spent"]).work
-        rows.append(["work, as compute counts it", str(work), "&ndash;", str(ledger["limit"]["work"])])
-    return table(["", "spent", "padding", "limit"], rows)
+    if "work" in limit:
+        spent, filled = Cost(**ledger["spent"]).work, Cost(**padding).work
+        rows.append(["work, as compute counts it", *map(str, (spent, filled, spent + filled, limit["work"]))])
+    return table(["", "spent", "padding", "total", "limit"], rows)
 
 
 def grid(folder: Path, rounds: Sequence[dict[str, Any]], best: int) -> str:
@@ -257,7 +258,7 @@ def recipe_table(config: RunConfig, result: dict[str, Any]) -> str:
         ["sample", f"#{about['sample']}"],
         ["noise", moves + (" ..." if len(about["recipe"]) > 12 else "")],
         ["seed of the search", str(config.seed)],
-        ["physical batch", str(about["batch_size"])],
+        ["physical batches", ", ".join(map(str, about.get("sizes") or [about["batch_size"]]))],
         ["sha256 of the pixels", f"<code>{escape(about['pixels'])}</code>"],
         ["unscored samples", str(result["unscored"])],
         ["made by", f"gensearch {escape(about['gensearch'])}"],

@@ -81,8 +81,10 @@ def test_pictures_scores_and_roles_are_those_of_the_record(folder, page):
 
 def test_the_account_shows_what_compute_pays_for(folder):
     ledger = json.loads((folder / "result.json").read_bytes())["ledger"]
-    cells = re.findall(r"<td>work, as compute counts it</td><td>(\d+)</td>.*?<td>(\d+)</td>", page_of(folder))
-    assert cells == [(str(ledger["spent"]["nfe"]), str(ledger["limit"]["work"]))]
+    cells = re.findall(r"<td>work, as compute counts it</td>((?:<td>\d+</td>){4})", page_of(folder))
+    spent, padding = ledger["spent"]["nfe"], ledger["padding"]["nfe"]
+    wanted = [spent, padding, spent + padding, ledger["limit"]["work"]]
+    assert [re.findall(r"\d+", row) for row in cells] == [[str(number) for number in wanted]]
 
 
 def page_of(folder):
