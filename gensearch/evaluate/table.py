@@ -234,7 +234,7 @@ def caption(summary: Summary) -> str:
         f"Overall is the unweighted mean of the tags. Gain is the difference to {summary['baseline']}, with a paired "
         f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
         "Costs are means per picture: KL divergence from the base model in nats; NFE (network function evaluations, "
-        "where a backward pass counts as two); verifier calls; the share of all passes that only filled physical batches; "
+        "where a backward pass counts as two); verifier calls; the share of passes that only filled physical batches; "
         "seconds."
     )
     if any(method["oracle"] for method in summary["methods"].values()):
