@@ -27,7 +27,7 @@ def best_of_n(
 
     Source: Ma et al. 2025, arXiv:2501.09732, random search.
 
-    Rounds are about equal: a last round of one sample would end the search early if that one cannot be scored.
+    Rounds fill the physical batch. The last one never has one sample alone, which would end the search if unscored.
 
     Args:
         n: number of samples; integer above 0 (default None: as many as the budget allows)
