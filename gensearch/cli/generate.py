@@ -37,9 +37,7 @@ def generate(
     holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
     steps: Annotated[int | None, typer.Option(help="Network steps of one sample (default: the model's own).")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale (default: the model's own).")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Largest physical batch of the networks; batches are powers of two.")
-    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Largest physical batch (a power of two).")] = None,
     config: Annotated[str | None, typer.Option(help="A preset or a YAML file; options win over it.")] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="FIELD=VALUE or options.NAME=VALUE; wins over everything.")
