@@ -4,11 +4,13 @@ from gensearch import SearchPipeline
 from gensearch.core.noise import nearby, randn
 from gensearch.core.price import price
 from gensearch.core.sampling import attempt
+from gensearch.core.types import Recipe
 
 
 def greedy_walk(model, verifier, prompt, *, rng, ledger, children: int = 4, cosine: float = 0.9):
     """Score `children` neighbours of the best noise so far, move to the best one, and repeat."""
-    drawn, best, pivot, recipe, home = 0, float("-inf"), None, (), None
+    drawn, best, home = 0, float("-inf"), None
+    recipe: Recipe = ()  # of the best noise so far, the pivot
     while size := int(min(children, ledger.affords(price(model, verifier)))):
         seeds = rng.seeds(size)
         noise = randn(seeds, model.noise_shape)
@@ -18,8 +20,9 @@ def greedy_walk(model, verifier, prompt, *, rng, ledger, children: int = 4, cosi
         round = attempt(model, verifier, prompt, noise, recipes, range(drawn, drawn + size), [home] * size)
         yield round
         top = int(round.scores.total.argmax())
-        if not recipe or round.scores.total[top] > best:
-            best, pivot, recipe, home = round.scores.total[top], noise[[top]], recipes[top], drawn + top
+        score = float(round.scores.total[top])
+        if not recipe or score > best:
+            best, pivot, recipe, home = score, noise[[top]], recipes[top], drawn + top
         drawn += size
 
 
