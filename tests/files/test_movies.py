@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from typer.testing import CliRunner
 
 from gensearch.cli.main import app
@@ -53,7 +54,8 @@ def test_a_gif_holds_the_clip_and_its_recipe(tmp_path):
     recipe = json.dumps({"recipe": [["gaussian", 5]], "text": "x" * 600})
     write_clip(tmp_path / "clip.gif", flat, recipe, fps=10)
     with Image.open(tmp_path / "clip.gif") as picture:
-        assert getattr(picture, "n_frames") == len(flat)
+        assert isinstance(picture, GifImageFile)
+        assert picture.n_frames == len(flat)
         assert picture.info["duration"] == 100
         assert picture.info["loop"] == 0
         assert picture.info["comment"].decode() == recipe

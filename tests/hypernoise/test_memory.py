@@ -112,7 +112,9 @@ def test_a_start_does_not_depend_on_its_company(memory, model):
 def test_the_first_start_of_a_search_is_cold_whatever_its_seed_and_single_ones_may_be_warm(memory, model, name):
     fill(memory, ["a red star"])
     knobs: dict[str, dict[str, Any]] = {
-        "best_of_n": {"n": 6}, "zero_order": {"patience": 1, "neighbours": 1}, "reno": {"chains": 6, "lr": 1e-9},
+        "best_of_n": {"n": 6},
+        "zero_order": {"patience": 1, "neighbours": 1},
+        "reno": {"chains": 6, "lr": 1e-9},
     }
     warm = []
     for seed in range(6):

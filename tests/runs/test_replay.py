@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_a_picture_cannot_choose_a_model_that_is_not_registered(run, tmp_path, c
     assert gensearch("replay", bad, "--model", "toy/mixture") == 0
 
 
-UNTRUSTED = {
+UNTRUSTED: dict[str, dict[str, Any]] = {
     "unknown key": {"config__evil": 1},
     "remote code": {"config__options": {"trust_remote_code": True}},
     "seed out of range": {"config__seed": 2**60},

@@ -130,14 +130,11 @@ def test_the_printed_command_means_the_same_config(config, monkeypatch):
     assert made == [config]
 
 
-def exit_now():
-    raise SystemExit(0)
-
-
 def test_the_curve_is_a_staircase_that_starts_at_its_first_point():
-    path = re.search(r"class=line d='([^']+)'", curve([(4, 0.25), (8, 0.25), (12, 0.75)], 0.0))
-    assert path
-    numbers = [float(n) for n in re.findall(r"[\d.]+", path[1])]
+    found = re.search(r"class=line d='([^']+)'", curve([(4, 0.25), (8, 0.25), (12, 0.75)], 0.0))
+    assert found
+    path = found[1]
+    numbers = [float(n) for n in re.findall(r"[\d.]+", path)]
     (x0, y0), (x1, y1), (x2, y2) = (numbers[i : i + 2] for i in (0, 2, 4))
     assert x2 - x1 == pytest.approx(x1 - x0, abs=0.11)
     assert y0 == y1 > y2
