@@ -16,6 +16,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -152,7 +153,8 @@ def floors(case: Case) -> dict[str, Callable[[], object]]:
     if case.search in GRADIENTS:
         return {"1": climbing(case)}
     own, judge = case.model.batch_size, case.verifier
-    sized = [part for part in (case.model, judge, getattr(judge, "judge", None)) if hasattr(part, "batch_size")]
+    parts: list[Any] = [case.model, judge, getattr(judge, "judge", None)]
+    sized = [part for part in parts if hasattr(part, "batch_size")]
     before = [part.batch_size for part in sized]
     ways: dict[str, Callable[[], object]] = {}
     for size in sorted({1, 2, 4, 8, own, 2 * own}):
@@ -160,8 +162,7 @@ def floors(case: Case) -> dict[str, Callable[[], object]]:
             continue
         for part in sized:
             part.batch_size = size
-        calls = recorded(case)
-        ways[str(size)] = lambda calls=calls: bare(calls)
+        ways[str(size)] = partial(bare, recorded(case))
     for part, size in zip(sized, before, strict=True):
         part.batch_size = size
     return ways

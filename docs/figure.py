@@ -58,7 +58,7 @@ def base_vs_searched(folder: Path, out: Path) -> None:
     """Draw the first figure."""
     summary = json.loads((folder / "summary.json").read_text())
     figure = plt.figure(figsize=(13, 4.4), dpi=110)
-    left, right = figure.subfigures(1, 2, width_ratios=(2.2, 1))
+    ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=(2.2, 1))
     for axes, (prompt, base, best) in zip(left.subplots(3, 4).flat, pairs(folder, 2), strict=True):
         axes.imshow(np.hstack([tile(base), np.full((256, 12, 3), 255, np.uint8), tile(best)]))
         axes.set_axis_off()

@@ -61,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     summary = json.loads((args.folder / "summary.json").read_text())
     figure = plt.figure(figsize=(13, 4.6), dpi=110)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.9, 1))
+    ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.9, 1))
     shown = pairs(args.folder)
     for axes, (prompt, base, best) in zip(left.subplots(2, 2).flat, shown, strict=True):
         axes.imshow(np.vstack([strip(base), np.full((12, strip(base).shape[1], 3), 255, np.uint8), strip(best)]))

@@ -120,7 +120,7 @@ def graph(sources: dict[str, str]) -> dict[str, set[str]]:
     return found
 
 
-def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+def circles(arrows: dict[str, set[str]]) -> list[tuple[str, ...]]:
     """Groups of modules that import each other, directly or by way of others."""
 
     def reached(start: str) -> set[str]:
@@ -133,7 +133,7 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
         return seen
 
     far = {name: reached(name) for name in arrows}
-    return sorted({tuple(sorted(b for b in far[a] if a in far[b])) for a in arrows if a in far[a]})  # type: ignore
+    return sorted({tuple(sorted(b for b in far[a] if a in far[b])) for a in arrows if a in far[a]})
 
 
 def room(module: str) -> str:
@@ -154,11 +154,16 @@ def upward_imports(name: str, source: str) -> list[str]:
     return [layer for layer, lazy in imports(source) if layer in above and not (lazy and name == LAZY_UPWARDS)]
 
 
+def length(node: ast.stmt) -> int:
+    """The lines of a statement."""
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
 def oversized(name: str, source: str) -> list[str]:
     """What is too long in a file: itself (300 lines, tests 500) or a function (60 lines)."""
     found = [name] if len(source.splitlines()) >= (500 if name.startswith("tests/") else 300) else []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno + 1 >= 60:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and length(node) >= 60:
             found.append(f"{name}: {node.name}")
     return found
 
@@ -286,7 +291,7 @@ def longest(count: int = 10) -> tuple[list[tuple[int, str]], list[tuple[int, str
     files = sorted(((len(source.splitlines()), name) for name, source in ours.items()), reverse=True)
     functions = sorted(
         (
-            (node.end_lineno - node.lineno + 1, f"{name}: {node.name}")
+            (length(node), f"{name}: {node.name}")
             for name, source in ours.items()
             for node in ast.walk(ast.parse(source))
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

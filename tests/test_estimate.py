@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from diffusers import PNDMScheduler
 
@@ -38,7 +40,8 @@ def test_an_adapter_without_verbs_says_so():
 @pytest.mark.parametrize("reading", [0, 1])
 def test_a_rehearsal_of_clips_costs_what_the_search_does_and_runs_no_network(search, reading):
     model = ToyChunks(num_steps=4, reading=reading, batch_size=1)
-    pipe = SearchPipeline(model, "random", search, compute=7, **({"passing": 2.0} if search == "backtracking" else {}))
+    knobs: dict[str, Any] = {"passing": 2.0} if search == "backtracking" else {}
+    pipe = SearchPipeline(model, "random", search, compute=7, **knobs)
     with counting({"nfe": model.network}) as seen:
         planned = rehearse(for_prompt(pipe.job, "a star"), "a star", 3).spent
     assert not seen

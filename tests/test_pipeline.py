@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,9 @@ from gensearch.models.toy.gaussian import GaussianMixture, GaussianTurbo
 from gensearch.pipeline import SearchPipeline
 from gensearch.search import SEARCHES
 from verifiers.catalogue import Entry
+from verifiers.combine import WeightedSum
 from verifiers.controls.random import RandomScore
+from verifiers.embedding.clip import CLIPScore
 from verifiers.types import Scores
 
 PROMPT = "a red star"
@@ -117,9 +121,15 @@ def test_holdouts_have_names_of_their_own():
 
 def test_a_network_is_loaded_once_for_all_its_roles(monkeypatch):
     loads = []
-    monkeypatch.setitem(registry.VERIFIERS, "random", Entry(lambda: loads.append(1) or RandomScore(), ""))
+
+    def loaded():
+        loads.append(1)
+        return RandomScore()
+
+    monkeypatch.setitem(registry.VERIFIERS, "random", Entry(loaded, ""))
     pipe = SearchPipeline(model(), "random", select="random+shapes/judge", holdout=["shapes/partial"])
     assert loads == [1]
+    assert isinstance(pipe.panel.select, WeightedSum)
     assert pipe.panel.select.terms[0].verifier is pipe.panel.guide
 
 
@@ -127,8 +137,10 @@ def test_networks_run_where_the_model_does():
     there = model()
     there.device = "meta"
     pipe = SearchPipeline(there, "random+0.5*shapes/clip", holdout=["shapes/clip-holdout"])
-    assert pipe.panel.guide.terms[1].verifier.device.type == "meta"
-    assert pipe.panel.holdout["shapes/clip-holdout"].device.type == "meta"
+    assert isinstance(pipe.panel.guide, WeightedSum)
+    for judge in (pipe.panel.guide.terms[1].verifier, pipe.panel.holdout["shapes/clip-holdout"]):
+        assert isinstance(judge, CLIPScore)
+        assert judge.device.type == "meta"
 
 
 def test_a_rank_vote_selects_by_name():
@@ -175,7 +187,7 @@ def test_ctrl_c_before_the_first_sample_is_an_interrupt():
 
 
 def test_a_stream_can_be_left_at_any_time_and_leaves_gradients_on():
-    stream = SearchPipeline(model(), Brightness(), compute=100).stream(PROMPT)
+    stream: Any = SearchPipeline(model(), Brightness(), compute=100).stream(PROMPT)  # a generator
     first = next(stream)
     assert torch.is_grad_enabled()
     stream.close()

@@ -68,10 +68,13 @@ def test_recipes_expect_what_the_readme_reports():
         re.search(rf"^\| {name} \| ([\d.]+) \|.*\| ([\d.]+) \|$", text, flags=re.M) for name in ("base", "best of 16")
     )
     expected = (README.parent / "configs" / "shapes_turbo__best_of_16.yaml").read_text()
+    assert base
+    assert best
     for column in (1, 2):
         assert f"{base[column]} -> {best[column]} by" in expected
-    minutes = re.search(r"this table in (about \w+ minutes on two CPU cores)", text)[1]
-    assert minutes in (README.parent / "configs" / "evaluate" / "shapes_turbo.yaml").read_text()
+    minutes = re.search(r"this table in (about \w+ minutes on two CPU cores)", text)
+    assert minutes
+    assert minutes[1] in (README.parent / "configs" / "evaluate" / "shapes_turbo.yaml").read_text()
 
 
 def test_results_are_those_of_the_guides():

@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 
 from gensearch import registry
+from verifiers.combine import WeightedSum
+from verifiers.embedding.clip import CLIPScore
 from verifiers.names import leaf_names
+from verifiers.types import Verifier
 
 
 def test_a_local_clip_folder_is_a_verifier_by_name(tmp_path):
@@ -54,17 +57,23 @@ def test_names_of_single_judges_are_read_whether_they_exist_or_not():
 
 
 def test_a_single_judge_is_loaded_once():
-    loaded = {}
+    loaded: dict[str, Verifier] = {}
     alone = registry.verifier("random", loaded=loaded)
     both = registry.verifier("2*random+shapes/judge", loaded=loaded)
     vote = registry.verifier("rank(shapes/judge,random)", loaded=loaded)
     assert set(loaded) == {"random", "shapes/judge"}
+    assert isinstance(both, WeightedSum)
+    assert isinstance(vote, WeightedSum)
     assert both.terms[0].verifier is vote.terms[1].verifier is alone
     assert vote.name == "rank(shapes/judge,random)"
 
 
 def test_networks_run_on_the_device_that_is_asked_for():
-    judge = registry.verifier("0.5*shapes/clip+random", device="meta").terms[0].verifier
+    both, alone = registry.verifier("0.5*shapes/clip+random", device="meta"), registry.verifier("shapes/clip")
+    assert isinstance(both, WeightedSum)
+    judge = both.terms[0].verifier
+    assert isinstance(judge, CLIPScore)
+    assert isinstance(alone, CLIPScore)
     assert judge.device.type == "meta"
     assert judge.dtype.itemsize == 4
-    assert registry.verifier("shapes/clip").device.type == "cpu"
+    assert alone.device.type == "cpu"

@@ -29,6 +29,8 @@ class Case(NamedTuple):
 
 def case(name: str) -> Case:
     """The case of a registered search; new ones for other models say here what they run on."""
+    model: Any
+    verifier: Any
     knobs: dict[str, Any] = {}
     if name in OF_CHUNKS:
         model, verifier = ToyChunks(num_steps=3), ChunkJudge(0.5, 0.5)

@@ -116,7 +116,7 @@ DICE = Benchmark("dice", lines, Judge, frozenset({"dice/judge"}), model, verifie
 
 
 def plan(**changes: Any) -> Plan:
-    methods = [
+    methods: list[dict[str, Any]] = [
         {"name": "base", "verifier": "first", "compute": 1},
         {"name": "best4", "verifier": "first", "compute": 4},
         {"name": "best6", "verifier": "first", "knobs": {"n": 6}, "options": {"steps": 3}},

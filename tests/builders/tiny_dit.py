@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -199,9 +200,10 @@ def quiet(pipeline: Any) -> Any:
     return pipeline
 
 
-SIZE = {"height": 16, "width": 16}
-SANA = {"height": 32, "width": 32, "use_resolution_binning": False, "complex_human_instruction": None}
-FAMILIES = {  # name -> how to build it, the settings of a short call
+SIZE: dict[str, Any] = {"height": 16, "width": 16}
+SANA: dict[str, Any] = {"height": 32, "width": 32, "use_resolution_binning": False, "complex_human_instruction": None}
+# name -> how to build it, the settings of a short call
+FAMILIES: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "sd": (stable_diffusion, {**SIZE, "num_inference_steps": 3}),
     "sdxl": (stable_diffusion_xl, {**SIZE, "num_inference_steps": 3}),
     "flux": (flux, {**SIZE, "num_inference_steps": 3, "max_sequence_length": LENGTH}),

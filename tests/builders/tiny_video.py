@@ -122,7 +122,7 @@ def ltx() -> LTXPipeline:
     return quiet(LTXPipeline(**ltx_parts()))
 
 
-LTX = {"height": 32, "width": 32, "num_frames": 3, "max_sequence_length": LENGTH}
+LTX: dict[str, Any] = {"height": 32, "width": 32, "num_frames": 3, "max_sequence_length": LENGTH}
 
 
 def helios() -> HeliosPipeline:
@@ -151,7 +151,7 @@ def helios() -> HeliosPipeline:
     )
 
 
-HELIOS = {
+HELIOS: dict[str, Any] = {
     "height": 16,
     "width": 16,
     "num_frames": 18,

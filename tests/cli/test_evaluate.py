@@ -15,6 +15,7 @@ from gensearch.cli.main import main
 from gensearch.evaluate import runner
 from gensearch.evaluate.benchmarks.shapes import MOVING, SHAPES
 from gensearch.evaluate.journal import records
+from gensearch.files.atomic import append_line
 from gensearch.shapes import clips, world
 from gensearch.shapes.judge import ShapesJudge
 from gensearch.shapes.tracker import ShapesTracker
@@ -96,10 +97,8 @@ def test_a_run_leaves_summary_and_table_and_a_second_one_repeats_them(tmp_path: 
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    real = runner.append_line
-
     def interrupted(path, data):
-        real(path, data)
+        append_line(path, data)
         if data["prompt"] == 2:
             raise KeyboardInterrupt
 
@@ -126,7 +125,7 @@ def test_the_printed_table_is_not_cut(tmp_path: Path):
 def test_the_shapes_benchmark_is_held_out_and_judged_exactly():
     lines = SHAPES.lines(3)
     assert [line["tag"] for line in lines] == [tag for tag in world.TAGS for _ in range(3)]
-    assert all(world.asks_held_out(line) for line in lines if line["tag"] not in ("single_object", "counting"))
+    assert all(world.asks_held_out({**line}) for line in lines if line["tag"] not in ("single_object", "counting"))
     assert isinstance(SHAPES.judge(), ShapesJudge)
     assert {"shapes/judge", "shapes/partial"} == SHAPES.oracles
 

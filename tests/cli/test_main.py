@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -27,7 +28,7 @@ PROMPT = "a photo of a red star"
 TOY = ["--model", "toy/turbo", "--verifier", "random"]
 
 
-def gensearch(*words: str | Path) -> int:
+def gensearch(*words: str | float | Path) -> str | int | None:
     """Run a command and return its exit code."""
     with pytest.raises(SystemExit) as left:
         cli.main([str(word) for word in words])
@@ -81,7 +82,7 @@ def test_options_win_over_the_config_and_set_wins_over_all(tmp_path):
 
 def test_the_config_reaches_the_search_from_the_command_line(capsys):
     words = ["--model", "toy/flow", "--verifier", "random", "--search", "zero_order", "--knob", "neighbours=2"]
-    words += ["--compute", 5, "--steps", 3, "--batch-size", 2, "--out", "out"]
+    words += ["--compute", "5", "--steps", "3", "--batch-size", "2", "--out", "out"]
     assert gensearch("generate", PROMPT, *words) == 0
     assert [len(line["ids"]) for line in read_journal(Path("out"))] == [3, 2]
     result = json.loads(Path("out/result.json").read_bytes())
@@ -194,7 +195,7 @@ def test_presets_are_short_valid_and_say_what_to_expect(name):
     registry.search(made.search)
     for judge in filter(None, [made.verifier, made.select, *made.holdout]):
         registry.parse_verifier(judge)
-    text = (cli.__file__ and (ROOT / "configs" / f"{name}.yaml")).read_text()
+    text = (ROOT / "configs" / f"{name}.yaml").read_text()
     header = [line for line in text.splitlines() if line.startswith("#")]
     labels = [line.split(":")[0] for line in header if line.startswith(("# Cost:", "# Expected:"))]
     assert labels == ["# Cost", "# Expected"]
@@ -207,14 +208,15 @@ def test_help_shows_an_example_and_swallows_no_word(command, capsys):
     assert gensearch(command, "--help") == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert f"Example: gensearch {command}" in shown
-    for option in typer.main.get_command(cli.app).commands[command].params:
+    group: Any = typer.main.get_command(cli.app)
+    for option in group.commands[command].params:
         assert (option.help or "") in shown, "square brackets are markup"
 
 
 def test_only_commands_that_work_are_listed(capsys):
     assert gensearch("--help") == 0
     listed = capsys.readouterr().out
-    assert sorted(c.name for c in cli.app.registered_commands) == ["evaluate", "generate", "list", "replay"]
+    assert sorted(str(c.name) for c in cli.app.registered_commands) == ["evaluate", "generate", "list", "replay"]
     assert [group.name for group in cli.app.registered_groups] == ["train"]
     assert "demo" not in listed
 

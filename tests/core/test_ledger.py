@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from gensearch.testing.verifiers import LinearScore
 from gensearch.testing.witness import Failure, assert_booked, counting
 from verifiers.combine import Term, WeightedSum
 from verifiers.controls.random import RandomScore
-from verifiers.types import Scores
+from verifiers.types import Media, Scores
 
 
 def test_costs_add_and_multiply_by_column():
@@ -180,14 +182,23 @@ def test_scores_and_parts_are_those_of_the_judge_itself():
         MeteredVerifier(judge, Ledger())(media[:3], ["a"] * 5)
 
 
+class Saying:
+    """A verifier that says what it is told to."""
+
+    differentiable = False
+
+    def __init__(self, name: str, says: Callable[[], Scores]) -> None:
+        self.name = name
+        self.says = says
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        return self.says()
+
+
 def test_infinite_scores_are_no_scores():
     totals = iter([torch.tensor([1.0, torch.inf, -torch.inf]), torch.tensor([torch.inf])])
 
-    def judge(media, prompts, *, progress=1.0):
-        return Scores(next(totals))
-
-    judge.name, judge.differentiable = "boundless", False
-    metered = MeteredVerifier(judge, Ledger())
+    metered = MeteredVerifier(Saying("boundless", lambda: Scores(next(totals))), Ledger())
     assert metered(torch.zeros(3, 1), ["a"] * 3).total.tolist() == [1, float("-inf"), float("-inf")]
     assert metered.unscored == 2
     with pytest.raises(NothingScored, match="boundless could score none of 1 samples"):
@@ -200,14 +211,10 @@ def test_infinite_scores_are_no_scores():
         (Scores(torch.ones(1)), r"\[1\]"),
         (Scores(torch.ones(3, 1)), r"\[3, 1\]"),
         (None, "NoneType"),
-        (Scores(None), "Scores"),
-        (Scores(0.5), "Scores"),
+        (Scores(None), "Scores"),  # type: ignore[arg-type]
+        (Scores(0.5), "Scores"),  # type: ignore[arg-type]
     ],
 )
 def test_scores_that_are_not_one_number_for_each_sample_are_refused(said, found):
-    def judge(media, prompts, *, progress=1.0):
-        return said
-
-    judge.name, judge.differentiable = "odd", False
     with pytest.raises(ValueError, match=f"the verifier odd returned {found} for 3 samples; return Scores whose total"):
-        MeteredVerifier(judge, Ledger())(torch.zeros(3, 1), ["a"] * 3)
+        MeteredVerifier(Saying("odd", lambda: said), Ledger())(torch.zeros(3, 1), ["a"] * 3)

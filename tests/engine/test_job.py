@@ -10,12 +10,12 @@ from gensearch import registry
 from gensearch.core.limits import check_prompt
 from gensearch.core.noise import gaussian
 from gensearch.core.price import price
-from gensearch.engine import job as job_module
 from gensearch.engine.job import DEFAULT_COMPUTE, Job, budget
 from gensearch.engine.run import run, start
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
 from gensearch.pipeline import SearchPipeline
 from gensearch.resolve import for_prompt, resolve
+from gensearch.search.knobs import checked_knobs
 from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.search.noise.zero_order import zero_order
 from gensearch.search.tokens.milr import milr
@@ -68,11 +68,13 @@ def test_cheap_mistakes_are_found_before_the_model_is_loaded(wrong, message, mon
 
 def test_knobs_are_checked_once_by_each_entrance(monkeypatch):
     checked = []
-    real = job_module.checked_knobs
+
+    def noted(search, knobs):
+        checked.extend(knobs)
+        return checked_knobs(search, knobs)
+
     for place in ("gensearch.engine.job", "gensearch.resolve"):
-        monkeypatch.setattr(
-            f"{place}.checked_knobs", lambda search, knobs: checked.extend(knobs) or real(search, knobs)
-        )
+        monkeypatch.setattr(f"{place}.checked_knobs", noted)
     pipe = SearchPipeline(MODEL, "random", n=3)
     assert checked == ["n"]
     pipe(PROMPT)
@@ -91,7 +93,7 @@ def test_changes_are_checked_and_leave_the_job_as_it_is():
     with pytest.raises(ValueError, match="knob propose of best_of_n is 3"):
         first.changed(propose=3)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        first.compute = 4
+        first.compute = 4  # type: ignore[misc]
 
 
 def test_a_proposal_is_no_knob_of_a_job():
@@ -101,6 +103,7 @@ def test_a_proposal_is_no_knob_of_a_job():
     changed = job(propose=mine)
     assert (changed.propose, changed.knobs) == (mine, {})
     *_, last = start(changed.changed(n=2), PROMPT)
+    assert last.best is not None
     assert last.best.recipe[-1][0] == "exact"
 
 
@@ -133,9 +136,8 @@ def test_holdouts_of_a_job_are_not_asked_by_the_search():
         def __call__(self, *_, **__):
             pytest.fail("it was asked")
 
-    panel = Panel(
-        LinearScore(MODEL.start([PROMPT], gaussian(MODEL, [PROMPT], [0])).x[0]), None, {"u": Unasked(name="u")}
-    )
+    guide = LinearScore(MODEL.start([PROMPT], gaussian(MODEL, [PROMPT], [0])).x[0])
+    panel = Panel(guide, holdout={"u": Unasked(name="u")})
     assert len(list(start(Job(MODEL, best_of_n, panel, {"n": 5}), PROMPT))) == 2
 
 

@@ -51,7 +51,9 @@ def test_all_of_a_linear_search_are_leaves():
     every = [total for progress in rounds for total in moved(progress.round.media)]
     found = result(rounds[-1])
     assert len(every) == 7
-    assert found.motion == (moved(found.best.media[None])[0], pytest.approx(fmean(every)))
+    assert found.motion is not None
+    assert found.motion.winner == moved(found.best.media[None])[0]
+    assert found.motion.leaves == pytest.approx(fmean(every))
 
 
 def test_leaves_of_a_tree_are_its_clips_and_what_was_pruned_of_two_frames_or_more():
@@ -65,6 +67,7 @@ def test_leaves_of_a_tree_are_its_clips_and_what_was_pruned_of_two_frames_or_mor
         if progress.round.media.shape[1] > 1 and (progress.round.done or id_ not in grown)
     ]
     assert len(leaves) == 4 + 4 + 6
+    assert rounds[-1].motion is not None
     assert rounds[-1].motion.leaves == pytest.approx(fmean(leaves))
     assert rounds[0].motion is None, "there was no winner yet"
 
@@ -73,6 +76,8 @@ def test_leaves_of_a_tree_are_its_clips_and_what_was_pruned_of_two_frames_or_mor
 def test_a_verifier_that_prefers_still_clips_is_noticed(name):
     model = ToyChunks(num_steps=4, size=4, batch_size=8)
     still, lively = (run(SEARCHES[name], model, Moving(sign), PROMPT, compute=12, seed=3).motion for sign in (-1, 1))
+    assert still is not None
+    assert lively is not None
     assert still.winner < still.leaves
     assert lively.winner > lively.leaves
 
@@ -84,7 +89,9 @@ def test_the_mean_is_that_of_all_clips_whatever_their_order():
         rows, ids = media[first : first + 4], range(first, first + 4)
         parents = (None,) * 4 if first < 20 else tuple(range(first - 20, first - 16))  # the second half goes on
         dynamics.add(Round(rows, Scores(torch.zeros(4)), ((),) * 4, tuple(ids), parents, done=first >= 20))
-    assert dynamics.of(39).leaves == fmean(moved(media)[20:])
+    before = dynamics.of(39)
+    assert before is not None
+    assert before.leaves == fmean(moved(media)[20:])
     dynamics.add(Round(media[:1], Scores(torch.zeros(1)), ((),), (39,), (None,)))  # an id that is there already
     assert dynamics.of(39) == (moved(media)[0], fmean([*moved(media)[20:39], moved(media)[0]]))
 
@@ -102,7 +109,9 @@ def test_pictures_do_not_move_and_broken_clips_are_left_out():
     dynamics = Dynamics()
     dynamics.add(Round(media, Scores(torch.zeros(3)), ((),) * 3, (0, 1, 2), (None,) * 3))
     assert dynamics.of(1) is None
-    assert dynamics.of(0).leaves == pytest.approx(fmean([moved(media)[0], moved(media)[2]]))
+    whole = dynamics.of(0)
+    assert whole is not None
+    assert whole.leaves == pytest.approx(fmean([moved(media)[0], moved(media)[2]]))
 
 
 @pytest.mark.parametrize("still", [False, True])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import torch
@@ -127,7 +127,7 @@ def test_the_tighter_of_compute_and_limit_holds():
 def test_a_search_says_why_it_stopped():
     assert run(best_of_n, MODEL, JUDGE, "a star", n=5).stopped == "finished"
     assert run(best_of_n, MODEL, JUDGE, "a star", n=5, compute=3).stopped == "budget"
-    progress = stream(best_of_n, MODEL, JUDGE, "a star", compute=50)
+    progress: Any = stream(best_of_n, MODEL, JUDGE, "a star", compute=50)  # a generator
     first = next(progress)
     progress.close()
     assert result(first, closed=True).stopped == "closed"
@@ -171,6 +171,7 @@ def test_the_lineage_names_every_finished_sample_in_order():
     samples = [row for p in rounds for row in zip(p.round.ids, p.round.parents, p.round.recipes, strict=True)]
     assert [node[:3] for node in lineage] == samples
     assert [node.score for node in lineage] == [score for p in rounds for score in p.round.scores.total.tolist()]
+    assert rounds[-1].best is not None
     assert max(node.score for node in lineage) == rounds[-1].best.score
     assert {node.parent for node in lineage} > {None}
 
@@ -252,7 +253,8 @@ def test_a_progress_that_is_kept_does_not_change():
     assert [len(curve) for curve, _ in seen] == [progress.round.ids[-1] + 1 for progress in rounds]
     outcome = result(rounds[-1])
     assert (outcome.curve, outcome.lineage) == seen[-1]
-    assert type(outcome.curve) is type(outcome.lineage) is tuple
+    assert type(outcome.curve) is tuple
+    assert type(outcome.lineage) is tuple
 
 
 def test_what_a_round_allocates_does_not_grow_with_the_rounds_before_it():

@@ -34,7 +34,7 @@ def test_the_interval_has_its_nominal_coverage():
         u = rng.random(len(tags))
         won, lost = (np.array([chance[tag] for tag in tags]) for chance in (ups, downs))
         found = interval((u < won) * 1.0 - (u > 1 - lost), tags, resamples=400, seed=seed)
-        covered += found.low <= truth <= found.high
+        covered += bool(found.low <= truth <= found.high)
     assert abs(covered / experiments - 0.95) < 3 * 0.0077
 
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,22 +26,22 @@ from tests.builders.dice import DICE, ODDS, plan
 ROOT = Path(__file__).parents[2]
 
 
-def evaluate(folder: Path, workers: int = 1, **changes) -> list[dict]:
+def evaluate(folder: Path, workers: int = 1, **changes: Any) -> list[dict[str, Any]]:
     for _ in run_plan(plan(**changes), DICE, folder, workers=workers):
         pass
     return records(folder)
 
 
-def untimed(found: list[dict]) -> list[dict]:
+def untimed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in record.items() if k != "seconds"} for record in found]
 
 
-def method(name: str, **fields) -> dict:
+def method(name: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "model": "dice", **fields}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     """An evaluation that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, evaluate(folder)
@@ -302,10 +303,10 @@ def test_a_run_does_not_go_on_with_another_model(tmp_path, workers):
 
 def test_a_methods_identity_follows_the_weights_of_its_judges():
     def judged(weight: float, role: str) -> str:
-        judge = dice.Number("watched", 0)
+        judge: Any = dice.Number("watched", 0)
         judge.model = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.constant_(judge.model.weight, weight)
-        roles = {"verifier": dice.Number("first", 0), role: [judge] if role == "holdout" else judge}
+        roles: dict[str, Any] = {"verifier": dice.Number("first", 0), role: [judge] if role == "holdout" else judge}
         return identity(SearchPipeline(dice.Dice("dice"), **roles, n=2).job)
 
     for role in ("verifier", "select", "holdout"):
@@ -313,7 +314,7 @@ def test_a_methods_identity_follows_the_weights_of_its_judges():
 
 
 def test_two_processes_never_write_to_one_folder(tmp_path):
-    first = run_plan(plan(), DICE, tmp_path)
+    first: Any = run_plan(plan(), DICE, tmp_path)  # a generator
     next(first)
     with pytest.raises(ValueError, match="another process is writing"):
         next(run_plan(plan(), DICE, tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -11,14 +12,14 @@ from gensearch.evaluate.plan import Plan
 from gensearch.evaluate.table import caption, cells, markdown, summarise
 
 TAGS = ("one", "one", "two", "two", "two")
-VERDICTS = {  # method -> (prompt, seed) in order
+VERDICTS: dict[str, list[float | None]] = {  # method -> (prompt, seed) in order
     "base": [0, 0, 1, 0, 0, 0, 1, 1, 0, 0],
     "better": [1, 0, 1, 1, 0, 1, 1, 1, None, 0],
     "same": [0, 0, 1, 0, 0, 0, 1, 1, 0, 0],
 }
 
 
-def record(method: str, pair: int, correct: float | None) -> dict:
+def record(method: str, pair: int, correct: float | None) -> dict[str, Any]:
     return {
         "method": method,
         "prompt": pair // 2,
@@ -36,7 +37,7 @@ def record(method: str, pair: int, correct: float | None) -> dict:
     }
 
 
-def evaluation() -> tuple[Plan, list[dict]]:
+def evaluation() -> tuple[Plan, list[dict[str, Any]]]:
     plan = Plan.model_validate({"seeds": 2, "holdout": ["other"], "methods": [{"name": name} for name in VERDICTS]})
     return plan, [record(m, pair, v) for m, values in VERDICTS.items() for pair, v in enumerate(values)]
 

@@ -39,7 +39,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "deep" / "file"
     write_atomic(path, b"old")
     with pytest.raises(TypeError):
-        write_atomic(path, "text")
+        write_atomic(path, "text")  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
     write_atomic(path, json.dumps([1]).encode())

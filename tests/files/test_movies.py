@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from typer.testing import CliRunner
 
 from gensearch.cli.main import app
@@ -51,6 +54,7 @@ def test_a_gif_holds_the_clip_and_its_recipe(tmp_path):
     recipe = json.dumps({"recipe": [["gaussian", 5]], "text": "x" * 600})
     write_clip(tmp_path / "clip.gif", flat, recipe, fps=10)
     with Image.open(tmp_path / "clip.gif") as picture:
+        assert isinstance(picture, GifImageFile)
         assert picture.n_frames == len(flat)
         assert picture.info["duration"] == 100
         assert picture.info["loop"] == 0
@@ -63,7 +67,7 @@ def test_a_gif_holds_the_clip_and_its_recipe(tmp_path):
 
 def test_what_no_program_here_writes_is_said_with_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(movies, "find_spec", lambda name: None)
-    monkeypatch.setattr(movies.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     for name in ("clip.mp4", "clip.webm"):
         with pytest.raises(ValueError, match=r"`pip install av`, or install ffmpeg, or take .gif"):
             write_clip(tmp_path / name, MOVING, None)
@@ -121,7 +125,7 @@ def test_a_strip_shows_the_first_and_the_last_frame():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    knobs = {"branch": [3, 2], "keep": 1}
+    knobs: dict[str, Any] = {"branch": [3, 2], "keep": 1}
     config = RunConfig(
         prompt="a star", model="toy/chunks", verifier="random", search="tree_of_frames", knobs=knobs, seed=5
     )

@@ -27,7 +27,7 @@ from hypernoise.network import trainable
 from tests.builders import tiny
 from verifiers.controls.redness import Redness
 
-FORMS = [
+FORMS: list[Form] = [
     LowRankForm(rank=2),
     LowRankForm(rank=1, grid=3),
     DifferenceForm(rank=2),
@@ -52,7 +52,7 @@ def proposal(model: StableDiffusion, form: Form = FORMS[0], trained: bool = True
     if trained:
         with torch.no_grad():
             for i, parameter in enumerate(trainable(network).values()):
-                parameter += (0.1 * randn([i], parameter.shape)[0]).half().float()
+                parameter.add_((0.1 * randn([i], parameter.shape)[0]).half().float())
                 parameter.copy_(parameter.half())
     return HyperNoise(network.eval(), describe(model, form, temperature=0.1, rewards="redness"))
 
@@ -117,6 +117,7 @@ def test_folded_it_says_the_same_without_adapters_and_saves_the_same(tmp_path, f
     noise = learned(model, PROMPTS, SEEDS)
     assert not torch.equal(noise, gaussian(model, PROMPTS, SEEDS))
     assert torch.allclose(quick(model, PROMPTS, SEEDS), noise, atol=1e-5)
+    assert quick.quick is not None
     assert not any("lora" in name for name, _ in quick.quick.named_parameters())
     for name, one in (("a", learned), ("b", quick)):
         one.save_pretrained(tmp_path / name)

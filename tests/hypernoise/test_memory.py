@@ -111,7 +111,11 @@ def test_a_start_does_not_depend_on_its_company(memory, model):
 @pytest.mark.parametrize("name", ["best_of_n", "zero_order", "reno"])
 def test_the_first_start_of_a_search_is_cold_whatever_its_seed_and_single_ones_may_be_warm(memory, model, name):
     fill(memory, ["a red star"])
-    knobs = {"best_of_n": {"n": 6}, "zero_order": {"patience": 1, "neighbours": 1}, "reno": {"chains": 6, "lr": 1e-9}}
+    knobs: dict[str, dict[str, Any]] = {
+        "best_of_n": {"n": 6},
+        "zero_order": {"patience": 1, "neighbours": 1},
+        "reno": {"chains": 6, "lr": 1e-9},
+    }
     warm = []
     for seed in range(6):
         settings = {"seed": seed, "compute": 12, "propose": WarmStart(memory), **knobs[name]}
@@ -156,7 +160,7 @@ def test_training_pairs_are_the_shifts_that_searches_found(memory, model):
     assert torch.equal(start, randn([0, 1, 7], (2, 2, 2)))
     assert torch.allclose(shift[:2], 2 * DIRECTION.expand(2, -1, -1, -1), atol=1e-6)
     assert not shift[2].any()
-    for winners in ([], memory.winners[2:]):
+    for winners in (memory.winners[:0], memory.winners[2:]):
         with pytest.raises(ValueError, match="winners has a shifted noise, so there is nothing to distil"):
             training_pairs(winners, model)
 
@@ -176,7 +180,12 @@ def test_what_distillation_reads_of_a_prompt_is_the_template(memory, model, monk
     fill(memory, ["a red star"])
     read: list[str] = []
     conditions = model.conditions
-    monkeypatch.setattr(model, "conditions", lambda prompts: read.extend(prompts) or conditions(prompts))
+
+    def noted(prompts):
+        read.extend(prompts)
+        return conditions(prompts)
+
+    monkeypatch.setattr(model, "conditions", noted)
     run = trainer(memory.folder / "run", model, Linear(DIRECTION), distil={"memory": str(memory.folder), "steps": 2},
                   steps=0, template="draw: {prompt}")  # fmt: skip
     list(run)
@@ -209,6 +218,7 @@ def test_a_run_is_distilled_first_and_then_trained_by_the_reward(memory, model):
     taught = {"memory": str(memory.folder), "steps": 100, "lr": 1e-2}
     night = trainer(memory.folder / "night", verifier=Linear(DIRECTION), distil=taught, steps=0)
     assert list(night) == []
+    assert night.lesson is not None
     assert night.lesson < 0.05 * float((2 * DIRECTION).square().mean())
     moved: HyperNoise = night.result()
     noise = moved(model, ["a red star"], [5]) - gaussian(model, ["a red star"], [5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -99,7 +100,7 @@ def test_lora_is_scaled_as_asked(unet, rank, scaling):
     """The only layer that speaks at first is the last one: its down- and up-projection, times the scaling."""
     network = LowRank(unet, look, rank=rank, scaling=scaling, last="conv_out")
     seen: list[torch.Tensor] = []
-    last = network.network.conv_out
+    last: Any = network.network.conv_out
     last.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     nn.init.normal_(last.lora_B["default"].weight, generator=torch.Generator().manual_seed(1))
     said = network(*inputs())
@@ -139,7 +140,7 @@ def test_the_way_to_low_frequencies_and_back_is_a_projection(kept, size):
 @pytest.mark.parametrize("form", ["subspace", "low rank, low frequencies"])
 def test_a_subspace_form_stays_in_its_subspace(form, unet):
     noise, text = inputs()
-    network = build(form, unet)
+    network: Any = build(form, unet)
     leaves = [network.leave.weight] if form == "subspace" else list(trainable(network).values())
     for leaf in leaves:
         nn.init.normal_(leaf, generator=torch.Generator().manual_seed(2))

@@ -79,6 +79,7 @@ def test_a_generator_in_bf16_trains_weights_in_fp32(tmp_path):
         trainer(tmp_path / str(d), turbo(d), Redness(), form=LOW_RANK, steps=3, batch=4, temperature=1e-4, lr=1e-3)
         for d in (torch.float32, torch.bfloat16)
     )
+    assert isinstance(half.model, StableDiffusion)
     assert {p.dtype for p in half.model.pipeline.unet.parameters()} == {torch.bfloat16}
     for a, b in zip(whole, half, strict=True):
         assert b.reward == pytest.approx(a.reward, rel=0.02)

@@ -38,7 +38,7 @@ def test_the_gradient_is_that_of_the_whole_graph(tmp_path):
     run = trainer(tmp_path, model, Redness(), temperature=0.003)
     with torch.no_grad():
         for i, parameter in enumerate(run.params):
-            parameter += 0.05 * randn([i], parameter.shape)[0]
+            parameter.add_(0.05 * randn([i], parameter.shape)[0])
     loss, (reward, scored, nats) = run.loss(range(6))
     ours = torch.autograd.grad(loss, run.params)
 
@@ -62,10 +62,11 @@ def test_the_gradient_is_that_of_the_whole_graph(tmp_path):
 def test_a_linear_reward_is_tilted_by_its_direction_over_the_temperature(tmp_path, price):
     direction = randn([7], (2, 2, 2))[0]
     alpha = 0.25 if price["temperature"] else 2 * 1.5 / 8
-    run = trainer(tmp_path, verifier=Linear(direction), steps=200, lr=0.04, lr_end=0.0, max_norm=100, **price)
+    identity = Identity()
+    run = trainer(tmp_path, identity, Linear(direction), steps=200, lr=0.04, lr_end=0.0, max_norm=100, **price)
     *_, last = run
     noise = randn(range(4), (2, 2, 2))
-    moved = run.network(noise, *run.model.conditions(PROMPTS + PROMPTS[:1]))
+    moved = run.network(noise, *identity.conditions(PROMPTS + PROMPTS[:1]))
     assert last.temperature == pytest.approx(alpha)
     assert (moved - direction / alpha).abs().max() < 0.02 * (direction / alpha).abs().max()
     assert last.nats == pytest.approx(float((direction / alpha).square().sum() / 2), rel=0.04)
@@ -79,7 +80,7 @@ def test_a_quadratic_reward_is_tilted_to_its_known_mean_and_variance(tmp_path, o
     m, lam = 1.5, 2.0
     run = trainer(tmp_path, Identity((1, 1, 1), 64), Bowl(m, lam), temperature=1.0, order=order, steps=1)
     a, b = torch.tensor(0.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)  # f(x) = a x + b
-    run.network.forward = lambda x, *text: a * x + b  # type: ignore[method-assign]
+    run.network.forward = lambda x, *text: a * x + b
     adam = torch.optim.Adam([a, b], lr=0.02)
     for _ in range(250):
         adam.zero_grad()
@@ -101,7 +102,8 @@ def test_a_budget_in_nats_is_kept_by_the_temperature(tmp_path):
 def test_every_sample_is_clipped_by_itself(tmp_path):
     run = trainer(tmp_path, verifier=Linear(100 * randn([1], (2, 2, 2))[0]), sample_norm=0.5)
     run.loss(range(6))[0].backward()
-    bias = run.network.leave.bias.grad
+    network: Any = run.network
+    bias = network.leave.bias.grad
     slope = clip(100 * randn([1], (2, 2, 2)), 0.5)[0]
     assert bias.tolist() == pytest.approx((-6 * slope.sum((1, 2))).tolist(), rel=1e-4)
 
@@ -208,8 +210,12 @@ def test_noise_is_fresh_for_every_row_unless_it_shall_be_shared(tmp_path, monkey
     seen: list[torch.Tensor] = []
     for kind in ("fresh", "shared"):
         run = trainer(tmp_path / kind, noise=kind)
-        start = run.model.start
-        monkeypatch.setattr(run.model, "start", lambda p, x, start=start: seen.append(x.detach()) or start(p, x))
+
+        def noted(prompts, noise, start=run.model.start):
+            seen.append(noise.detach())
+            return start(prompts, noise)
+
+        monkeypatch.setattr(run.model, "start", noted)
         run.loss(range(4))
     fresh, shared = seen
     assert len({row.sum().item() for row in fresh}) == 4

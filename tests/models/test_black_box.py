@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,7 @@ def test_wrong_noise_and_another_step_are_refused():
 
 def test_a_pipeline_equals_its_plain_call_and_its_passes_are_measured():
     pipeline = stable_diffusion()
-    settings = {**SIZE, "num_inference_steps": 3}
+    settings: dict[str, Any] = {**SIZE, "num_inference_steps": 3}
     model = BlackBox(pipeline, (4, 8, 8), batch_size=2, **settings)
     noise = randn([1, 2], (4, 8, 8))
     plain = pipeline(prompt=["a cat"] * 2, latents=noise, output_type="pt", **settings)[0]
@@ -82,7 +84,7 @@ def test_a_pipeline_equals_its_plain_call_and_its_passes_are_measured():
     assert torch.equal(model.render(state), plain)
     alone = pipeline(prompt=["a cat"], latents=noise[1:], output_type="pt", **settings)[0]
     assert torch.equal(model.render(model.start(["a cat"], noise[1:])), alone)
-    assert (model.nfe_per_step, model.num_steps, state.done.all()) == (6, 1, True)
+    assert (model.nfe_per_step, model.num_steps, bool(state.done.all())) == (6, 1, True)
     assert model.fingerprint()["settings"]["num_inference_steps"] == "3"
 
 

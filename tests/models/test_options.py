@@ -29,7 +29,7 @@ class Boxes:
 def test_fit_options_arrive_as_they_were_given():
     made = Boxes(None, noise_shape=torch.Size([2, 2]), batch_size=4096, steps=3, anything=[1])
     assert (made.noise_shape, made.batch_size, made.settings) == ((2, 2), 4096, {"steps": 3, "anything": [1]})
-    assert Boxes(None, noise_shape=[2, 2]).noise_shape == [2, 2]
+    assert Boxes(None, noise_shape=[2, 2]).noise_shape == [2, 2]  # type: ignore[arg-type, comparison-overlap]
 
 
 @pytest.mark.parametrize(

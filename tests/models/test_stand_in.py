@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -26,7 +29,7 @@ from verifiers.controls.redness import Redness
 
 PROMPT = "a photo of a red star"
 BY_SCORES = {"backtracking"}  # how long it lasts depends on the scores
-MODELS = {
+MODELS: dict[str, Callable[[], Any]] = {
     "flow": lambda: GaussianFlow((3, 6, 6), num_steps=3, guidance=2.0, batch_size=3),
     "turbo": lambda: GaussianTurbo((3, 6, 6), batch_size=4),
     "stochastic": lambda: GaussianMixture((3, 8, 8), num_steps=4, churn=0.5, batch_size=2),
@@ -34,7 +37,11 @@ MODELS = {
     "chunks that are read": lambda: ToyChunks(num_steps=3, reading=1, batch_size=3),
     "tokens": lambda: ToyTokens(image_length=6, guidance=1.5, num_steps=3, batch_size=3),
 }
-KNOBS = {"latent_value": {"value": Value(6, 6)}, "dno": {"probes": 2}, "milr": {"strategy": "image"}}
+KNOBS: dict[str, dict[str, Any]] = {
+    "latent_value": {"value": Value(6, 6)},
+    "dno": {"probes": 2},
+    "milr": {"strategy": "image"},
+}
 
 
 def fits(kind: str, search: str) -> bool:
@@ -51,7 +58,7 @@ PAIRS = [(kind, search) for kind in MODELS for search in sorted(SEARCHES) if fit
 def test_a_rehearsal_costs_what_the_search_does_and_runs_no_network(kind, search, compute):
     model = MODELS[kind]()
     guide = Redness() if search == "reno" else RandomScore()
-    roles = {} if search == "unguided" else {"select": RandomScore(3, name="other")}
+    roles: dict[str, Any] = {} if search == "unguided" else {"select": RandomScore(3, name="other")}
     job = Job(model, SEARCHES[search], Panel(guide, **roles), KNOBS.get(search, {}), compute=compute)
     with counting({"nfe": model.network, "decoded": model.decoder}) as seen:
         planned = rehearse(job, PROMPT, 3)
@@ -152,4 +159,5 @@ def test_gradients_pass_through_the_ordinary_stand_in():
     other = stand_in(MODELS["flow"]())
     noise = torch.randn(2, *other.noise_shape, requires_grad=True, generator=torch.Generator().manual_seed(0))
     other.render(other.advance(other.start([PROMPT] * 2, noise))).sum().backward()
+    assert noise.grad is not None
     assert bool((noise.grad != 0).all())

@@ -32,7 +32,7 @@ class Killed(BaseException):
     """Ends a run where it stands, as SIGKILL would: nothing catches it and nothing is cleaned up."""
 
 
-def generate(*more: str) -> int:
+def generate(*more: str) -> str | int | None:
     with pytest.raises(SystemExit) as left:
         main([*COMMAND, *more])
     return left.value.code
@@ -96,7 +96,12 @@ def test_the_same_command_reuses_a_finished_run(whole, capsys):
 
 def test_killed_at_any_write_nothing_is_half_there_and_the_same_command_finishes(whole, tmp_path, monkeypatch):
     fsync, seen = os.fsync, []
-    monkeypatch.setattr(os, "fsync", lambda file: seen.append(file) or fsync(file))
+
+    def noted(file):
+        seen.append(file)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
     assert generate("--out", str(tmp_path / "count")) == 0
     for kill_at in range(1, len(seen) + 1):
         folder = tmp_path / str(kill_at)

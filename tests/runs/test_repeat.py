@@ -18,7 +18,7 @@ COMMAND = ["generate", "a red star", "--model", "toy/turbo", "--verifier", "rand
 fingerprint = GaussianTurbo.fingerprint
 
 
-def generate(folder: Path) -> int:
+def generate(folder: Path) -> str | int | None:
     with pytest.raises(SystemExit) as left:
         main([*COMMAND, "--out", str(folder)])
     return left.value.code

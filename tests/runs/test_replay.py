@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from gensearch.models.toy.gaussian import GaussianMixture
 from gensearch.runs.replay import replay
 
 
-def gensearch(*words: str | Path) -> int:
+def gensearch(*words: str | Path) -> str | int | None:
     with pytest.raises(SystemExit) as left:
         cli.main([str(word) for word in words])
     return left.value.code
@@ -76,7 +77,9 @@ def test_another_recipe_is_a_mismatch_with_its_size(run, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "not bit-exact: largest difference" in said
     assert "the fingerprints agree" in said
-    assert replay(other).difference > 0
+    difference = replay(other).difference
+    assert difference is not None
+    assert difference > 0
 
 
 def test_how_far_a_replay_is_off_is_told_in_pixels(run, tmp_path, capsys):
@@ -84,6 +87,7 @@ def test_how_far_a_replay_is_off_is_told_in_pixels(run, tmp_path, capsys):
     found, there = replay(other), decode(other)[0]
     apart = np.abs(found.pixels.astype(int) - there.astype(int)).max(-1)
     assert (found.difference, found.differing) == (apart.max(), (apart > 0).sum())
+    assert found.differing is not None
     assert 0 < found.differing <= apart.size == 16 * 16
     gensearch("replay", other)
     assert f"largest difference {apart.max()}/255 in {100 * found.differing / 256:.0f} % of" in capsys.readouterr().out
@@ -164,7 +168,7 @@ def test_a_picture_cannot_choose_a_model_that_is_not_registered(run, tmp_path, c
     assert gensearch("replay", bad, "--model", "toy/mixture") == 0
 
 
-UNTRUSTED = {
+UNTRUSTED: dict[str, dict[str, Any]] = {
     "unknown key": {"config__evil": 1},
     "remote code": {"config__options": {"trust_remote_code": True}},
     "seed out of range": {"config__seed": 2**60},

@@ -121,18 +121,21 @@ def test_the_printed_command_means_the_same_config(config, monkeypatch):
     from gensearch.cli import generate as module
 
     made = []
-    monkeypatch.setattr(module, "RunFolder", lambda path, wanted: made.append(wanted) or exit_now())
+
+    def stops(path, wanted):
+        made.append(wanted)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(module, "RunFolder", stops)
     with pytest.raises(SystemExit):
         cli.main(shlex.split(command(config))[1:])
     assert made == [config]
 
 
-def exit_now():
-    raise SystemExit(0)
-
-
 def test_the_curve_is_a_staircase_that_starts_at_its_first_point():
-    path = re.search(r"class=line d='([^']+)'", curve([(4, 0.25), (8, 0.25), (12, 0.75)], 0.0)).group(1)
+    found = re.search(r"class=line d='([^']+)'", curve([(4, 0.25), (8, 0.25), (12, 0.75)], 0.0))
+    assert found
+    path = found[1]
     numbers = [float(n) for n in re.findall(r"[\d.]+", path)]
     (x0, y0), (x1, y1), (x2, y2) = (numbers[i : i + 2] for i in (0, 2, 4))
     assert x2 - x1 == pytest.approx(x1 - x0, abs=0.11)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gensearch.shapes import clips, world
+from gensearch.shapes.drawing import SIZE, outline
 
 
 def drawn(count: int, seed: int = 3, tag: str | None = None):
@@ -15,7 +16,7 @@ def drawn(count: int, seed: int = 3, tag: str | None = None):
 
 def extent(clip: clips.Clip, thing: int) -> np.ndarray:
     """Left, top, right and bottom of an object in every frame where it is, [n, 4]."""
-    corners = clip.things[thing].radius * np.array(clips.outline(clip.things[thing].shape))
+    corners = clip.things[thing].radius * np.array(outline(clip.things[thing].shape))
     centres = np.array([at for at in clip.paths[thing] if at])
     return np.hstack([centres + corners.min(0), centres + corners.max(0)])
 
@@ -74,7 +75,7 @@ def test_objects_move_as_the_prompt_says_and_stay_in_the_picture():
             motion = clips.MOTIONS[clause["motion"]]
             boxes, there = extent(clip, thing), [at is not None for at in clip.paths[thing]]
             assert boxes.min() >= 1 - 1e-6
-            assert boxes.max() <= clips.SIZE - 1 + 1e-6
+            assert boxes.max() <= SIZE - 1 + 1e-6
             steps = np.diff(np.array([at for at in clip.paths[thing] if at]), axis=0)
             if motion.kind == "move":
                 pace = clips.SPEEDS[motion.speed]
@@ -85,7 +86,7 @@ def test_objects_move_as_the_prompt_says_and_stay_in_the_picture():
                 along = np.sign(np.round(steps @ np.array(motion.direction), 6))
                 assert (along[0], along[-1]) == (1, -1)
                 wall = (0, 1, 2, 3)[[(-1, 0), (0, -1), (1, 0), (0, 1)].index(motion.direction)]
-                gap = boxes[:, wall].min() if wall < 2 else clips.SIZE - boxes[:, wall].max()
+                gap = boxes[:, wall].min() if wall < 2 else SIZE - boxes[:, wall].max()
                 assert gap == pytest.approx(1)
             else:
                 assert np.allclose(steps, 0)
@@ -106,7 +107,7 @@ def test_two_objects_never_touch():
 def test_frames_show_their_scenes_also_when_drawn_alone():
     _, clip = drawn(1, tag="two")[0]
     frames = clips.draw(clip)
-    assert frames.shape == (clips.FRAMES, clips.SIZE, clips.SIZE, 3)
+    assert frames.shape == (clips.FRAMES, SIZE, SIZE, 3)
     assert np.array_equal(frames[5], np.asarray(world.render(clip.scene(5))))
     assert np.array_equal(clips.draw(clip, range(4, 7)), frames[4:7])
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -72,6 +74,7 @@ def test_every_shape_in_every_color_scores_above_95_percent(shape, color):
 def test_box_and_mask_are_those_of_the_drawn_square():
     ((_, d),) = objects(picture(world.Thing("square", "blue", 20, 40, 10)))
     assert np.allclose(d.box, (11.2, 31.2, 28.8, 48.8), atol=0.8)
+    assert d.mask is not None
     rows, columns = np.nonzero(d.mask)
     assert d.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     assert d.mask.sum() == pytest.approx(17.6**2, rel=0.05)
@@ -109,7 +112,7 @@ def test_touching_objects_of_different_colors_are_told_apart():
 @pytest.mark.parametrize("half", ["left", "right", "top"])
 def test_half_an_object_is_rejected(shape, half):
     image = picture(world.Thing(shape, "purple", 32, 32, 11))
-    erased = {"left": np.s_[:, :32], "right": np.s_[:, 32:], "top": np.s_[:32]}[half]
+    erased: Any = {"left": np.s_[:, :32], "right": np.s_[:, 32:], "top": np.s_[:32]}[half]
     image[erased] = BACKGROUND
     assert objects(image) == []
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -80,7 +82,7 @@ def edits(line: world.Spec) -> list[world.Spec]:
     """Every prompt that differs from a line in one attribute and that a picture of the line cannot fulfil."""
     opposite = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
     used = {clause["class"] for clause in line["include"]}
-    changes = []
+    changes: list[tuple[int, str, Any]] = []
     for i, clause in enumerate(line["include"]):
         changes += [(i, "class", shape) for shape in world.SHAPES if shape not in used]
         if "color" in clause:
@@ -100,7 +102,7 @@ def test_a_prompt_with_one_changed_attribute_is_rejected(tag):
     for _ in range(25):
         line, scene = world.sample(rng, tag)
         wrong = edits(line)
-        wrong = [wrong[i]["prompt"] for i in rng.permutation(len(wrong))[:6]]
-        judged += ShapesJudge()(media(*scene.things).expand(len(wrong), -1, -1, -1), wrong).total.tolist()
+        said = [wrong[i]["prompt"] for i in rng.permutation(len(wrong))[:6]]
+        judged += ShapesJudge()(media(*scene.things).expand(len(said), -1, -1, -1), said).total.tolist()
     assert len(judged) == 150
     assert sum(judged) <= 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def picture(index: int) -> np.ndarray:
     return TILES[row * 64 : row * 64 + 64, column * 64 : column * 64 + 64]
 
 
-def answer(entry: dict) -> tuple[str | None, str | None]:
+def answer(entry: dict[str, Any]) -> tuple[str | None, str | None]:
     """The detector's shape and colour for a labelled object, None where its score does not count."""
     found = ShapesDetector().detect(picture(entry["picture"]))
     named: list[tuple[str, Detection]] = [(name, d) for name, group in found.items() for d in group]

@@ -19,7 +19,9 @@ def test_clear_objects_get_a_green_box_and_unclear_ones_a_red_box():
     broken = PICTURE.copy()
     broken[:, 32:] = 240
     for picture, color in ((PICTURE, (0, 128, 0)), (broken, (255, 0, 0))):
-        colors = {c for _, c in sheet([picture], columns=1).getcolors(1 << 20)}
+        counted = sheet([picture], columns=1).getcolors(1 << 20)
+        assert counted is not None
+        colors = {c for _, c in counted}
         assert ({(0, 128, 0), (255, 0, 0)} & colors) == {color}
 
 

@@ -1,24 +1,29 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from gensearch.shapes import clips, tracker
-from gensearch.shapes.drawing import COLORS, Thing
+from gensearch.shapes.drawing import COLORS, SHAPES, Thing
 from verifiers.types import Verifier
 
 pytestmark = pytest.mark.timeout(600)  # thousands of frames are searched once
 LEFT = "a red star moving fast to the left"
 
 
-def movie(*objects: tuple[Thing, list[tuple[float, float] | None]]) -> clips.Clip:
+Trace = Sequence[tuple[float, float] | None]  # where the middle of an object is in each frame
+
+
+def movie(*objects: tuple[Thing, Trace]) -> clips.Clip:
     return clips.Clip(tuple(thing for thing, _ in objects), tuple(tuple(path) for _, path in objects))
 
 
-def straight(x: float, y: float, dx: float, dy: float = 0.0) -> list[tuple[float, float] | None]:
+def straight(x: float, y: float, dx: float, dy: float = 0.0) -> list[Any]:
     return [(x + dx * k, y + dy * k) for k in range(clips.FRAMES)]
 
 
@@ -50,7 +55,7 @@ def test_every_aspect_of_clean_clips_is_right(clean):
     verdicts = [tracker.judge(seen, line) for line, seen in clean]
     assert len(verdicts) in SIZES
     for aspect in tracker.ASPECTS:
-        judged = [v[aspect] for v in verdicts if v[aspect] is not None]
+        judged = [said for v in verdicts if (said := v[aspect]) is not None]
         assert len(judged) >= 200 / 512 * len(clean)
         assert np.mean(judged) >= 0.99, aspect
     assert np.mean([tracker.correct(v) for v in verdicts]) >= 0.99
@@ -70,11 +75,11 @@ def test_clips_do_not_fulfil_other_prompts(clean):
     assert np.mean(accepted) <= 0.005
 
 
-def changed(clause: dict, rng: np.random.Generator) -> dict[str, dict]:
+def changed(clause: dict[str, Any], rng: np.random.Generator) -> dict[str, dict[str, Any]]:
     """A clause with one thing changed, by the aspect that then is wrong."""
     motion = clips.MOTIONS[clause["motion"]]
     out = {
-        "object": clause | {"class": str(rng.choice([s for s in clips.SHAPES if s != clause["class"]]))},
+        "object": clause | {"class": str(rng.choice([s for s in SHAPES if s != clause["class"]]))},
         "color": clause | {"color": str(rng.choice([c for c in COLORS if c != clause["color"]]))},
     }
     if motion.kind in ("move", "bounce"):
@@ -175,7 +180,8 @@ def test_how_far_a_clip_is_right():
     line = clips.parse(LEFT)
     path = straight(50, 30, -2.6)
     turned = path[:9] + [(path[8][0] + 2.6 * k, 30.0) for k in range(1, 5)]
-    for shown, frames in [(path, 13), (turned, 9), (straight(14, 30, 2.6), 1), ([None] * 13, 0)]:
+    cases: list[tuple[Trace, int]] = [(path, 13), (turned, 9), (straight(14, 30, 2.6), 1), ([None] * 13, 0)]
+    for shown, frames in cases:
         seen = tracker.sightings(clips.draw(movie((star(), shown))))
         assert tracker.right_until(seen, line) == frames
     half = tracker.sightings(clips.draw(movie((star(), path)))[:5])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_the_shipped_set_stays_small_and_says_nothing_of_where_it_was_made():
 
 @pytest.mark.parametrize("name", ["shapes/sd", "shapes/turbo"])
 def test_one_sample_is_the_pipelines_own_picture_bit_for_bit(name):
-    model = load(name, batch_size=1)
+    model: Any = load(name, batch_size=1)
     noise = randn([5], model.noise_shape)
     with torch.no_grad():
         ours = generate(model, [STARS], noise, [(("gaussian", 5),)])
@@ -49,7 +50,7 @@ def test_one_sample_is_the_pipelines_own_picture_bit_for_bit(name):
 
 
 def test_a_winner_made_alone_has_the_bits_it_had_in_the_search_with_two_threads_as_well():
-    model = load("shapes/turbo")
+    model: Any = load("shapes/turbo")
     torch.set_num_threads(2)
     try:
         best = run(best_of_n, model, registry.verifier("shapes/clip"), STARS, compute=16, seed=3).best
@@ -98,7 +99,7 @@ def test_the_clip_of_motion_prefers_true_prompts_to_near_ones():
 @pytest.mark.slow
 def test_the_token_model_plans_what_was_asked_and_draws_it():
     """By lot a single shape in one of eight colours is right in one of 64 pictures; 12 of 24 are far beyond that."""
-    model = load("shapes/janus", batch_size=8)
+    model: Any = load("shapes/janus", batch_size=8)
     pairs = [(color, shape) for color in world.COLORS for shape in ("circle", "ring", "triangle")]
     prompts = [f"a photo of {'an' if color == 'orange' else 'a'} {color} {shape}" for color, shape in pairs]
     with torch.no_grad():
@@ -128,7 +129,7 @@ def test_the_video_autoencoder_keeps_most_clips_right():
 
 
 def test_a_clip_is_the_video_pipelines_own_bit_for_bit():
-    model = load("shapes/video", batch_size=1)
+    model: Any = load("shapes/video", batch_size=1)
     prompt, (first, *others) = "a red star moving fast to the left", randn(range(5, 9), model.noise_shape).split(1)
     state = model.start([prompt], first)
     for noise in others:
@@ -151,7 +152,7 @@ def test_a_clip_is_the_video_pipelines_own_bit_for_bit():
 
 @pytest.mark.slow
 def test_the_video_model_shows_what_was_asked_and_other_prompts_do_not():
-    model = load("shapes/video")
+    model: Any = load("shapes/video")
     lines = [clips.sample(np.random.default_rng((3, number)), "motion")[0] for number in range(24)]
     prompts = [line["prompt"] for line in lines]
     noise = randn(range(24), model.noise_shape)

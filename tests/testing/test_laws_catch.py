@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ class Switching(GaussianFlow):
 class Learning(GaussianFlow):
     def start(self, prompts, noise):
         with torch.no_grad():
-            self.network.std += 1e-3
+            self.network.std.add_(1e-3)
         return super().start(prompts, noise)
 
 
@@ -165,7 +166,7 @@ class Careful:
 
 
 class NoName(Careful):
-    name = None
+    name = None  # type: ignore[assignment]
 
 
 class Column(Careful):
@@ -340,7 +341,8 @@ class Afterwards:
 
     def __call__(self, media, prompts, *, progress=1.0):
         scores = self.verifier(media, prompts, progress=progress)
-        rows, single = len(prompts), leaves(self.verifier)
+        single: list[Any] = leaves(self.verifier)
+        rows = len(prompts)
         filled = sum(-rows % judge.batch_size for judge in single)
         self.ledger.charge(Cost(scored=rows * len(single)), Cost(scored=filled))
         return scores
@@ -366,6 +368,7 @@ class Forgetful(Setting):
     def stream(self, **changes):
         for progress in super().stream(**changes):
             row = int(progress.round.scores.total.argmax())
+            assert progress.best is not None
             now = progress.best._replace(
                 id=progress.round.ids[row],
                 score=float(progress.round.scores.total[row]),

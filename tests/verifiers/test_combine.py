@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ class Brightness:
         self.unscored = unscored
         self.progress: list[float] = []
 
-    def __call__(self, media: Tensor, prompts: list[str], *, progress: float = 1.0) -> Scores:
+    def __call__(self, media: Tensor, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         self.progress.append(progress)
         total = media[:, self.channel].flatten(1).mean(1)
         if self.unscored is not None:
@@ -47,14 +48,15 @@ PROMPTS = ["a photo"] * 6
 
 
 def test_the_sum_is_on_calibrated_scales() -> None:
-    verifier = WeightedSum(Term(Brightness(0), 0.7, shift=0.2, scale=0.1), Term(Brightness(2), -3.0, scale=4.0))
+    first, second = Brightness(0), Brightness(2)
+    verifier = WeightedSum(Term(first, 0.7, shift=0.2, scale=0.1), Term(second, -3.0, scale=4.0))
     x = media()
     scores = verifier(x, PROMPTS, progress=0.25)
     red, blue = x[:, 0].mean((1, 2)), x[:, 2].mean((1, 2))
     assert torch.allclose(scores.total, 0.7 * (red - 0.2) / 0.1 - 3 * blue / 4)
     assert set(scores.parts) == {"channel0", "channel2", "channel0/max", "channel2/max"}
     assert torch.equal(scores.parts["channel2"], Brightness(2)(x, PROMPTS).total)
-    assert [term.verifier.progress for term in verifier.terms] == [[0.25], [0.25]]
+    assert [first.progress, second.progress] == [[0.25], [0.25]]
     assert isinstance(verifier, Verifier)
 
 
@@ -67,6 +69,7 @@ def test_gradients_flow_through_the_total_and_parts_hold_no_graph() -> None:
     x = media().requires_grad_()
     scores = WeightedSum(Term(Brightness(0), 2.0, scale=0.5))(x, PROMPTS)
     scores.total.sum().backward()
+    assert x.grad is not None
     assert torch.allclose(x.grad[:, 0], torch.full((6, 4, 4), 2 / 0.5 / 16))
     assert not scores.parts["channel0"].requires_grad
 

@@ -33,7 +33,7 @@ from tests.builders.tiny import LENGTH
 from verifiers.controls.random import RandomScore
 
 PROMPT = "a photo of a red star"
-SIZE = {"height": 32, "width": 32, "max_sequence_length": LENGTH}
+SIZE: dict[str, Any] = {"height": 32, "width": 32, "max_sequence_length": LENGTH}
 
 
 def anyflow(steps: int = 2, batch: int = 1, guidance: float = 1.0, **config: Any) -> AnyFlow:
@@ -131,11 +131,16 @@ def test_a_tree_costs_its_chunks_and_one_reading_for_each_clip_that_goes_on():
 
 def test_a_mask_lives_as_long_as_its_matrix():
     """Python gives the id of what is gone to the next object of its size, which would be taken for it."""
-    x, masks, seen = torch.zeros(1, 1, 4, 2), {}, []
+    masks: dict[Any, Any] = {}
+    x, seen = torch.zeros(1, 1, 4, 2), []
     values = torch.arange(4.0)[None, None, :, None].expand(1, 1, 4, 2)
     with dense_attention(torch.device("cpu"), masks):
         for width in (1, 2, 3, 4):
-            mask = flex.create_block_mask(lambda b, h, q, k, w=width: k < w, None, None, 4, 4, device="cpu")
+
+            def below(b, h, q, k, w=width):
+                return k < w
+
+            mask = flex.create_block_mask(below, None, None, 4, 4, device="cpu")
             found = flex.flex_attention(x, x, values, block_mask=mask)
             assert float(found[0, 0, 0, 0]) == (width - 1) / 2
             seen.append(weakref.ref(mask))
@@ -176,8 +181,10 @@ def test_options_are_those_of_the_pipeline_and_chunks_end_where_they_end():
     assert (model.settings["steps"], model.settings["guidance_scale"]) == (50, 1.0)
     assert model.frames == (1, 8, 4)
     assert list(accumulate(model.frames)) == [1, 9, 13]
-    assert load(pipeline, num_frames=9, **SIZE).partition == (1, 2)
-    assert load(pipeline, chunk_partition=(2, 2), **SIZE).frames == (5, 8)
+    shorter, halved = load(pipeline, num_frames=9, **SIZE), load(pipeline, chunk_partition=(2, 2), **SIZE)
+    assert isinstance(shorter, AnyFlow)
+    assert isinstance(halved, AnyFlow)
+    assert (shorter.partition, halved.frames) == ((1, 2), (5, 8))
     with pytest.raises(ValueError, match=r"no chunk ends after 10 frames; take one of \[1, 9, 13\]"):
         load(pipeline, num_frames=10, **SIZE)
     with pytest.raises(ValueError, match="use multiples of 16"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
@@ -20,8 +22,20 @@ from verifiers.controls.random import RandomScore
 
 PROMPT = "a photo of a red star"
 PICTURE = Image.new("RGB", (16, 16), (200, 30, 60))
-LONG = {"height": 32, "width": 32, "num_frames": 5, "max_sequence_length": LENGTH, "guidance_scale": 1.0}
-CLIP = {"height": 16, "width": 16, "num_frames": 5, "max_sequence_length": LENGTH, "guidance_scale": 1.0}
+LONG: dict[str, Any] = {
+    "height": 32,
+    "width": 32,
+    "num_frames": 5,
+    "max_sequence_length": LENGTH,
+    "guidance_scale": 1.0,
+}
+CLIP: dict[str, Any] = {
+    "height": 16,
+    "width": 16,
+    "num_frames": 5,
+    "max_sequence_length": LENGTH,
+    "guidance_scale": 1.0,
+}
 
 
 def wan(**options):

@@ -31,7 +31,7 @@ RECIPE = (("gaussian", 4), ("chunk", 1, 9))
 
 
 def helios(steps: int = 2, guidance: float = 1.0, num_frames: int = 18) -> Helios:
-    settings = {**tiny_video.HELIOS, "num_frames": num_frames}
+    settings: dict[str, Any] = {**tiny_video.HELIOS, "num_frames": num_frames}
     return Helios(tiny_video.helios(), steps=steps, guidance_scale=guidance, **settings)
 
 

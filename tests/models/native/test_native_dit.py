@@ -29,7 +29,7 @@ from tests.builders.tiny import LENGTH
 from verifiers.controls.redness import Redness
 
 PROMPT = "a photo of a red star"
-TOKENS = {"max_sequence_length": LENGTH}
+TOKENS: dict[str, Any] = {"max_sequence_length": LENGTH}
 
 
 def flux(steps: int = 2, batch: int = 2, guided: bool = False, **scheduler: Any) -> Flux:
@@ -41,7 +41,7 @@ def flux(steps: int = 2, batch: int = 2, guided: bool = False, **scheduler: Any)
 
 
 def sprint(steps: int = 2, batch: int = 2) -> SanaSprint:
-    settings = {"height": 32, "width": 32, "complex_human_instruction": None, **TOKENS}
+    settings: dict[str, Any] = {"height": 32, "width": 32, "complex_human_instruction": None, **TOKENS}
     return SanaSprint(tiny_dit.sana_sprint(), steps=steps, batch_size=batch, **settings)
 
 
@@ -146,7 +146,7 @@ def test_sana_sprint_equals_the_pipelines_own_call(steps, monkeypatch):
 
 
 def test_without_options_sana_sprint_keeps_the_pipelines_steps_guidance_and_instruction(monkeypatch):
-    size = {"height": 32, "width": 64}
+    size: dict[str, Any] = {"height": 32, "width": 64}
     model = SanaSprint(tiny_dit.sana_sprint(), batch_size=2, **size)
     noise, draws = randn([1, 2], model.noise_shape), some_draws(model)
     theirs = sana_call(monkeypatch, model, noise, draws, **size)
@@ -159,7 +159,7 @@ def test_sana_sprint_in_half_precision_equals_the_pipelines_own_call(steps, monk
     pipeline = tiny_dit.sana_sprint()
     for name in ("transformer", "text_encoder", "vae"):
         pipeline.components[name].bfloat16()
-    size = {"height": 32, "width": 32, "complex_human_instruction": None, **TOKENS}
+    size: dict[str, Any] = {"height": 32, "width": 32, "complex_human_instruction": None, **TOKENS}
     model = SanaSprint(pipeline, steps=steps, batch_size=2, **size)
     noise, draws = randn([1, 2], model.noise_shape), some_draws(model)
     theirs = sana_call(monkeypatch, model, noise, draws, **size, output_type="latent")

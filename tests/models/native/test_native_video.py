@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
@@ -19,20 +21,20 @@ from tests.builders.tiny import LENGTH
 from verifiers.controls.random import RandomScore
 
 PROMPT = "a photo of a red star"
-TOKENS = {"max_sequence_length": LENGTH}
-WAN = {"height": 16, "width": 16, "num_frames": 5, **TOKENS}
+TOKENS: dict[str, Any] = {"max_sequence_length": LENGTH}
+WAN: dict[str, Any] = {"height": 16, "width": 16, "num_frames": 5, **TOKENS}
 
 
-def wan(steps: int = 2, guidance: float = 3.0, batch: int = 1, scheduler: object = None) -> Wan:
+def wan(steps: int = 2, guidance: float = 3.0, batch: int = 1, scheduler: Any = None) -> Wan:
     return Wan(tiny_dit.wan(scheduler), steps=steps, guidance_scale=guidance, batch_size=batch, **WAN)
 
 
-def ltx(steps: int = 2, guidance: float = 3.0, batch: int = 1, **options: object) -> LTX:
+def ltx(steps: int = 2, guidance: float = 3.0, batch: int = 1, **options: Any) -> LTX:
     return LTX(tiny_video.ltx(), steps=steps, guidance_scale=guidance, batch_size=batch, **tiny_video.LTX, **options)
 
 
 class TestLaws(ModelLaws):
-    @pytest.fixture(params=[wan, ltx], scope="class")
+    @pytest.fixture(params=(wan, ltx), scope="class")
     @classmethod
     def model(cls, request):
         return request.param(steps=3, batch=4)

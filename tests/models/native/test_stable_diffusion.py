@@ -116,6 +116,7 @@ def test_without_options_one_sample_is_the_plain_call(request, family):
     pipeline = request.getfixturevalue(family)
     pipeline.scheduler = tiny.scheduler(EulerDiscreteScheduler)
     model = load(pipeline)
+    assert isinstance(model, StableDiffusion)
     noise = randn([4], model.noise_shape)
     plain = pipeline(PROMPT, latents=noise, output_type="pt").images
     assert (model.num_steps, model.guidance_scale) == (50, 7.5 if family == "sd" else 5.0)
@@ -341,7 +342,12 @@ def test_a_pipeline_is_asked_once_where_it_runs_and_noise_goes_there(sd, monkeyp
     """To tell, a pipeline walks through all its modules: some of the networks' time on small models."""
     asked: list[None] = []
     place = torch.device("cpu")
-    monkeypatch.setattr(type(sd), "_execution_device", property(lambda pipeline: asked.append(None) or place))
+
+    def noted(pipeline):
+        asked.append(None)
+        return place
+
+    monkeypatch.setattr(type(sd), "_execution_device", property(noted))
     model = StableDiffusion(sd, steps=1, guidance_scale=0)
     with torch.no_grad():
         for prompt in (PROMPT, OTHER):
@@ -385,6 +391,7 @@ def test_other_samplers_give_way_to_ddim_and_say_so(sd, kind):
         with pytest.warns(UserWarning, match=f"{kind.__name__} has no native step") as caught:
             model = make(sd, steps=4, guidance_scale=0.0)
         assert [warning.filename for warning in caught] == [__file__]
+    assert isinstance(model, StableDiffusion)
     assert model.notes == (f"{kind.__name__} has no native step; DDIM on its noise levels is used instead",)
     assert model.fingerprint()["notes"] == list(model.notes)
     assert not model.scheduler.config.clip_sample
@@ -432,7 +439,7 @@ def test_the_fingerprint_tells_generators_apart(sd, sdxl):
     assert found == json.loads(json.dumps(StableDiffusion(sd, steps=2, guidance_scale=2.0, batch_size=3).fingerprint()))
     assert set(found["components"]) == {"unet", "vae", "text_encoder", "tokenizer"}
     for options in ({"steps": 3}, {"guidance_scale": 2.5}, {"batch_size": 2}, {"eta": 0.1}, {"height": 32}):
-        settings = {"steps": 2, "guidance_scale": 2.0, "batch_size": 3, **options}
+        settings: dict[str, Any] = {"steps": 2, "guidance_scale": 2.0, "batch_size": 3, **options}
         assert StableDiffusion(sd, **settings).fingerprint() != model.fingerprint()
     with torch.no_grad():
         sd.vae.decoder.conv_out.bias[0] += 1

@@ -15,7 +15,7 @@ from diffusers import (
 )
 
 from gensearch.core.noise import randn
-from gensearch.models.probed.probe import Draws, probe
+from gensearch.models.probed.probe import Draws, Step, probe
 from tests.builders import tiny_dit
 from tests.builders.tiny_dit import FAMILIES
 
@@ -37,7 +37,7 @@ def test_a_passive_probe_changes_no_bit(name):
     pipeline = build()
     latents = latents_of(name, 2)
     plain = call(pipeline, settings, latents)
-    steps = []
+    steps: list[Step] = []
     with probe(pipeline.scheduler, steps.append):
         probed = call(pipeline, settings, latents)
     assert torch.equal(probed, plain)
@@ -75,7 +75,7 @@ def test_the_class_in_between_is_a_subclass_of_the_same_name():
 
 def test_a_deep_copy_is_seen_and_steps_itself():
     scheduler = started(FlowMatchEulerDiscreteScheduler())
-    steps = []
+    steps: list[Step] = []
     with probe(scheduler, steps.append):
         twin = copy.deepcopy(scheduler)
         twin.step(torch.ones(1, 2), twin.timesteps[0], torch.zeros(1, 2))
@@ -210,7 +210,11 @@ def test_a_solver_with_its_own_noise_process_is_refused():
 def test_probes_of_one_scheduler_may_end_in_any_order():
     scheduler = DDIMScheduler()
     seen = []
-    first, second = (probe(scheduler, lambda step, name=name: seen.append(name)) for name in "ab")
+
+    def noting(name):
+        return probe(scheduler, lambda step: seen.append(name))
+
+    first, second = noting("a"), noting("b")
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)

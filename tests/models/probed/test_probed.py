@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ from tests.builders.tiny_dit import FAMILIES, SIZE
 from verifiers.types import Scores
 
 STAR, CAT = "a photo of a red star", "a photo of a cat"
-FOUR = {**SIZE, "num_inference_steps": 4}
+FOUR: dict[str, Any] = {**SIZE, "num_inference_steps": 4}
 
 
 def recipes(seeds):
@@ -100,7 +101,7 @@ SOLVERS = {
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_swapped_and_copied_particles_take_their_results_with_them(solver):
-    settings = {**FOUR, **({"max_sequence_length": LENGTH} if solver == "flow-euler" else {})}
+    settings: dict[str, Any] = {**FOUR, **({"max_sequence_length": LENGTH} if solver == "flow-euler" else {})}
     model = Probed(SOLVERS[solver](), batch_size=4, **settings)
     noise = randn([1, 2, 3, 4], model.noise_shape)
     plain = generate(model, [STAR] * 4, noise, recipes([1, 2, 3, 4]))
@@ -392,7 +393,12 @@ def test_a_scheduler_that_was_exchanged_for_one_that_draws_is_refused():
 
 def test_a_call_starts_nothing_before_it_is_asked():
     started = []
-    call = Call(stable_diffusion(), [STAR], lambda: started.append(1))
+
+    def begins():
+        started.append(1)
+        return randn([1], (4, 8, 8))
+
+    call = Call(stable_diffusion(), [STAR], begins)
     time.sleep(0.1)
     assert not started
     call.close()  # one that never started ends at once

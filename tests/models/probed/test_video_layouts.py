@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,7 +27,13 @@ from verifiers.controls.random import RandomScore
 pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning")  # Mochi in fp32 away from a GPU
 
 PROMPT = "a photo of a red star"
-CLIP = {"height": 32, "width": 32, "num_frames": 5, "max_sequence_length": LENGTH, "num_inference_steps": 2}
+CLIP: dict[str, Any] = {
+    "height": 32,
+    "width": 32,
+    "num_frames": 5,
+    "max_sequence_length": LENGTH,
+    "num_inference_steps": 2,
+}
 
 
 def picture_room() -> Any:
@@ -38,7 +45,8 @@ HUNYUAN, MOCHI, KANDINSKY = (
     {**settings, "num_inference_steps": 2}
     for settings in (tiny_video_more.HUNYUAN, tiny_video_more.MOCHI, tiny_video_more.KANDINSKY)
 )
-LAYOUTS = {  # pipeline, how it lays out one sample's latents, settings of a short call
+# pipeline, how it lays out one sample's latents, settings of a short call
+LAYOUTS: dict[str, tuple[Callable[[], Any], tuple[int, ...], dict[str, Any]]] = {
     "channels, frames": (tiny_dit.wan, (4, 2, 4, 4), CLIP),
     "frames, channels": (tiny_video.cogvideox, (2, 4, 4, 4), CLIP),
     "packed tokens": (tiny_video.ltx, (192, 8), CLIP),

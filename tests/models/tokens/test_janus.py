@@ -170,6 +170,7 @@ def test_gradients_of_guided_logits(scale):
     states = torch.randn(2, 32, generator=torch.Generator().manual_seed(3)).requires_grad_()
     model.logits("image", states).log_softmax(-1)[7].backward()
     assert weights_of({"all": model.network}) == before, "a weight changed or holds a gradient"
+    assert states.grad is not None
     model.network.double()
     for row, unit in ((0, 4), (1, 4), (0, 20)):
         step = torch.zeros(2, 32, dtype=torch.float64)

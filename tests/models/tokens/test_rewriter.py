@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
@@ -121,7 +123,14 @@ def test_braces_in_a_prompt_are_letters():
 def test_text_latents_are_moved_and_the_picture_noise_is_kept():
     model = build(greedy=False)
     judge = LinearScore(torch.ones(1, 3, 3))
-    knobs = {"iterations": 6, "strategy": "text", "text_share": 1.0, "noise": "common", "lr": 3.0, "baseline": "none"}
+    knobs: dict[str, Any] = {
+        "iterations": 6,
+        "strategy": "text",
+        "text_share": 1.0,
+        "noise": "common",
+        "lr": 3.0,
+        "baseline": "none",
+    }
     rounds = [p.round for p in stream(milr, model, judge, PROMPT, seed=2, **knobs)]
     assert len({r.media.numpy().tobytes() for r in rounds}) > 1
     still = [p.round for p in stream(milr, model, judge, PROMPT, seed=2, **{**knobs, "lr": 0.0})]

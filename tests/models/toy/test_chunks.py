@@ -73,8 +73,10 @@ def test_what_nothing_goes_on_from_is_forgotten():
     pruned = [weakref.ref(parent.extra["clip"][row]) for row in (1, 2)]
     memory = weakref.ref(parent.extra["desk"][0])
     child = model.advance(parent[[0]], randn([4], model.noise_shape))
-    assert memory().memory is not None
-    del parent
+    held = memory()
+    assert held is not None
+    assert held.memory is not None
+    del held, parent
     gc.collect()
     assert [ref() for ref in (*pruned, memory)] == [None] * 3
     assert model.render(child).shape[1] == 2, "its frames do not need what the network remembered"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import fmean
+from typing import Any
 from weakref import ref
 
 import pytest
@@ -34,7 +35,7 @@ class TestLaws(SearchLaws):
 
 def test_what_is_valid_is_kept_and_the_first_failure_made_anew():
     model = ToyChunks(num_steps=6, p=0.6)
-    knobs = {"chains": 3, "patience": 1000, "attempts": 1000}
+    knobs: dict[str, Any] = {"chains": 3, "patience": 1000, "attempts": 1000}
     rounds = [p.round for p in stream(backtracking, model, ChunkJudge(), PROMPT, seed=4, **knobs)]
     clips = {}
     for round in rounds:
@@ -66,9 +67,9 @@ def test_a_perfect_verifier_needs_one_over_p_tries_per_chunk(length, p):
     homes = {node.id: node.parent for node in lineage}
     lengths = []
     for id_ in set(homes) - set(homes.values()):
-        count, node = 1, id_
-        while homes[node] is not None:
-            node, count = homes[node], count + 1
+        count, home = 1, homes[id_]
+        while home is not None:
+            home, count = homes[home], count + 1
         lengths.append(count)
     assert len(lengths) == chains
     expected, deviation = 1 + length * (1 - p) / p, (length * (1 - p) / p**2) ** 0.5
@@ -120,7 +121,7 @@ def test_it_stops_when_all_clips_are_valid():
     assert outcome.best.score == 1
 
 
-class Kept(list):
+class Kept(list[Any]):
     """What a network remembers of a prefix, that can be watched."""
 
 

@@ -27,9 +27,6 @@ class TestLaws(SearchLaws):
     def setting(self, search, request):
         return Setting(search, request.param, Shown(num_steps=3, batch_size=3), LastPixels(), compute=13, extends=False)
 
-    def test_one_sample_is_the_plain_picture(self, setting):
-        super().test_one_sample_is_the_plain_picture(setting)
-
 
 def test_noise_keeps_to_that_of_the_chunk_before():
     s = -0.4

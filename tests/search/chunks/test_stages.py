@@ -154,6 +154,7 @@ def test_what_precedes_a_chunk_is_kept_and_the_rest_made_anew(name, chunk):
     assert len(leaves) > 1
     assert all(torch.equal(leaf[:chunk], first.media[:chunk]) for leaf in leaves), "the kept chunks changed"
     assert len({leaf.numpy().tobytes() for leaf in leaves}) == len(leaves)
+    assert again[-1].best is not None
     assert again[-1].best.recipe[0] == first.recipe[0]
 
 
@@ -180,6 +181,7 @@ def test_a_run_folder_is_a_record(tmp_path):
         output = pipe.output(PROMPT, result(progress))
         folder.finish(output.result, output.holdout, pipe.model)
     again = pipe(PROMPT, 5, branch=2, resume=str(tmp_path / "run"), chunk=2)
+    assert progress.best is not None
     kept = progress.best.media
     assert torch.equal(again.result.best.media[:2], kept[:2])
     with pytest.raises(ValueError, match="its chunks cannot be kept. Give its own prompt"):

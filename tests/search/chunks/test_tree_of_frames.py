@@ -233,7 +233,7 @@ def test_the_plan_uses_the_budget(compute, reading):
 
 def test_what_is_pruned_is_freed_and_never_seen_again():
     model = ToyChunks(num_steps=4, reading=1, batch_size=4)
-    clips = []
+    clips: list[weakref.ref[torch.Tensor]] = []
 
     class Watching(MeteredModel):
         def advance(self, state, noise=None):
@@ -269,6 +269,7 @@ def test_of_equals_those_with_the_lowest_paths_stay():
     model = ToyChunks(num_steps=3, batch_size=4)
     rounds = list(stream(tree_of_frames, model, Constant(), PROMPT, branch=3, keep=2, seed=1))
     assert [len(p.round.ids) for p in rounds] == [3, 6, 6]
+    assert rounds[-1].best is not None
     assert rounds[-1].best.recipe == (("gaussian", 1),), "the lowest path is the plain clip"
     assert [len(recipe) for recipe in rounds[1].round.recipes] == [1, 2, 2, 1, 2, 2]
 

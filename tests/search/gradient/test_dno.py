@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -65,6 +67,7 @@ def test_every_noise_takes_adams_steps(decay):
 
 def test_models_without_step_noise_move_their_first_noise_only():
     last = list(stream(dno, GaussianFlow(SHAPE, num_steps=3), Brightness(), STAR, iterations=3))[-1]
+    assert last.best is not None
     assert len(last.best.recipe[-1][1]) == pytest.approx(4 * 64 * 4 / 3, abs=4)
 
 
@@ -123,7 +126,7 @@ def test_the_penalty_keeps_noise_probable_where_a_lonely_reward_does_not():
 
 def test_chains_do_not_see_each_other_also_without_gradients():
     model = GaussianFlow(SHAPE, num_steps=2, churn=0.5, batch_size=2)
-    knobs = {"iterations": 4, "lr": 0.1, "probes": 3}
+    knobs: dict[str, Any] = {"iterations": 4, "lr": 0.1, "probes": 3}
     together = list(stream(dno, model, Rounded(), STAR, seed=9, chains=3, **knobs))
     for row in range(3):
         seed = together[0].round.recipes[row][0][1]

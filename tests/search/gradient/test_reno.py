@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -44,7 +46,12 @@ def in_double(model):
     model.network.double()
     model.times = model.times.double()
     seen, start = [], model.start
-    model.start = lambda prompts, noise: seen.append(noise.detach()) or start(prompts, noise)
+
+    def noted(prompts, noise):
+        seen.append(noise.detach())
+        return start(prompts, noise)
+
+    model.start = noted
     return seen, lambda model, prompts, seeds: randn(seeds, model.noise_shape).double()
 
 
@@ -78,6 +85,7 @@ def test_the_trajectory_is_that_of_the_published_optimiser(lr, momentum, most):
         loss = 0.01 * (norm**2 / 2 - (x.numel() - 1) * norm.log())
         media = generate(model, [STAR], x, progress.round.recipes)
         (loss - verifier(media, [STAR]).total.sum()).backward()
+        assert x.grad is not None
         x.grad *= min(1.0, most / x.grad.norm().item())  # torch's own clipping adds 1e-6 to the norm
         sgd.step()
 
@@ -105,7 +113,7 @@ def test_a_budget_counts_a_backward_pass_as_two():
 
 def test_chains_do_not_see_each_other():
     model, verifier = GaussianFlow(SHAPE, num_steps=2, batch_size=2), Brightness()
-    knobs = {"iterations": 5, "lr": 1.0}
+    knobs: dict[str, Any] = {"iterations": 5, "lr": 1.0}
     together = list(stream(reno, model, verifier, STAR, seed=9, chains=3, **knobs))
     for row in range(3):
         seed = together[0].round.recipes[row][0][1]
@@ -121,10 +129,12 @@ def test_the_best_is_chosen_by_reward_alone_and_is_not_overwritten():
     outcome = run(reno, model, verifier, STAR, iterations=30, reward_weight=0.0, regularise="5*shift+5*chi", lr=0.5)
     rounds = list(stream(reno, model, verifier, STAR, iterations=30, lr=0.5))
     best = max(rounds, key=lambda p: p.round.scores.total[0].item())
-    assert rounds[-1].best.score == best.round.scores.total[0].item()
-    again = generate(model, [STAR], remake(rounds[-1].best.recipe, model.noise_shape), [rounds[-1].best.recipe])
-    assert torch.equal(again[0].detach(), rounds[-1].best.media)
-    assert outcome.best.score <= rounds[-1].best.score
+    found = rounds[-1].best
+    assert found is not None
+    assert found.score == best.round.scores.total[0].item()
+    again = generate(model, [STAR], remake(found.recipe, model.noise_shape), [found.recipe])
+    assert torch.equal(again[0].detach(), found.media)
+    assert outcome.best.score <= found.score
 
 
 def test_it_beats_as_many_plain_samples_on_a_linear_reward():
@@ -185,7 +195,7 @@ def test_it_works_where_the_caller_switched_gradients_off_for_good():
 
 
 @pytest.mark.parametrize("search", [reno, dno])
-def test_noise_in_half_precision_climbs_like_the_same_noise_in_full(search):
+def test_noise_in_half_precision_climbs_like_the_same_noise_in_full(search, monkeypatch):
     def half(model, prompts, seeds):
         return randn(seeds, model.noise_shape).half()
 
@@ -194,8 +204,13 @@ def test_noise_in_half_precision_climbs_like_the_same_noise_in_full(search):
 
     model = GaussianFlow(SHAPE, num_steps=2)
     start, seen = model.start, []
-    model.start = lambda prompts, noise: seen.append(noise) or start(prompts, noise)
-    knobs = {"iterations": 4, "regularise": "0.1*chi", "lr": 0.3}
+
+    def noted(prompts, noise):
+        seen.append(noise)
+        return start(prompts, noise)
+
+    monkeypatch.setattr(model, "start", noted)
+    knobs: dict[str, Any] = {"iterations": 4, "regularise": "0.1*chi", "lr": 0.3}
     one, other = (
         [p.round.recipes for p in stream(search, model, Brightness(), STAR, propose=propose, **knobs)]
         for propose in (half, full)

@@ -5,6 +5,7 @@ import torch
 
 from gensearch.core.noise import randn, remake
 from gensearch.core.price import price
+from gensearch.core.types import Recipe
 from gensearch.engine.run import run, stream
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
 from gensearch.search.noise.best_of_n import best_of_n
@@ -79,7 +80,7 @@ def test_the_pivot_moves_only_to_a_strictly_better_neighbour():
 @pytest.mark.parametrize("cosine", [0.95, 0.5, -0.3])
 def test_neighbours_stay_on_the_sphere_at_their_angle(cosine):
     model = GaussianTurbo(SHAPE)
-    recipe_of = {}
+    recipe_of: dict[int, Recipe] = {}
     for progress in stream(zero_order, model, LinearScore(DIRECTION), "a star", rounds=6, cosine=cosine):
         round = progress.round
         recipe_of |= dict(zip(round.ids, round.recipes, strict=True))
@@ -106,5 +107,6 @@ def test_a_restart_does_not_lose_the_best():
     restarts = sum(p.round.parents[0] is None for p in rounds)
     scores = torch.cat([p.round.scores.total for p in rounds])
     assert restarts > 5
+    assert rounds[-1].best is not None
     assert rounds[-1].best.score == scores.max()
     assert scores.argmax() < len(scores) - 2

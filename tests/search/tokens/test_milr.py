@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib import import_module
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from gensearch.core.ledger import Cost
 from gensearch.core.noise import Rng, randn, remake
 from gensearch.core.price import price
 from gensearch.core.sampling import roll
+from gensearch.core.verbs import Side
 from gensearch.engine.run import run, stream
 from gensearch.models.toy.tokens import ToyTokens, levels
 from gensearch.search.noise.best_of_n import best_of_n
@@ -179,11 +181,21 @@ class Spied:
         return other
 
 
+def slopes(module, monkeypatch):
+    """What `slope` is asked from now on."""
+    seen, right = [], module.slope
+
+    def noted(*args):
+        seen.append(args)
+        return right(*args)
+
+    monkeypatch.setattr(module, "slope", noted)
+    return seen
+
+
 def test_credit_goes_to_the_tokens_that_were_rendered(monkeypatch):
     module = import_module("gensearch.search.tokens.chains")
-    seen = []
-    right = module.slope
-    monkeypatch.setattr(module, "slope", lambda *args: seen.append(args) or right(*args))
+    seen = slopes(module, monkeypatch)
     model = toy(text_length=0)
     rounds = pictures(model, iterations=6, image_share=0.4, lr=1.0, strategy="image")
     for round, (_, _, tokens, said, *_) in zip(rounds, seen, strict=False):
@@ -193,9 +205,7 @@ def test_credit_goes_to_the_tokens_that_were_rendered(monkeypatch):
 
 def test_credit_for_words_goes_to_those_that_were_written(monkeypatch):
     module = import_module("gensearch.search.tokens.chains")
-    seen = []
-    right = module.slope
-    monkeypatch.setattr(module, "slope", lambda *args: seen.append(args) or right(*args))
+    seen = slopes(module, monkeypatch)
     model = toy(text_length=5)
     rounds = pictures(model, iterations=6, text_share=1.0, image_share=0.4, lr=1.0, strategy="text")
     state = [roll(model, BRIGHT, PROMPT, remake(round.recipes[0], model.noise_shape))[0] for round in rounds]
@@ -228,7 +238,8 @@ def test_positions_that_are_not_in_play_stay_where_they_were(share):
     round = walk.begin(randn([3, 8], model.noise_shape), {"text": share, "image": share}, lr=0.5)
     lengths = walk.trace.lengths
     walk.move(("text", "image"), walk.gains(round, "none", 1.0, 0.0), How("sampled", 0.0, None, False))
-    for side, whole in (("text", lengths), ("image", torch.tensor([10, 10]))):
+    sides: dict[Side, torch.Tensor] = {"text": lengths, "image": torch.tensor([10, 10])}
+    for side, whole in sides.items():
         part = walk.latents[side]
         moved = (part.z != part.start).flatten(2).any(2)
         within = torch.arange(part.z.shape[1]) < (whole * share).long()[:, None]
@@ -239,7 +250,8 @@ def test_the_best_is_returned_and_ties_go_to_the_earliest():
     outcome = run(milr, toy(), Scripted(0.9, 0.5, 0.9, 0.1), PROMPT, iterations=3)
     assert outcome.best.id == 0
     last = run(milr, toy(), Scripted(0.9, 0.5, 0.9, 0.1), PROMPT, iterations=3, keep="last")
-    assert (last.best.id, last.best.score) == (3, pytest.approx(0.1))
+    assert last.best.id == 3
+    assert last.best.score == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("numbers", "calls"), [((0.9,), 1), ((0.1, 0.2, 0.8, 0.9), 3), ((0.0,), 7)])
@@ -349,7 +361,7 @@ def test_with_a_plan_it_costs_that_as_well_and_as_much_as_best_of_n():
 
 
 def test_chains_do_not_see_each_other():
-    knobs = {"iterations": 4, "noise": "common", "lr": 0.5, "image_share": 0.5}
+    knobs: dict[str, Any] = {"iterations": 4, "noise": "common", "lr": 0.5, "image_share": 0.5}
     together = list(stream(milr, toy(), BRIGHT, PROMPT, seed=9, chains=3, **knobs))
     for chain, recipe in enumerate(together[0].round.recipes):
         alone = list(stream(milr, toy(), BRIGHT, PROMPT, seed=recipe[0][1], **knobs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -33,7 +35,14 @@ IN_BF16 = [pytest.param(torch.bfloat16, name, marks=pytest.mark.slow) for name i
     ("dtype", "strategy"), [*((torch.float32, name) for name in STRATEGIES), (torch.bfloat16, "joint"), *IN_BF16]
 )
 def test_without_a_rate_and_with_its_own_noise_every_picture_is_the_first(dtype, strategy):
-    knobs = {"iterations": 3, "chains": 3, "lr": 0.0, "noise": "common", "text_share": 0.5, "image_share": 0.5}
+    knobs: dict[str, Any] = {
+        "iterations": 3,
+        "chains": 3,
+        "lr": 0.0,
+        "noise": "common",
+        "text_share": 0.5,
+        "image_share": 0.5,
+    }
     rounds = [p.round for p in stream(milr, build(dtype), Redness(), PROMPT, strategy=strategy, **knobs)]
     assert all(torch.equal(r.media, rounds[0].media) for r in rounds)
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from gensearch.shapes.train.muon import ADAM, Muon, orthogonal
 
-SETTINGS = {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.1}
+SETTINGS: dict[str, Any] = {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.1}
 
 
 def parameters(*shapes: tuple[int, ...], seed: int = 0) -> list[nn.Parameter]:
@@ -38,6 +40,7 @@ def test_orthogonal_steps_keep_the_singular_vectors_and_level_the_values(shape):
 
 def test_the_size_of_a_gradient_does_not_matter():
     one, other = parameters((12, 20)), parameters((12, 20))
+    assert other[0].grad is not None
     other[0].grad *= 37.0
     assert torch.allclose(updated(one, one)[0], updated(other, other)[0], atol=1e-5)
 
@@ -54,7 +57,8 @@ def test_what_is_no_matrix_takes_the_steps_of_adamw():
 
 
 def test_matrices_of_one_shape_do_not_mix():
-    together = updated(*[parameters((8, 12), (8, 12))] * 2)
+    both = parameters((8, 12), (8, 12))
+    together = updated(both, both)
     alone = parameters((8, 12), (8, 12))[1:]
     assert torch.allclose(together[1], updated(alone, alone)[0], atol=1e-6)
 

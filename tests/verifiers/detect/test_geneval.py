@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +50,7 @@ def thing(x: float = 0, score: float = 0.95, color: str | None = None, size: flo
     return Detection((x, 0, x + size, size), score, color=color)
 
 
-def line(tag: str, *include: dict, **rest: object) -> dict:
+def line(tag: str, *include: dict[str, Any], **rest: Any) -> dict[str, Any]:
     return {"tag": tag, "include": list(include), "prompt": "a photo", **rest}
 
 
@@ -65,13 +67,19 @@ class Stub:
 # --- positions
 
 
+def related(a: Iterable[float], b: Iterable[float]) -> frozenset[str]:
+    """The relations of two boxes that may be rows of an array."""
+    (left, top, right, bottom), (x0, y0, x1, y1) = a, b
+    return relations((left, top, right, bottom), (x0, y0, x1, y1))
+
+
 @pytest.mark.parametrize(("a", "b", "expected"), GOLDEN)
 def test_golden_relations(a: list[float], b: list[float], expected: set[str]) -> None:
-    assert relations(a, b) == expected
+    assert related(a, b) == expected
 
 
 def test_every_relation_and_none_occurs_on_the_random_boxes() -> None:
-    seen = {relations(a, b) for a, b in box_pairs()}
+    seen = {related(a, b) for a, b in box_pairs()}
     assert {frozenset(), *(frozenset({r}) for r in (LEFT, RIGHT, ABOVE, BELOW))} < seen
     assert frozenset({LEFT, BELOW}) in seen
 
@@ -80,22 +88,22 @@ def test_mirroring_swaps_the_relations_of_that_axis_only() -> None:
     across, down = np.array([2, 1, 0, 3]), np.array([0, 3, 2, 1])
     for a, b in box_pairs():
         flip = [np.where([True, False, True, False], 450 - box, box)[across] for box in (a, b)]
-        assert relations(*flip) == swapped(relations(a, b), (LEFT, RIGHT))
+        assert related(*flip) == swapped(related(a, b), (LEFT, RIGHT))
         flip = [np.where([False, True, False, True], 450 - box, box)[down] for box in (a, b)]
-        assert relations(*flip) == swapped(relations(a, b), (ABOVE, BELOW))
+        assert related(*flip) == swapped(related(a, b), (ABOVE, BELOW))
 
 
 def test_swapping_the_boxes_inverts_and_transposing_turns() -> None:
     turn = np.array([1, 0, 3, 2])
     for a, b in box_pairs():
-        assert relations(b, a) == swapped(relations(a, b), (LEFT, RIGHT), (ABOVE, BELOW))
-        assert relations(a[turn], b[turn]) == swapped(relations(a, b), (LEFT, ABOVE), (RIGHT, BELOW))
+        assert related(b, a) == swapped(related(a, b), (LEFT, RIGHT), (ABOVE, BELOW))
+        assert related(a[turn], b[turn]) == swapped(related(a, b), (LEFT, ABOVE), (RIGHT, BELOW))
 
 
 def test_scaling_and_moving_both_boxes_change_nothing() -> None:
     for a, b in box_pairs():
-        assert relations(3.7 * a, 3.7 * b) == relations(a, b)
-        assert relations(a + [50, -20, 50, -20], b + [50, -20, 50, -20]) == relations(a, b)
+        assert related(3.7 * a, 3.7 * b) == related(a, b)
+        assert related(a + [50, -20, 50, -20], b + [50, -20, 50, -20]) == related(a, b)
 
 
 # --- filtering
@@ -154,7 +162,7 @@ def test_every_one_of_several_objects_needs_the_colour() -> None:
 def test_the_colour_classifier_gets_the_picture_the_class_and_the_top_objects() -> None:
     calls = []
 
-    def classify(image: np.ndarray, name: str, detections: list[Detection]) -> list[str]:
+    def classify(image: np.ndarray, name: str, detections: Sequence[Detection]) -> list[str]:
         calls.append((image is IMAGE, name, [d.score for d in detections]))
         return ["pink"]
 
@@ -163,7 +171,7 @@ def test_the_colour_classifier_gets_the_picture_the_class_and_the_top_objects() 
     assert calls == [(True, "kite", [0.7])]
 
 
-def beside(relation: str = LEFT, count: int = 1) -> dict:
+def beside(relation: str = LEFT, count: int = 1) -> dict[str, Any]:
     return line("position", {"class": "cow", "count": 1}, {"class": "dog", "count": count, "position": [relation, 0]})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -25,7 +26,7 @@ CONFIG = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
 }
-PREPROCESS = {"size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.3, 0.25, 0.2]}
+PREPROCESS: dict[str, Any] = {"size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.3, 0.25, 0.2]}
 PROMPTS = ["a photo of two red stars", "a ring", "a blue heart left of a cross", "a ring", "three diamonds"]
 
 
@@ -68,7 +69,7 @@ def alone(verifier: CLIPScore, x: Tensor) -> Tensor:
 
 def test_the_score_is_the_cosine_of_the_features(verifier: CLIPScore) -> None:
     x = pictures()
-    pixels = Preprocess(32, tuple(PREPROCESS["mean"]), tuple(PREPROCESS["std"]))(x)
+    pixels = Preprocess(32, (0.4, 0.5, 0.6), (0.3, 0.25, 0.2))(x)
     image = verifier.model.encode_image(pixels).numpy().astype(np.float64)
     text = verifier.model.encode_text(open_clip.get_tokenizer(NAME)(PROMPTS)).numpy().astype(np.float64)
     expected = (image * text).sum(1) / np.linalg.norm(image, axis=1) / np.linalg.norm(text, axis=1)
@@ -84,6 +85,7 @@ def test_gradients_equal_finite_differences(folder: Path) -> None:
     verifier = CLIPScore.load(folder, dtype=torch.float64, batch_size=3)
     x = pictures(2).double().requires_grad_()
     verifier(x, PROMPTS[:2]).total.sum().backward()
+    assert x.grad is not None
     for seed in range(5):
         step = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         up, down = (verifier(x.detach() + s * 1e-5 * step, PROMPTS[:2]).total.sum() for s in (1, -1))
@@ -116,6 +118,8 @@ def test_gradients_do_not_leak_into_padding(verifier: CLIPScore) -> None:
     single, full = (pictures(count).requires_grad_() for count in (1, 4))
     verifier(single, PROMPTS[:1]).total.sum().backward()
     verifier(full, PROMPTS[:4]).total[0].backward()
+    assert single.grad is not None
+    assert full.grad is not None
     assert torch.allclose(single.grad[0], full.grad[0], atol=1e-7)
     assert full.grad[1:].abs().max() == 0
 
@@ -129,6 +133,7 @@ def test_a_broken_picture_is_unscored_and_harms_nobody(verifier: CLIPScore) -> N
     good = [0, 2, 3]
     assert torch.equal(total[good], verifier(pictures().requires_grad_(), PROMPTS).total[good])
     total[good].sum().backward()
+    assert x.grad is not None
     assert x.grad.isfinite().all()
 
 
@@ -148,6 +153,7 @@ def test_caching_under_inference_mode_does_not_break_later_gradients(folder: Pat
         verifier(pictures(1), PROMPTS[:1])
     x = pictures(1).requires_grad_()
     verifier(x, PROMPTS[:1]).total.sum().backward()
+    assert x.grad is not None
     assert x.grad.abs().max() > 0
 
 
@@ -253,7 +259,7 @@ def test_weights_trained_with_quickgelu_get_quickgelu(folder: Path, monkeypatch:
     quick, plain = (CLIPScore.load(NAME, pretrained=tag) for tag in ("openai", "laion"))
     # two blocks in each tower
     assert [sum(isinstance(m, QuickGELU) for m in j.model.modules()) for j in (quick, plain)] == [4, 0]
-    assert quick.preprocess == plain.preprocess == Preprocess(32, tuple(PREPROCESS["mean"]), tuple(PREPROCESS["std"]))
+    assert quick.preprocess == plain.preprocess == Preprocess(32, (0.4, 0.5, 0.6), (0.3, 0.25, 0.2))
     assert (quick(pictures(), PROMPTS).total - plain(pictures(), PROMPTS).total).abs().max() > 1e-3
 
 

@@ -49,6 +49,7 @@ def test_a_picture_of_the_right_size_is_only_normalised() -> None:
 def test_gradients_reach_the_crop_and_stop_outside_it() -> None:
     x = torch.full((1, 3, 8, 24), 0.5, dtype=torch.float64, requires_grad=True)
     Preprocess(8)(x).sum().backward()
+    assert x.grad is not None
     assert (x.grad[..., 8:16] > 0).all()
     assert (x.grad[..., :8] == 0).all()
     assert (x.grad[..., 16:] == 0).all()

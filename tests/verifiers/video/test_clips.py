@@ -67,7 +67,7 @@ def test_a_frame_that_cannot_be_scored_leaves_the_clip_unscored():
     broken[1, 2, 0, 0, 0] = torch.nan
     assert PerFrame(RandomScore())(broken, PROMPTS).total.isnan().tolist() == [False, True, False]
     with pytest.raises(ValueError, match="Take 'all', 'first' or 'last'"):
-        PerFrame(Redness(), "middle")
+        PerFrame(Redness(), "middle")  # type: ignore[arg-type]
 
 
 def test_motion_is_the_mean_change_of_a_pixel():

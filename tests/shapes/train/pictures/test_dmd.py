@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from gensearch.shapes.train.pictures.sd import scheduler
 from gensearch.shapes.train.pictures.turbo import levels, trailing
 
 
-class Gaussian(nn.Module):
+class Velocity(nn.Module):
     """The exact v of clean samples from N(mean, 1), shifted by `shift` where there is a prompt."""
 
     def __init__(self, mean: float, shift: float = 0.0) -> None:
@@ -29,6 +31,10 @@ class Gaussian(nn.Module):
         return a * noise - s * clean
 
 
+def gaussian(mean: float, shift: float = 0.0) -> Any:
+    return Velocity(mean, shift)
+
+
 def ids(count: int) -> Tensor:
     return token_ids(["a photo of a star"]).expand(count, -1)
 
@@ -42,7 +48,7 @@ def test_the_gaussian_denoiser_is_exact(t):
     eps = torch.randn(x0.shape, generator=generator)
     target = a * eps - s * x0
     mine, other = (
-        (Gaussian(mean)(a * x0 + s * eps, when, ids(len(x0))) - target).square().mean() for mean in (0.7, 0.9)
+        (gaussian(mean)(a * x0 + s * eps, when, ids(len(x0))) - target).square().mean() for mean in (0.7, 0.9)
     )
     assert mine <= other + 1e-4
 
@@ -54,7 +60,7 @@ def test_the_direction_points_from_the_teachers_mean_to_the_students(monkeypatch
     monkeypatch.setattr(dmd, "GUIDED_ABOVE", 0)
     timesteps = torch.linspace(100, 900, 9).long()
     monkeypatch.setattr(dmd, "noisy_timesteps", lambda n, g: timesteps)
-    teacher, critic, x0 = Gaussian(1.0, shift), Gaussian(-0.5), torch.zeros(9, 16, 8, 8)
+    teacher, critic, x0 = gaussian(1.0, shift), gaussian(-0.5), torch.zeros(9, 16, 8, 8)
     generator = torch.Generator().manual_seed(0)
     found = dmd.direction(teacher, critic, x0, ids(9), generator)
     state = torch.Generator().manual_seed(0)
@@ -70,7 +76,7 @@ def test_below_a_level_the_teacher_is_not_guided(monkeypatch):
     monkeypatch.setattr(dmd, "noisy_timesteps", lambda n, g: torch.tensor([dmd.GUIDED_ABOVE - 1, dmd.GUIDED_ABOVE]))
     x0 = torch.zeros(2, 16, 8, 8)
     same = [
-        dmd.direction(Gaussian(0.0, 1.0), Gaussian(1.0), x0, ids(2), torch.Generator().manual_seed(1)) for _ in "ab"
+        dmd.direction(gaussian(0.0, 1.0), gaussian(1.0), x0, ids(2), torch.Generator().manual_seed(1)) for _ in "ab"
     ]
     assert torch.equal(*same)
     below, above = (row.abs().mean().item() for row in same[0])
@@ -83,10 +89,10 @@ def test_following_the_direction_ends_at_the_teachers_distribution():
     """A student x0 = z + b and an exact critic: b comes to rest at the teacher's mean and nowhere else."""
     b = torch.tensor(-1.0, requires_grad=True)
     adam, generator = torch.optim.Adam([b], lr=0.05), torch.Generator().manual_seed(5)
-    teacher = Gaussian(0.8)
+    teacher = gaussian(0.8)
     for _ in range(150):
         x0 = b + torch.randn(8, 16, 8, 8, generator=generator)
-        away = dmd.direction(teacher, Gaussian(b.item()), x0.detach(), ids(8), generator)
+        away = dmd.direction(teacher, gaussian(b.item()), x0.detach(), ids(8), generator)
         adam.zero_grad()
         (x0 * away).mean().backward()
         adam.step()
@@ -95,7 +101,7 @@ def test_following_the_direction_ends_at_the_teachers_distribution():
 
 def test_the_student_draws_as_its_sampler_would(monkeypatch):
     """With a chain of two steps, of which one or both are taken; gradients pass through the last alone."""
-    network = Gaussian(0.3)
+    network = gaussian(0.3)
     monkeypatch.setattr(turbo, "CHAINS", (2,))
     x, lengths = torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(1)), set()
     for seed in range(9):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from diffusers.models.transformers.transformer_anyflow_far import AnyFlowCausalA
 
 from gensearch.shapes import clips
 from gensearch.shapes.train.clips import video, video_map, video_network, video_vae
-from gensearch.shapes.train.clips.video_network import CHANNELS, SIDE
+from gensearch.shapes.train.clips.video_network import SIDE
+from gensearch.shapes.train.clips.video_vae import CHANNELS
 
 PROMPTS = ["a red star moving fast to the left and a blue ring standing still", "a pink heart appearing"]
 pytestmark = [
@@ -240,7 +243,8 @@ def test_the_target_is_the_mean_guided_velocity_of_the_path(guidance):
     x, t = randn(2, 4, CHANNELS, SIDE, SIDE), torch.tensor([[0.9, 0.6, 1.0, 0.3]] * 2)
     r = t / 3
     words = torch.ones(2, 20, 8)
-    mean = video_map.path(teacher, x, t, r, words, 0 * words, None, guidance)
+    network: Any = teacher
+    mean = video_map.path(network, x, t, r, words, 0 * words, None, guidance)
     mixed = unconditional + guidance * (conditional - unconditional)
     expected = (t + r + (t - r) / video_map.SUBSTEPS) / 2 * mixed
     torch.testing.assert_close(mean, expected[..., None, None, None].expand_as(x), rtol=1e-4, atol=1e-4)
@@ -251,6 +255,7 @@ def test_pixels_of_objects_count_more():
     drawn, middle = clips.draw(clip, [0]), clip.paths[0][0]
     x = video_vae.movies(torch.from_numpy(drawn)[None])
     figure, background = torch.zeros_like(x), torch.zeros_like(x)
+    assert middle is not None
     figure[..., int(middle[1]), int(middle[0])] = background[..., 1, 1] = 0.1
     assert video_vae.distance(x, x) == 0
     one, other = (video_vae.distance(x, x + change) for change in (figure, background))

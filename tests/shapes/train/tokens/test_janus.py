@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import JanusForConditionalGeneration, JanusVQVAE, JanusVQVAEConfig
 
 from gensearch.core.noise import randn
@@ -52,6 +53,7 @@ def test_every_word_is_known_and_the_longest_context_fits(words):
 def test_contexts_are_those_of_the_adapter(words, model, tmp_path):
     janus.export(model.float(), words, tmp_path)
     adapter = load(str(tmp_path))
+    assert isinstance(adapter, Janus)
     rng = np.random.default_rng(1)
     lines, scenes = zip(*(world.sample(rng) for _ in range(40)), strict=True)
     ids, labels = janus.contexts(words, list(lines), list(scenes), rng)
@@ -74,7 +76,8 @@ def test_contexts_are_those_of_the_adapter(words, model, tmp_path):
 def test_the_loss_is_that_of_what_the_adapter_samples(words, model, tmp_path):
     """Teacher forcing and the adapter's cached loop give the same tokens the same probability."""
     janus.export(model.float(), words, tmp_path)
-    adapter: Janus = load(str(tmp_path), plan="none", guidance_scale=1.0, temperature=1.0, batch_size=2)
+    adapter = load(str(tmp_path), plan="none", guidance_scale=1.0, temperature=1.0, batch_size=2)
+    assert isinstance(adapter, Janus)
     adapter.network.float()
     prompt = "a photo of a red star"
     with torch.no_grad():
@@ -90,7 +93,7 @@ def test_the_loss_is_that_of_what_the_adapter_samples(words, model, tmp_path):
         labels = torch.full_like(ids, janus.NONE)
         labels[:, -1] = 5  # something, so that the mean over words exists
         theirs = janus.drawing_loss(adapter.network, words, ids, labels, trace.image)
-        plan = janus.F.cross_entropy(adapter.network.lm_head(last(adapter, own)).float(), torch.tensor([5]))
+        plan = F.cross_entropy(adapter.network.lm_head(last(adapter, own)).float(), torch.tensor([5]))
     torch.testing.assert_close(-ours, theirs - 0.5 * plan, rtol=0, atol=2e-4)
 
 
