@@ -20,7 +20,7 @@ from gensearch.files.compare import by_machine, compare
 from gensearch.files.images import digest, encode, strip, thumbnail, to_pixels
 from gensearch.files.movies import write_clip
 from gensearch.packages import __version__
-from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, plain, read_journal, read_json, read_provenance
+from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, column, plain, read_journal, read_json, read_provenance
 from gensearch.runs.repeat import machine_of, reason, repeats
 
 if TYPE_CHECKING:
@@ -168,12 +168,13 @@ class RunFolder:
             )
         best = self.publish_picture("best", found.best, model)
         base = self.publish_picture("base", found.base, model)
+        unit = column(found.ledger.spent._asdict())
         result = {
             "provenance": best.model_dump(mode="json"),
             "best": scores_of(found.best),
             "base": scores_of(found.base) | {"pixels": base.pixels},
             "holdout": {name: [number(value) for value in pair] for name, pair in holdout.items()},
-            "curve": [[p.spent.nfe, round(p.seconds, 3), number(p.best)] for p in found.curve],
+            "curve": [[getattr(p.spent, unit), round(p.seconds, 3), number(p.best)] for p in found.curve],
             "ledger": found.ledger.report(),
             "unscored": found.unscored,
             "stopped": found.stopped,

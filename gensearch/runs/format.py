@@ -11,6 +11,7 @@ DONE           written last, and only if the search was not cut short
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,3 +95,15 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_journal(folder: Path) -> list[dict[str, Any]]:
     """The finished rounds of a run; a torn last line is ignored, any other damage raises ValueError."""
     return read_records(folder / ROUNDS, set(COMPARED), "round")
+
+
+PASSES = {"nfe": "network passes (nfe)", "tokens": "token steps"}  # what a generator's own work is called
+
+
+def column(spent: Mapping[str, int]) -> str:
+    """Return what the work of a run's generator is booked under: "nfe", or "tokens" of an autoregressive model.
+
+    Args:
+        spent: counts by column of the ledger.
+    """
+    return "nfe" if spent["nfe"] or not spent["tokens"] else "tokens"

@@ -18,7 +18,7 @@ from gensearch.core.ledger import Cost
 from gensearch.core.noise import first_seed, last_seed
 from gensearch.core.result import Motion
 from gensearch.files.atomic import write_atomic
-from gensearch.runs.format import read_journal, read_json
+from gensearch.runs.format import PASSES, column, read_journal, read_json
 from gensearch.runs.tree_svg import tree
 
 SHOWN = 64  # candidates in the grid, best first
@@ -45,7 +45,11 @@ def write_report(folder: Path) -> None:
         best=figure(folder / "best.png", same + "best of the search", result["best"]["score"]),
         strip=strip_of(folder),
         tree=tree(rounds, result["best"]["id"]),
-        curve=curve([(nfe, best) for nfe, _, best in result["curve"]], result["base"]["score"]),
+        curve=curve(
+            [(done, best) for done, _, best in result["curve"]],
+            result["base"]["score"],
+            PASSES[column(result["ledger"]["spent"])],
+        ),
         scores=scores_table(config, result),
         ledger=ledger_table(result["ledger"]),
         guide=escape(config.verifier),
@@ -66,10 +70,12 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
         "closed": "it was stopped early",
         "unscorable": "the verifier could score nothing more",
     }
+    unit = column(spent)
+    passes = f"{spent[unit]} {PASSES[unit].removesuffix(' (nfe)')}"
     return (
         f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, scored by "
         f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "
-        f"{spent['nfe']} network passes in {result['ledger']['seconds']:.1f}&nbsp;s; {why.get(result['stopped'], '')}."
+        f"{passes} in {result['ledger']['seconds']:.1f}&nbsp;s; {why.get(result['stopped'], '')}."
         f"{moves(result.get('motion'))}"
     )
 
@@ -111,12 +117,19 @@ def show(value: Any) -> str:
 # --- the curve
 
 
-def curve(points: Sequence[tuple[int, float | None]], base: float | None, width: int = 640, height: int = 240) -> str:
-    """The best score so far against network passes, as an SVG staircase; dashes mark the base sample.
+def curve(
+    points: Sequence[tuple[int, float | None]],
+    base: float | None,
+    unit: str = PASSES["nfe"],
+    width: int = 640,
+    height: int = 240,
+) -> str:
+    """The best score so far against the generator's work, as an SVG staircase; dashes mark the base sample.
 
     Args:
-        points: Network passes (NFE) and the best score after them; None where nothing was scored.
+        points: Work so far and the best score after it; None where nothing was scored.
         base: The base sample's score.
+        unit: What the work is counted in.
         width: In pixels.
         height: In pixels.
     """
@@ -127,7 +140,7 @@ def curve(points: Sequence[tuple[int, float | None]], base: float | None, width:
     low, high = padded(min(values), max(values))
     scale = ticks(low, high)
     left, right, top, bottom = 30 + 8 * max(len(text) for _, text in scale), 12, 12, 42
-    end = max(x for x, _ in known)
+    end = max(1, *(x for x, _ in known))
 
     def at(x: float, y: float) -> tuple[float, float]:
         return (
@@ -154,10 +167,10 @@ def curve(points: Sequence[tuple[int, float | None]], base: float | None, width:
         dashes = f"<path class=base d='M{left} {y:.1f}H{width - right}'/>"
         labels += f"<text x={width - right} y={y - 5:.1f} text-anchor=end>first finished sample</text>"
     across, down = (left + width - right) / 2, (top + height - bottom) / 2
-    labels += f"<text x={across} y={height - 4} text-anchor=middle>network passes (nfe)</text>"
+    labels += f"<text x={across} y={height - 4} text-anchor=middle>{unit}</text>"
     labels += f"<text transform='translate(13 {down}) rotate(-90)' text-anchor=middle>best score</text>"
     return (
-        f"<svg viewBox='0 0 {width} {height}' role=img aria-label='best score against network passes'>"
+        f"<svg viewBox='0 0 {width} {height}' role=img aria-label='best score against {unit}'>"
         f"{grid_lines}{dashes}<path class=line d='{path}'/>{dots}{labels}</svg>"
     )
 
@@ -206,11 +219,10 @@ def scores_table(config: RunConfig, result: dict[str, Any]) -> str:
 def ledger_table(ledger: dict[str, Any]) -> str:
     """What was spent, per sample, and what only filled batches."""
     names = {
-        "nfe": "network passes (nfe)",
+        **PASSES,
         "backward": "backward passes",
         "decoded": "pictures decoded",
         "scored": "verifier calls",
-        "tokens": "token steps",
     }
     padding, limit = ledger["padding"], ledger["limit"]
     rows = [

@@ -443,3 +443,22 @@ def test_ctrl_c_in_the_middle_of_an_import_is_an_interruption(monkeypatch, capsy
     monkeypatch.setitem(registry.VERIFIERS, "random", Entry(interrupted, ""))
     assert gensearch("generate", PROMPT, *TOY) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "verifier", "unit"),
+    [
+        ("shapes/turbo", "shapes/clip", "nfe"),
+        ("shapes/janus", "shapes/clip", "tokens"),
+        ("shapes/video", "motion", "nfe"),
+    ],
+)
+def test_every_kind_of_embedded_model_leaves_a_whole_run(tmp_path, model, verifier, unit, capsys):
+    out = tmp_path / "run"
+    assert gensearch("generate", PROMPT, "--model", model, "--verifier", verifier, "--compute", 2, "--out", out) == 0
+    assert (out / "DONE").exists()
+    said = capsys.readouterr().out
+    spent = json.loads((out / "result.json").read_bytes())["ledger"]["spent"][unit]
+    assert f", {spent} {unit}" in said
+    assert ("token steps" in (out / "report.html").read_text()) is (unit == "tokens")
+    assert gensearch("replay", out) == 0
