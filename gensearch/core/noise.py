@@ -67,7 +67,8 @@ def _rotate(pivot: Tensor, direction: Tensor, cosine: float) -> Tensor:
     u = pivot.double() / norm
     w = direction.double()
     w = w - (w * u).sum() * u
-    return (norm * (cosine * u + (1 - cosine**2) ** 0.5 * w / w.norm())).to(direction.dtype)
+    turned: Tensor = norm * (cosine * u + (1 - cosine**2) ** 0.5 * w / w.norm())
+    return turned.to(direction.dtype)
 
 
 def exact(noises: Tensor) -> tuple[str, str]:
@@ -152,7 +153,8 @@ def correlated(before: Tensor, fresh: Tensor, correlation: float) -> Tensor:
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"noise cannot have the correlation {correlation}; it lies between -1 and 1")
-    return correlation * before + (1 - correlation**2) ** 0.5 * fresh
+    share: float = (1 - correlation**2) ** 0.5
+    return correlation * before + share * fresh
 
 
 def _own_step(recipe: Recipe, step: int, shape: Sequence[int]) -> Tensor:

@@ -152,7 +152,7 @@ class Booked:
         parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
         return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
 
-    def _checked(self, said: Any, rows: int) -> Scores:
+    def _checked(self, said: Scores, rows: int) -> Scores:
         total = getattr(said, "total", None)
         if not isinstance(total, torch.Tensor) or total.shape != (rows,):
             found = list(total.shape) if isinstance(total, torch.Tensor) else type(said).__name__

@@ -23,6 +23,11 @@ def decoding_by(vae: Any, decode: Any) -> Iterator[None]:
             vae.decode = before
 
 
+def of_row(value: Any, row: int) -> Any:
+    """One row of a batch [b, *]; anything that is no batch is for every row."""
+    return value[row : row + 1] if isinstance(value, Tensor) and len(value) > 1 else value
+
+
 @contextmanager
 def clip_by_clip(vae: Any) -> Iterator[None]:
     """Have a video autoencoder decode the clips of a batch [b, c, t, h, w] one at a time; pictures stay together.
@@ -30,14 +35,13 @@ def clip_by_clip(vae: Any) -> Iterator[None]:
     On some processors 3-D convolutions give a clip other last bits at another place of a batch. A single clip is the
     largest piece whose bits depend on nothing else. Anything without an autoencoder is left alone.
     """
-    real = getattr(vae, "decode", None)
+    real: Any = getattr(vae, "decode", None)
 
     def decode(latents: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any) -> Any:
         if latents.ndim != 5 or len(latents) == 1:
-            return real(latents, *args, return_dict=return_dict, **kwargs)  # type: ignore[misc]
-        of_row = lambda value, row: value[row : row + 1] if isinstance(value, Tensor) and len(value) > 1 else value  # noqa: E731
+            return real(latents, *args, return_dict=return_dict, **kwargs)
         made = [
-            real(  # type: ignore[misc]
+            real(
                 latents[row : row + 1],
                 *(of_row(value, row) for value in args),
                 return_dict=False,

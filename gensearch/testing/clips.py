@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import randn
-from gensearch.core.types import State, cat
+from gensearch.core.types import Model, State, cat
 from gensearch.engine.metered import MeteredModel
 from gensearch.models.toy.chunks import good
 from gensearch.testing.models import ModelLaws
@@ -21,7 +21,7 @@ from verifiers.types import Media, Scores
 
 
 @torch.no_grad()
-def grown(model: Any, state: State, seed: int) -> State:
+def grown(model: Model, state: State, seed: int) -> State:
     """Every row with one more chunk."""
     return model.advance(state, randn([seed + row for row in range(len(state))], model.noise_shape))
 

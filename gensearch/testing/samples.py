@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gensearch.core.noise import randn, step_noise
 from gensearch.core.sampling import generate
-from gensearch.core.types import Noise, Recipe, State
+from gensearch.core.types import Model, Noise, Recipe, State
 from verifiers.types import Media
 
 SEEDS = (11, 12, 13, 14, 15, 16, 17)
@@ -30,29 +30,29 @@ def recipes(seeds: Sequence[int]) -> list[Recipe]:
 
 
 @torch.no_grad()
-def plain(model: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Media:
+def plain(model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Media:
     """The plain loop: seeds to media."""
     return generate(model, prompts, randn(seeds, model.noise_shape), recipes(seeds))
 
 
-def fresh(model: Any, seeds: Sequence[int], step: int) -> Noise:
+def fresh(model: Model, seeds: Sequence[int], step: int) -> Noise:
     """Step noise for some samples."""
     return step_noise(recipes(seeds), step, model.noise_shape)
 
 
-def together(model: Any) -> tuple[int, ...]:
+def together(model: Model) -> tuple[int, ...]:
     """Seeds of as many samples as one `start` takes: a physical batch, or any number with the verb "branch"."""
     return SEEDS if "branch" in model.verbs else SEEDS[: model.batch_size]
 
 
 @torch.no_grad()
-def started(model: Any, seeds: Sequence[int] | None = None) -> State:
+def started(model: Model, seeds: Sequence[int] | None = None) -> State:
     """Samples after their first step."""
     seeds = together(model) if seeds is None else seeds
     return model.start(rows()[: len(seeds)], randn(seeds, model.noise_shape))
 
 
-def needs(model: Any, *verbs: str, steps: int = 1) -> None:
+def needs(model: Model, *verbs: str, steps: int = 1) -> None:
     """Skip a law that speaks of verbs the model does not offer, or of more steps than it takes."""
     for verb in verbs:
         if verb not in model.verbs:
@@ -75,7 +75,7 @@ def alike(one: Any, other: Any) -> bool:
     return torch.equal(one, other) if isinstance(one, Tensor) else bool(one == other)
 
 
-def physical_sizes(model: Any) -> list[int]:
+def physical_sizes(model: Model) -> list[int]:
     """Sizes of physical batches up to four."""
     return [size for size in (1, 2, 4) if size <= model.batch_size]
 

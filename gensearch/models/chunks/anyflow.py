@@ -99,17 +99,18 @@ class AnyFlow(Wrapped, Chunks):
         return [(a, b) for a, b in zip(sigmas, sigmas[1:], strict=False) if a != b]
 
     def _conditions(self, prompts: Sequence[str]) -> Tensor:
-        """Text embeddings [rows * b, length, width], without the prompt first; encoded once per prompt."""
+        """Text embeddings [rows * b, length, width], unconditional rows first; encoded once per prompt."""
         for prompt in dict.fromkeys(prompts):
             if prompt not in self._text:
-                told, without = self.pipeline.encode_prompt(
+                conditional, unconditional = self.pipeline.encode_prompt(
                     prompt=prompt,
                     negative_prompt=self.settings["negative_prompt"],
                     do_classifier_free_guidance=self.rows == 2,
                     max_sequence_length=self.settings["max_sequence_length"],
                     device=self.device,
                 )
-                self._text[prompt] = torch.stack([without, told] if self.rows == 2 else [told], 1)
+                rows = [unconditional, conditional] if self.rows == 2 else [conditional]
+                self._text[prompt] = torch.stack(rows, 1)
         text = torch.cat([self._text[prompt] for prompt in prompts])
         return text.transpose(0, 1).flatten(0, 1).to(self.pipeline.transformer.dtype)
 
@@ -134,8 +135,8 @@ class AnyFlow(Wrapped, Chunks):
                     kv_cache_flag={"num_cached_chunks": index, "is_cache_step": False},
                 )
                 if self.rows == 2:
-                    without, told = output.chunk(2)
-                    output = without + self.settings["guidance_scale"] * (told - without)
+                    unconditional, conditional = output.chunk(2)
+                    output = unconditional + self.settings["guidance_scale"] * (conditional - unconditional)
                 x = (x - torch.full((1,) * x.ndim, start - end, dtype=torch.float64, device=device) * output).to(
                     output.dtype
                 )
@@ -188,7 +189,7 @@ class AnyFlow(Wrapped, Chunks):
         return self._masks[len(partition)]
 
     def _cache(self, memory: Sequence[Any], device: Any) -> dict[int, dict[str, Tensor]]:
-        """The memories of one physical batch as the network takes them: without the prompt first, as the text."""
+        """The memories of one physical batch as the network takes them: unconditional rows first, as the text."""
         config, dtype = self.pipeline.transformer.config, self.pipeline.transformer.dtype
         if memory[0] is None:
             batch = self.rows * len(memory)

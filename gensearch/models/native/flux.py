@@ -85,7 +85,8 @@ class Flux(Native):
 
     def _unpacked(self, tokens: Tensor) -> Tensor:
         """Tokens [b, length, c * 4] as latents [b, *noise_shape]."""
-        return self.pipeline._unpack_latents(tokens, *self.size, self.pipeline.vae_scale_factor)
+        latents: Tensor = self.pipeline._unpack_latents(tokens, *self.size, self.pipeline.vae_scale_factor)
+        return latents
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, 1, length, width] of T5, and the pooled ones [1, 1, width] of CLIP."""
@@ -101,7 +102,7 @@ class Flux(Native):
         """One physical batch of pictures."""
         vae = self.pipeline.vae
         latents = clean / vae.config.scaling_factor + vae.config.shift_factor
-        image = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
+        image: Tensor = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
         return (image * 0.5 + 0.5).clamp(0, 1).float()
 
 

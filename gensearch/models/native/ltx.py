@@ -103,14 +103,14 @@ class LTX(Native):
                 return_dict=False,
             )[0].float()
         if passes == 2:
-            without, told = output.chunk(2)
-            output = guided(without, told, self.guidance, self.settings["guidance_rescale"])
+            unconditional, conditional = output.chunk(2)
+            output = guided(unconditional, conditional, self.guidance, self.settings["guidance_rescale"])
         velocity: Tensor = self.pipeline._unpack_latents(output, *self.grid)
         return velocity
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, nfe_per_step, length, width] and their masks, the negative prompt first."""
-        told, told_mask, without, without_mask = self.pipeline.encode_prompt(
+        conditional, mask, unconditional, negative_mask = self.pipeline.encode_prompt(
             prompt=prompt,
             negative_prompt=self.settings["negative_prompt"],
             do_classifier_free_guidance=self.nfe_per_step == 2,
@@ -118,15 +118,15 @@ class LTX(Native):
             device=self.device,
         )
         if self.nfe_per_step == 1:
-            return told[:, None], told_mask[:, None]
-        return torch.stack([without, told], 1), torch.stack([without_mask, told_mask], 1)
+            return conditional[:, None], mask[:, None]
+        return torch.stack([unconditional, conditional], 1), torch.stack([negative_mask, mask], 1)
 
     def _decode(self, clean: Tensor) -> Media:
         """One clip [1, t, 3, height, width]."""
         vae, pipe = self.pipeline.vae, self.pipeline
         latents = pipe._denormalize_latents(clean, vae.latents_mean, vae.latents_std, vae.config.scaling_factor)
-        told = vae.config.timestep_conditioning
-        at = torch.zeros(len(clean), device=latents.device, dtype=vae.dtype) if told else None
+        timed = vae.config.timestep_conditioning
+        at = torch.zeros(len(clean), device=latents.device, dtype=vae.dtype) if timed else None
         video = vae.decode(latents.to(vae.dtype), at, return_dict=False)[0]
         clip: Media = pipe.video_processor.postprocess_video(video, output_type="pt")
         return clip.float()

@@ -52,9 +52,9 @@ class SanaSprint(Native):
         self.name = name or label(pipeline)
         self.settings = call_settings(pipeline, steps, guidance_scale, max_sequence_length)
         call = inspect.signature(pipeline.__call__).parameters
-        told = call["complex_human_instruction"].default
+        default = call["complex_human_instruction"].default
         self.settings["complex_human_instruction"] = (
-            told if complex_human_instruction == "default" else complex_human_instruction
+            default if complex_human_instruction == "default" else complex_human_instruction
         )
         side = pipeline.transformer.config.sample_size * pipeline.vae_scale_factor
         self.size = multiple((height or side, width or side), pipeline.vae_scale_factor)
@@ -83,14 +83,15 @@ class SanaSprint(Native):
     def _ask(self, network: Any, shown: Tensor, s: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """One pass of a network of the transformer's kind at flow times s [b], fp32."""
         scale = self.guidance * self.pipeline.transformer.config.guidance_embeds_scale
-        return network(
+        output: Tensor = network(
             shown.to(self.network.dtype),
             encoder_hidden_states=text.to(self.network.dtype),
             encoder_attention_mask=mask,
             guidance=torch.full((len(shown),), scale, dtype=text.dtype, device=shown.device),
             timestep=s,
             return_dict=False,
-        )[0].float()
+        )[0]
+        return output.float()
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, 1, length, width] and their mask [1, 1, length]."""
@@ -105,7 +106,7 @@ class SanaSprint(Native):
     def _decode(self, clean: Tensor) -> Media:
         """One physical batch of pictures."""
         vae = self.pipeline.vae
-        image = vae.decode(clean.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+        image: Tensor = vae.decode(clean.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
         return (image * 0.5 + 0.5).clamp(0, 1).float()
 
 

@@ -95,8 +95,8 @@ class StableDiffusion(Native):
         output = self._ask(self.network, torch.cat([x] * passes), torch.cat([t] * passes), *read)
         if passes == 1:
             return output
-        without, told = output.chunk(2)
-        return guided(without, told, self.guidance_scale, self.guidance_rescale)
+        unconditional, conditional = output.chunk(2)
+        return guided(unconditional, conditional, self.guidance_scale, self.guidance_rescale)
 
     def _ask(self, network: Any, x: Tensor, t: Tensor, text: Tensor, pooled: Tensor | None = None) -> Tensor:
         """One pass of a network of the UNet's kind, fp32."""
@@ -105,7 +105,8 @@ class StableDiffusion(Native):
         if pooled is not None:
             sizes = torch.tensor([[*self.size, 0, 0, *self.size]], dtype=text.dtype, device=x.device)
             added = {"text_embeds": pooled, "time_ids": sizes.repeat(len(x), 1)}
-        return network(x, t, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False)[0].float()
+        output: Tensor = network(x, t, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False)[0]
+        return output.float()
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, nfe_per_step, length, width], the negative prompt first; SDXL adds pooled ones."""
@@ -118,7 +119,7 @@ class StableDiffusion(Native):
             negative_prompt=self.negative_prompt,
         )
         pairs = [found[i : i + 2] for i in range(0, len(found), 2)]
-        return tuple(torch.stack([without, told] if twice else [told], dim=1) for told, without in pairs)
+        return tuple(torch.stack(pair[::-1] if twice else pair[:1], dim=1) for pair in pairs)
 
     def _decode(self, clean: Tensor) -> Media:
         """One physical batch of pictures."""
@@ -129,7 +130,7 @@ class StableDiffusion(Native):
             latents = clean * std / config.scaling_factor + mean
         else:
             latents = clean / config.scaling_factor + (config.get("shift_factor") or 0)
-        image = vae.decode(latents.to(self._precision), return_dict=False)[0]
+        image: Tensor = vae.decode(latents.to(self._precision), return_dict=False)[0]
         media = (image * 0.5 + 0.5).clamp(0, 1).float()
         if getattr(self.pipeline, "safety_checker", None) is None:
             return media
@@ -166,16 +167,16 @@ def stacked(conditions: Tensor) -> Tensor:
     return conditions.transpose(0, 1).flatten(0, 1)
 
 
-def guided(without: Tensor, told: Tensor, scale: float, rescale: float) -> Tensor:
+def guided(unconditional: Tensor, conditional: Tensor, scale: float, rescale: float) -> Tensor:
     """Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598), its spread partly put back.
 
     `rescale` in [0, 1] is how far back to the conditional output's spread (Lin et al. 2023, arXiv:2305.08891, 3.4).
     """
-    output = without + scale * (told - without)
+    output = unconditional + scale * (conditional - unconditional)
     if not rescale:
         return output
     axes = list(range(1, output.ndim))
-    spread = told.std(dim=axes, keepdim=True) / output.std(dim=axes, keepdim=True)
+    spread = conditional.std(dim=axes, keepdim=True) / output.std(dim=axes, keepdim=True)
     return rescale * (output * spread) + (1 - rescale) * output
 
 

@@ -75,32 +75,33 @@ class Wan(Native):
         return {**super().fingerprint(), "num_frames": self.num_frames}
 
     def _network(self, x: Tensor, t: Tensor, *conditions: Tensor) -> Tensor:
-        """One physical batch of velocities; with guidance [b, 2, length, width] is read row by row, told last."""
+        """One physical batch of velocities; with guidance the rows of [b, 2, length, width] take a pass each."""
         (text,) = conditions
-        told = self._ask(x, t, text[:, -1], "cond")
+        conditional = self._ask(x, t, text[:, -1], "cond")
         if self.nfe_per_step == 1:
-            return told
-        without = self._ask(x, t, text[:, 0], "uncond")
-        return without + self.guidance * (told - without)
+            return conditional
+        unconditional = self._ask(x, t, text[:, 0], "uncond")
+        return unconditional + self.guidance * (conditional - unconditional)
 
     def _ask(self, x: Tensor, t: Tensor, text: Tensor, context: str) -> Tensor:
         """One pass of the transformer, fp32."""
         with self.network.cache_context(context):
-            output = self.network(
+            output: Tensor = self.network(
                 hidden_states=x.to(self.network.dtype), timestep=t, encoder_hidden_states=text, return_dict=False
             )[0]
         return output.float()
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, nfe_per_step, length, width], the negative prompt first."""
-        told, without = self.pipeline.encode_prompt(
+        conditional, unconditional = self.pipeline.encode_prompt(
             prompt=prompt,
             negative_prompt=self.settings["negative_prompt"],
             do_classifier_free_guidance=self.nfe_per_step == 2,
             max_sequence_length=self.settings["max_sequence_length"],
             device=self.device,
         )
-        return (torch.stack([without, told] if self.nfe_per_step == 2 else [told], 1).to(self.network.dtype),)
+        rows = [unconditional, conditional] if self.nfe_per_step == 2 else [conditional]
+        return (torch.stack(rows, 1).to(self.network.dtype),)
 
     def _decode(self, clean: Tensor) -> Media:
         """One clip [1, t, 3, height, width]."""

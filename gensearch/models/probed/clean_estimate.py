@@ -18,7 +18,8 @@ def clean_estimate(scheduler: Any, model_output: Tensor, timestep: Any, sample: 
     for kind in type(scheduler).__mro__:
         if kind.__name__ in FORMULAS:
             x0 = FORMULAS[kind.__name__](scheduler, model_output.float(), timestep, sample.float())
-            return scheduler._threshold_sample(x0) if scheduler.config.get("thresholding") else x0
+            clean: Tensor = scheduler._threshold_sample(x0) if scheduler.config.get("thresholding") else x0
+            return clean
     raise ValueError(
         f"no clean estimate is known for {type(scheduler).__name__}; use BlackBox, or set a scheduler that has the "
         f"same noise levels, if one of these does: {', '.join(FORMULAS)}"
@@ -29,7 +30,8 @@ def sigma_now(scheduler: Any, timestep: Any) -> Tensor:
     """The scheduler's sigma at the step it is about to take."""
     if scheduler.step_index is None:
         scheduler._init_step_index(timestep)
-    return scheduler.sigmas[scheduler.step_index]
+    sigma: Tensor = scheduler.sigmas[scheduler.step_index]
+    return sigma
 
 
 def gaussian_path(kind: str, output: Tensor, sample: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -87,7 +89,8 @@ def discrete(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> T
 def consistency(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
     """Latent consistency models: `discrete` between boundary scalings, which is what their pipelines decode."""
     c_skip, c_out = scheduler.get_scalings_for_boundary_condition_discrete(timestep)
-    return c_out * discrete(scheduler, output, timestep, sample) + c_skip * sample
+    clean: Tensor = c_out * discrete(scheduler, output, timestep, sample) + c_skip * sample
+    return clean
 
 
 def trigflow(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
@@ -100,7 +103,8 @@ def trigflow(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> T
 
 def dataward(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
     """Flow with the opposite sign and time: t = 1 - s and v = x0 - eps."""
-    return sample + (1 - timestep) * output
+    clean: Tensor = sample + (1 - timestep) * output
+    return clean
 
 
 Formula = Callable[[Any, Tensor, Any, Tensor], Tensor]

@@ -22,7 +22,8 @@ def as_it_is(pipeline: Any, x0: Tensor) -> Tensor:
 
 def by_sigma_data(pipeline: Any, x0: Tensor) -> Tensor:
     """TrigFlow schedulers work on data scaled by `sigma_data`."""
-    return x0 / pipeline.scheduler.config.sigma_data
+    scale: float = pipeline.scheduler.config.sigma_data
+    return x0 / scale
 
 
 def decode_scaled(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
@@ -81,12 +82,14 @@ def decode_clip(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
     """Wan: a mean and deviation per channel, then the video autoencoder; [b, t, 3, h, w]."""
     vae = pipeline.vae
     video = vae.decode(denormalised(vae, latents.to(vae.dtype)), return_dict=False)[0]
-    return pipeline.video_processor.postprocess_video(video, output_type="pt")
+    clips: Media = pipeline.video_processor.postprocess_video(video, output_type="pt")
+    return clips
 
 
 def images(pipeline: Any, decoded: Tensor) -> Media:
     """From the decoder's range to [0, 1]."""
-    return pipeline.image_processor.postprocess(decoded, output_type="pt")
+    media: Media = pipeline.image_processor.postprocess(decoded, output_type="pt")
+    return media
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ class Step:
     @property
     def previous(self) -> Tensor:
         """x_{t-1} [b, *]."""
-        return self.output[0]
+        sample: Tensor = self.output[0]
+        return sample
 
     @previous.setter
     def previous(self, value: Tensor) -> None:

@@ -44,7 +44,7 @@ class Call:
         self.taken = 0  # scheduler steps
         self.owner = threading.current_thread()
         orders: SimpleQueue[Order | None] = SimpleQueue()
-        reports: SimpleQueue[Any] = SimpleQueue()
+        reports: SimpleQueue[Step | Tensor | BaseException] = SimpleQueue()
         self._thread = threading.Thread(target=work, args=(pipeline, run, orders, reports), daemon=True)
         self._orders, self._reports = orders, reports
         self.close = weakref.finalize(self, stop, orders, self._thread)
@@ -62,7 +62,7 @@ class Call:
         self._orders.put(order)
         return self._report()
 
-    def _report(self) -> Any:
+    def _report(self) -> Step | Tensor:
         try:
             report = self._reports.get()
         except BaseException:  # Ctrl-C while the network runs: unwind at its next step
@@ -93,7 +93,12 @@ def first_step(pipeline: Any, run: Callable[[], Any]) -> Step:
     return seen[0]
 
 
-def work(pipeline: Any, run: Callable[[], Tensor], orders: SimpleQueue[Any], reports: SimpleQueue[Any]) -> None:
+def work(
+    pipeline: Any,
+    run: Callable[[], Tensor],
+    orders: SimpleQueue[Order | None],
+    reports: SimpleQueue[Step | Tensor | BaseException],
+) -> None:
     """The worker: report every step, wait for an order, report the end. Holds no reference to its `Call`."""
 
     worker = threading.current_thread()
@@ -123,7 +128,7 @@ def work(pipeline: Any, run: Callable[[], Tensor], orders: SimpleQueue[Any], rep
         reports.put(made)
 
 
-def stop(orders: SimpleQueue[Any], thread: threading.Thread) -> None:
+def stop(orders: SimpleQueue[Order | None], thread: threading.Thread) -> None:
     """End a worker at its next scheduler step and wait for it; one that never started has nothing to end."""
     orders.put(None)
     if thread.ident is not None:

@@ -109,23 +109,28 @@ class Janus(Language, Tokens):
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.network.device
+        device: torch.device = self.network.device
+        return device
 
     def _embed(self, side: Side, tokens: Tensor) -> Tensor:
-        if side == "text":
-            return self.network.get_input_embeddings()(tokens)
-        return self.network.prepare_embeddings_for_image_generation(tokens)
+        network = self.network
+        embed = network.get_input_embeddings() if side == "text" else network.prepare_embeddings_for_image_generation
+        embedded: Tensor = embed(tokens)
+        return embedded
 
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
         """By the language head, or by the generation head as u + g (c - u)."""
         core = self.network.model
         if side == "text":
             head = self.network.lm_head
-            return head(hidden[..., 0, :].to(head.weight)).float()
-        said = core.generation_head(hidden.to(next(core.generation_head.parameters()))).float()
+            words: Tensor = head(hidden[..., 0, :].to(head.weight))
+            return words.float()
+        rows: Tensor = core.generation_head(hidden.to(next(core.generation_head.parameters()))).float()
+        conditional = rows[..., 0, :]
         if self.rows == 1:
-            return self._tilt(said[..., 0, :])
-        return self._tilt(said[..., 1, :] + self.guidance * (said[..., 0, :] - said[..., 1, :]))
+            return self._tilt(conditional)
+        unconditional = rows[..., 1, :]
+        return self._tilt(unconditional + self.guidance * (conditional - unconditional))
 
     def own_judge(self) -> Verifier:
         """Whether the model itself would say that a picture shows its prompt."""
@@ -163,5 +168,5 @@ class Janus(Language, Tokens):
         return (ids, hidden)[: self.rows]
 
     def _decode(self, tokens: Tensor) -> Media:
-        pixels = self.network.decode_image_tokens(tokens.to(self.network.device))
+        pixels: Tensor = self.network.decode_image_tokens(tokens.to(self.network.device))
         return (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 3, 1, 2).contiguous()

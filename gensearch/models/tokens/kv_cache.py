@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 
-class Reserved(DynamicLayer):
+class Reserved(DynamicLayer):  # type: ignore[misc]  # its base is Any: transformers is not followed
     """A cache layer in memory set aside for `longest` tokens; DynamicLayer copies all that it holds at every token."""
 
     def __init__(self, longest: int) -> None:

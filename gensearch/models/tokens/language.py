@@ -38,11 +38,13 @@ class Language(Decoding):
 
     def _embed(self, side: Side, tokens: Tensor) -> Tensor:
         """What the transformer is fed for tokens [b, k] of a side, [b, k, width]."""
-        return self.language.get_input_embeddings()(tokens)
+        embedded: Tensor = self.language.get_input_embeddings()(tokens)
+        return embedded
 
     def write(self, tokens: Sequence[int]) -> str:
         """Words of text tokens, without special ones."""
-        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text.strip()
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text)["input_ids"])
@@ -73,10 +75,10 @@ class Language(Decoding):
     def _close(self, live: Live) -> Tensor:
         layers = live.cache.layers
         b, heads, length, width = layers[0].keys.shape
-        cache = layers[0].keys.new_zeros(b, len(layers), 2, heads, self.padded + self.longest, width)
+        cache: Tensor = layers[0].keys.new_zeros(b, len(layers), 2, heads, self.padded + self.longest, width)
         for number, layer in enumerate(layers):
             cache[:, number, 0, :, :length], cache[:, number, 1, :, :length] = layer.keys, layer.values
-        return cache.unflatten(0, (-1, live.rows))
+        return cache.reshape(-1, live.rows, *cache.shape[1:])
 
     def _cache(self) -> Any:
         from gensearch.models.tokens.kv_cache import reserved

@@ -105,7 +105,8 @@ class Rewriter(Language):
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
         """By the language head."""
         head = self.head.get_output_embeddings()
-        return head(hidden[..., 0, :].to(head.weight)).float()
+        logits: Tensor = head(hidden[..., 0, :].to(head.weight))
+        return logits.float()
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on."""
@@ -117,7 +118,7 @@ class Rewriter(Language):
         return (self._ids(filled(self.ask, prompt=prompt)),)
 
     def _own(self, noise: Noise) -> Noise:
-        return noise[:, self.text_length :].unflatten(1, self.model.noise_shape)
+        return noise[:, self.text_length :].reshape(len(noise), *self.model.noise_shape)
 
     def _step(self, rows: int, step: int, work: Callable[[slice], State]) -> State:
         """A step of the model, each physical batch booked as soon as it is done."""

@@ -34,7 +34,7 @@ class Painter(nn.Module):
         pixels[:, 0] = good[:, None, None]
         pixels[:, 1, :, :HASH] = prefix[:, None]
         pixels[:, 2] = (noise / 16 + 0.5).clamp(0, 1).flatten(1)[:, None]
-        return pixels.unflatten(3, noise.shape[2:])
+        return pixels.reshape(*pixels.shape[:3], *noise.shape[2:])
 
 
 class ToyChunks(Chunks):

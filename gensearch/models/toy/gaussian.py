@@ -95,11 +95,12 @@ class Toy(ABC):
 
     def _denoise(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         if self.guidance is None:
-            return self.network(x, t, condition)
+            clean: Tensor = self.network(x, t, condition)
+            return clean
         nothing = self.condition("").expand_as(condition)
-        both = self.network(torch.cat([x, x]), torch.cat([t, t]), torch.cat([condition, nothing]))
-        with_prompt, without = both.chunk(2)
-        return without + self.guidance * (with_prompt - without)
+        both: Tensor = self.network(torch.cat([x, x]), torch.cat([t, t]), torch.cat([condition, nothing]))
+        conditional, unconditional = both.chunk(2)
+        return unconditional + self.guidance * (conditional - unconditional)
 
 
 class Decoder(nn.Module):

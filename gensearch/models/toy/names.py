@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gensearch.core.errors import nearest
@@ -22,12 +23,12 @@ def toy(name: str, /, **options: Any) -> Model:
     from gensearch.models.toy.chunks import ToyChunks
     from gensearch.models.toy.gaussian import GaussianFlow, GaussianMixture, GaussianTurbo
 
-    classes: dict[str, Any] = {kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture, ToyChunks)}
+    classes: dict[str, Callable[..., Model]] = {kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture, ToyChunks)}
     if name not in classes:
         raise ValueError(f"no model is called {name!r}{nearest(name, classes)}")
     known = {"steps": "num_steps", "batch_size": "batch_size"}
     shape: tuple[Any, ...] = ()
-    if classes[name] is not ToyChunks:
+    if name != ToyChunks.name:
         known, shape = {**known, "guidance_scale": "guidance", "churn": "churn"}, ((3, 16, 16),)
     for option in options:
         if option not in known:

@@ -81,14 +81,14 @@ class ToyTokens(Tokens):
 
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
         """Linear in the states; of guidance's two rows u + g (c - u)."""
-        told = (hidden[..., None, :] * self.heads[side].to(hidden)).sum(-1)
+        rows = (hidden[..., None, :] * self.heads[side].to(hidden)).sum(-1)
+        conditional: Tensor = rows[..., 0, :]
         if side == "text":
-            return told[..., 0, :]
+            return conditional
         if self.guidance is None:
-            fused = told[..., 0, :]
-        else:
-            fused = told[..., 1, :] + self.guidance * (told[..., 0, :] - told[..., 1, :])
-        return self._tilt(fused)
+            return self._tilt(conditional)
+        unconditional: Tensor = rows[..., 1, :]
+        return self._tilt(unconditional + self.guidance * (conditional - unconditional))
 
     def write(self, tokens: Any) -> str:
         """The numbers of the words."""
@@ -131,13 +131,15 @@ class ToyTokens(Tokens):
         return after, after[:, -1]
 
     def _step(self, tokens: Tensor, side: Side, state: Tensor) -> Tensor:
-        return self.network(tokens + (self.words if side == "image" else 0), state)
+        after: Tensor = self.network(tokens + (self.words if side == "image" else 0), state)
+        return after
 
     def _close(self, live: Tensor) -> Tensor:
         return live
 
     def _decode(self, tokens: Tensor) -> Media:
-        return self.decoder(tokens)
+        pictures: Media = self.decoder(tokens)
+        return pictures
 
 
 class Levels(nn.Module):
