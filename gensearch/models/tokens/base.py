@@ -88,6 +88,8 @@ class Tokens(Decoding):
         contexts = [self._fitting(prompt, plan) for prompt, plan in zip(prompts, plans, strict=True)]
         hidden, cache, context = self._read_all(contexts)
         size = len(prompts)
+        if not self.text_length:  # as wide as those of a plan, so that searches need not tell them apart
+            states = hidden.new_zeros(size, 0, 1, hidden.shape[-1])
         tokens = torch.cat([words, torch.full((size, self.image_length), -1)], 1)
         extra = {
             "length": lengths,

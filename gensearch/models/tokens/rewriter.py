@@ -99,8 +99,8 @@ class Rewriter(Language):
     def trace(self, state: State) -> Trace:
         """The words of a state and the hidden states that chose them; there are no image tokens."""
         size, extra = len(state), state.extra
-        nothing = torch.zeros(size, 0)
-        return Trace(extra["words"], extra["text"], extra["length"], nothing.long(), nothing[:, :, None, None])
+        states = extra["text"].new_zeros(size, 0, 1, extra["text"].shape[-1])
+        return Trace(extra["words"], extra["text"], extra["length"], torch.zeros(size, 0).long(), states)
 
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
         """By the language head."""
