@@ -1,4 +1,4 @@
-"""Sampling steps as pure functions: what a network output says, the reverse kernels, and the forward kernel.
+"""Sampling steps as pure functions: conversions of network outputs, the reverse kernels and the forward kernel.
 
 Every path is Gaussian, x = a * clean + b * noise. Three are in use: variance preserving (a^2 + b^2 = 1, given by
 abar = a^2), k-diffusion (a = 1, b = sigma) and flow (a = 1 - t, b = t). All schedule values are tensors [b], one per

@@ -11,7 +11,7 @@ import torch
 
 from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.price import decoder_batch, fee, looks, step_costs
+from gensearch.core.price import decoder_batch, fee, scorings, step_costs
 from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
 from verifiers.batches import cut, padding, sizes
@@ -176,7 +176,7 @@ class MeteredVerifier:
         self._ledger = ledger
         self.name = verifier.name
         self.differentiable = verifier.differentiable
-        self.looks = looks(verifier) + (looks(select) if select else 0)
+        self.looks = scorings(verifier) + (scorings(select) if select else 0)
         self.unscored = 0
 
     def __getattr__(self, name: str) -> Any:

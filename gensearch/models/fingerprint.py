@@ -40,7 +40,7 @@ def module_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def judge_hashes(*chiefs: Verifier) -> dict[str, str]:
+def verifier_hashes(*chiefs: Verifier) -> dict[str, str]:
     """What is known of judges, and of all inside sums, beside their names: their networks and what they ask."""
     found = {}
     for judge in (judge for chief in chiefs for judge in judges(chief)):

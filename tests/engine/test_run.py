@@ -107,7 +107,7 @@ def test_every_single_judge_is_part_of_the_price():
 
 
 def test_nothing_selects_for_a_control():
-    with pytest.raises(ValueError, match="'random' would pick instead of the lottery, and unguided be no control"):
+    with pytest.raises(ValueError, match="'random' would pick the winner, and unguided would be no control"):
         stream(unguided, MODEL, JUDGE, "a star", n=3, select=RandomScore())
 
 

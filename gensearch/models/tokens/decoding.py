@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from gensearch.core.gumbel import pick, prefix, told
+from gensearch.core.gumbel import encoded, pick, prefix
 from gensearch.core.ledger import Cost
 from gensearch.core.types import Noise
 from gensearch.core.verbs import Side
@@ -97,7 +97,7 @@ class Decoding(ABC):
     def _pick(self, side: Side, hidden: Tensor, noise: Noise, position: int) -> Tensor:
         logits = self.logits(side, hidden)
         if side == "text" and self.greedy:
-            said = told(noise).to(logits.device)
+            said = encoded(noise).to(logits.device)
             return torch.where(said >= 0, said, logits.argmax(-1)).cpu()
         return pick(logits, noise, position).cpu()
 
@@ -108,7 +108,7 @@ class Decoding(ABC):
             nothing = torch.zeros(size, 0)
             return nothing.long(), nothing[:, :, None, None], torch.zeros(size).long(), [""] * size
         hidden, cache, context = self._read_all([self._context(prompt, None) for prompt in prompts])
-        said = told(noise) == self.end
+        said = encoded(noise) == self.end
         kept = torch.minimum(prefix(noise), torch.where(said.any(1), said.long().argmax(1) + 1, self.text_length))
         parts = []
         for keep, rows in self._batches(kept.tolist()):
@@ -134,7 +134,7 @@ class Decoding(ABC):
         while position < n and not bool(over.all()):
             width = max(1, kept - position)
             if position < kept:
-                chosen = told(noise[:, :kept])
+                chosen = encoded(noise[:, :kept])
             else:
                 at = position + first + (self.text_length if side == "image" else 0)
                 chosen = torch.where(over, self.end, self._pick(side, hidden, noise[:, position], at))[:, None]

@@ -23,7 +23,9 @@ def toy(name: str, /, **options: Any) -> Model:
     from gensearch.models.toy.chunks import ToyChunks
     from gensearch.models.toy.gaussian import GaussianFlow, GaussianMixture, GaussianTurbo
 
-    classes: dict[str, Callable[..., Model]] = {kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture, ToyChunks)}
+    classes: dict[str, Callable[..., Model]] = {
+        kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture, ToyChunks)
+    }
     if name not in classes:
         raise ValueError(f"no model is called {name!r}{nearest(name, classes)}")
     known = {"steps": "num_steps", "batch_size": "batch_size"}
