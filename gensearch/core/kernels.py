@@ -1,8 +1,11 @@
 """Sampling steps as pure functions: conversions of network outputs, the reverse kernels and the forward kernel.
 
 Every path is Gaussian, x = a * clean + b * noise. Three are in use: variance preserving (a^2 + b^2 = 1, given by
-abar = a^2), k-diffusion (a = 1, b = sigma) and flow (a = 1 - t, b = t). All schedule values are tensors [b], one per
-row, so that rows may stand at different steps; samples are [b, *].
+abar = a^2), k-diffusion (a = 1, b = sigma) and flow (a = 1 - t, b = t). Arguments mean the same in all functions:
+
+- x: noisy samples [b, *]; clean: clean estimates; eps: predicted noise; v: predicted velocity, of the same shape;
+- a, b, abar, sigma, t: the level of each row, [b], so that rows may stand at different steps;
+- names that end in _to: the level that a step goes to, [b].
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
     """The noise [1, *shape] that a recipe describes; of clips, that of their first chunk.
 
     Args:
-        recipe: ("gaussian", seed) first; ("nearby", seed, cosine), ("exact", text) and ("chunk", step, seed) may follow.
+        recipe: ("gaussian", seed), then any of ("nearby", seed, cosine), ("exact", text) and ("chunk", step, seed).
         shape: Of one sample.
 
     Raises:

@@ -54,8 +54,8 @@ class Dreaming(ToyChunks):
 
     def rest(self, state):
         rested = super().rest(state)
-        for desk in rested.extra["desk"]:
-            desk.memory = bytes(8)
+        for cache in rested.extra["cache"]:
+            cache.memory = bytes(8)
         return rested
 
 

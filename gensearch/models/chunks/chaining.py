@@ -117,7 +117,7 @@ class Chaining(Wrapped, Chunks):
             made.append(clip[self.overlap if chunk else 0 :].transpose(0, 1).contiguous())
         return made
 
-    def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
+    def _show(self, chunk: Chunk, kept: Any) -> tuple[Tensor, Any]:
         """The frames are what was made."""
         return chunk.sample.transpose(0, 1), None
 

@@ -103,7 +103,7 @@ class Helios(Wrapped, Chunks):
             made.append(clip[0, :, -self.settings["num_latent_frames_per_chunk"] :].clone())
         return made
 
-    def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
+    def _show(self, chunk: Chunk, kept: Any) -> tuple[Tensor, Any]:
         """The frames of one chunk, decoded by itself."""
         vae, index = self.pipeline.vae, len(chunk.clip()) - 1
         latents = chunk.sample[None].to(self.device, vae.dtype)
