@@ -19,7 +19,15 @@ TOYS = {
 
 
 def toy(name: str, /, **options: Any) -> Model:
-    """A model in closed form, of 16x16 pictures or of clips; raises ValueError for an unknown name or option."""
+    """A model in closed form, of 16x16 pictures or of clips.
+
+    Args:
+        name: "toy/flow", "toy/turbo", "toy/mixture" or "toy/chunks".
+        options: steps, batch_size, and of pictures guidance_scale and churn.
+
+    Raises:
+        ValueError: The name or an option is unknown.
+    """
     from gensearch.models.toy.chunks import ToyChunks
     from gensearch.models.toy.gaussian import GaussianFlow, GaussianMixture, GaussianTurbo
 
