@@ -19,7 +19,7 @@ from gensearch.core.ledger import Ledger
 from gensearch.core.noise import Rng
 from gensearch.core.types import Noise, State
 from gensearch.engine.metered import MeteredModel, MeteredVerifier
-from gensearch.models.chunks.base import Chunk, ClipCache
+from gensearch.models.chunks.clip import Chunk, ClipCache
 from gensearch.search.chunks.tree_of_frames import tree_of_frames
 
 PROMPT = "a red circle moving fast to the right"

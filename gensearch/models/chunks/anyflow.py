@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from gensearch.core.types import Noise
-from gensearch.models.chunks.base import Chunk, Chunks
+from gensearch.models.chunks.base import Chunks
+from gensearch.models.chunks.clip import Chunk
 from gensearch.models.chunks.dense_attention import dense_attention
 from gensearch.models.clip_decoder import decode_next, denormalised
 from gensearch.models.native.base import call_settings, multiple

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from gensearch.core.types import Rows, State
 from gensearch.files.atomic import write_atomic
 from gensearch.files.compare import MACHINE, compare
-from gensearch.models.chunks.base import Chunk, without_caches
+from gensearch.models.chunks.clip import Chunk, without_caches
 
 
 def save_clips(state: State, path: Path, model: Any) -> None:

@@ -10,10 +10,16 @@ from torch import Tensor
 
 
 def clean_estimate(scheduler: Any, model_output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
-    """The x0 that a model output implies, before the scheduler takes the step; fp32, shaped like `sample`.
+    """The x0 that a model output implies, before the scheduler takes the step; fp32 [b, *].
 
-    `model_output`, `timestep` and `sample` are what `scheduler.step` was given. Knows a scheduler by its class or a
-    parent of it; raises ValueError for others and for a prediction type that the scheduler itself does not take.
+    Args:
+        scheduler: Of diffusers, known by its class or a parent of it.
+        model_output: As for `scheduler.step`, [b, *].
+        timestep: The same.
+        sample: The same, [b, *].
+
+    Raises:
+        ValueError: The scheduler is unknown, or its prediction type is one that it does not take itself.
     """
     for kind in type(scheduler).__mro__:
         if kind.__name__ in FORMULAS:
@@ -27,7 +33,12 @@ def clean_estimate(scheduler: Any, model_output: Tensor, timestep: Any, sample: 
 
 
 def sigma_now(scheduler: Any, timestep: Any) -> Tensor:
-    """The scheduler's sigma at the step it is about to take."""
+    """The scheduler's sigma at the step it is about to take.
+
+    Args:
+        scheduler: With `sigmas`.
+        timestep: As for `scheduler.step`.
+    """
     if scheduler.step_index is None:
         scheduler._init_step_index(timestep)
     sigma: Tensor = scheduler.sigmas[scheduler.step_index]
@@ -35,7 +46,18 @@ def sigma_now(scheduler: Any, timestep: Any) -> Tensor:
 
 
 def gaussian_path(kind: str, output: Tensor, sample: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """x0 for x_t = a x0 + b eps, by what the network predicts; flow has a = 1 - b."""
+    """x0 for x_t = a x0 + b eps, by what the network predicts; flow has a = 1 - b.
+
+    Args:
+        kind: The prediction type of the scheduler.
+        output: Of the network, [b, *].
+        sample: x_t, [b, *].
+        a: Of the step.
+        b: Of the step.
+
+    Raises:
+        ValueError: The prediction type is unknown.
+    """
     if kind == "epsilon":
         return (sample - b * output) / a
     if kind == "v_prediction":

@@ -1,4 +1,4 @@
-"""What each pipeline family makes of `latents=`, of a clean estimate, and how it decodes."""
+"""How each family of pipelines scales and decodes its latents."""
 
 from __future__ import annotations
 
@@ -96,13 +96,16 @@ def images(pipeline: Any, decoded: Tensor) -> Media:
 class Family:
     """How one family of pipelines decodes.
 
-    `decode` takes what `output_type="latent"` returns and gives the pipeline's own media, bit for bit. `unscaled`
-    takes a clean estimate in the scheduler's units to the same place.
+    Attributes:
+        decode: (pipeline, settings, latents) -> the pipeline's own media, bit for bit, from what
+            `output_type="latent"` returns.
+        unscaled: (pipeline, x0) -> latents in the units of `decode`, from a clean estimate in the scheduler's units.
+        clips: Whether media are clips, which are decoded one at a time.
     """
 
     decode: Callable[[Any, Settings, Tensor], Media]
     unscaled: Callable[[Any, Tensor], Tensor] = as_it_is
-    clips: bool = False  # which are decoded one at a time
+    clips: bool = False
 
 
 FAMILIES: dict[str, Family] = {
@@ -119,15 +122,19 @@ FAMILIES: dict[str, Family] = {
 
 
 def family(pipeline: Any) -> Family | None:
-    """The family of a pipeline; None where only the pipeline itself can decode, as when it has a safety checker."""
+    """The family of a pipeline; None if only the pipeline itself can decode, as with a safety checker."""
     return None if getattr(pipeline, "safety_checker", None) is not None else FAMILIES.get(type(pipeline).__name__)
 
 
 def rearranged(sample: Tensor, noise: Tensor, tolerance: float = 1e-2) -> bool:
-    """Whether a first sample [b, *] is the noise handed over, up to one scale and the order of its numbers.
+    """Whether a first sample is the noise that was passed as `latents=`, up to one scale and the order of its numbers.
 
-    Pipelines pack `latents=` into tokens and many multiply it (by `init_noise_sigma` or `sigma_data`), so callers
-    always hand over N(0, 1) and compare here. `tolerance` is relative: half precision rounds to about 1e-3.
+    Pipelines pack `latents=` into tokens, and many multiply it by `init_noise_sigma` or `sigma_data`.
+
+    Args:
+        sample: The first scheduler step's, [b, *].
+        noise: What was passed, [b, *noise_shape], standard normal.
+        tolerance: Relative; half precision rounds to about 1e-3.
     """
     if sample[0].numel() != noise[0].numel():
         return False

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gensearch.core.types import Noise
-from gensearch.models.chunks.base import Chunk, Chunks
+from gensearch.models.chunks.base import Chunks
+from gensearch.models.chunks.clip import Chunk
 from gensearch.models.options import Batch, Count, checked
 from verifiers.types import Media
 
