@@ -1,4 +1,4 @@
-"""The samples on which the laws of models are tried, and what two of them must agree in."""
+"""Samples for the laws of models, and comparisons of states."""
 
 from __future__ import annotations
 
@@ -53,7 +53,13 @@ def started(model: Model, seeds: Sequence[int] | None = None) -> State:
 
 
 def needs(model: Model, *verbs: str, steps: int = 1) -> None:
-    """Skip a law that speaks of verbs the model does not offer, or of more steps than it takes."""
+    """Skip a law about verbs that a model does not offer, or about more steps than it takes.
+
+    Args:
+        model: The model under test.
+        verbs: All of which are needed.
+        steps: That are needed.
+    """
     for verb in verbs:
         if verb not in model.verbs:
             pytest.skip(f"the model does not offer {verb}")
@@ -92,6 +98,6 @@ def physical_sizes(model: Model) -> list[int]:
 
 
 def companies(size: int) -> list[list[int]]:
-    """Batches of some size in which samples keep other company, in other places."""
+    """Batches of some size in which samples have other neighbours and other places."""
     turned = [*range(size)][::-1]
     return [turned, [*turned[:-1], len(SEEDS) - 1], [0] * size]

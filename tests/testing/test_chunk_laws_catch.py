@@ -78,7 +78,7 @@ class Padding(ToyChunks):
 
 BROKEN = [
     (Repainting, "clips_grow_by_their_chunks"),
-    (Peeking, "showing_a_prefix_changes_nothing"),
+    (Peeking, "decoding_a_prefix_changes_nothing"),
     (Copying, "branches_share_their_prefix"),
     (Mixed, "a_branch_is_what_it_would_have_been_alone"),
     (Dreaming, "a_clip_at_rest_goes_on_as_itself"),

@@ -131,7 +131,7 @@ BROKEN_MODELS = [
     (Bright, "media_are_pictures_or_clips"),
     (StuckStep, "steps_are_counted"),
     (Deaf, "noise_matters"),
-    (BatchNorm, "company_does_not_matter"),
+    (BatchNorm, "other_rows_do_not_matter"),
     (FirstNoiseForAll, "gather_law"),
     (OneClock, "rows_may_stand_at_different_steps"),
     (GlobalNoise, "global_generators_do_not_matter"),
@@ -144,7 +144,7 @@ BROKEN_MODELS = [
     (Learning, "weights_stay"),
     (FreeLunch, "the_account_is_true"),
     (Unpadded, "the_account_is_true"),
-    (FreeLunch, "the_account_is_true_after_an_accident"),
+    (FreeLunch, "the_account_is_true_after_an_exception"),
 ]
 
 
@@ -233,7 +233,7 @@ class UpsideDown(Careful):
 BROKEN_VERIFIERS = [
     (NoName, "says_what_it_is"),
     (Column, "one_finite_score_per_picture"),
-    (Relative, "company_does_not_matter"),
+    (Relative, "other_rows_do_not_matter"),
     (Sorted, "order_does_not_matter"),
     (Moody, "same_input_same_score"),
     (ZeroForNan, "broken_pictures_are_unscored"),
@@ -395,10 +395,10 @@ BROKEN_SEARCHES = [
     (Setting(careless(lambda model, **_: {"model": model._model})), "the_account_is_true"),
     (Setting(careless(lambda verifier, **_: {"verifier": verifier._verifier})), "the_account_is_true"),
     (Setting(asking_twice), "the_account_is_true"),
-    (Setting(careless(lambda model, **_: {"model": model._model})), "the_account_is_true_after_an_accident"),
+    (Setting(careless(lambda model, **_: {"model": model._model})), "the_account_is_true_after_an_exception"),
     (
         Setting(careless(lambda verifier, ledger, **_: {"verifier": Afterwards(verifier, ledger)})),
-        "the_account_is_true_after_an_accident",
+        "the_account_is_true_after_an_exception",
     ),
     (Setting(careless(no_limit)), "never_more_than_the_limit"),
     (Setting(careless(lucky_seeds)), "same_seed_same_search"),
@@ -415,7 +415,7 @@ BROKEN_SEARCHES = [
     (Nosy(best_of_n), "the_selector_does_not_steer"),
     (Setting(careless(no_election)), "a_limit_on_scores_pays_the_selector_too"),
     (Setting(careless(seeds_by_budget)), "a_longer_search_extends_a_shorter_one"),
-    (Setting(peeking), "a_blind_judge_gains_nothing"),
+    (Setting(peeking), "a_blind_verifier_gains_nothing"),
     (Late(best_of_n), "closing_keeps_the_best"),
 ]
 

@@ -158,8 +158,16 @@ class GaussianFlow(Toy):
     """A perfect flow model of x_0 ~ N(mean(prompt), std^2), independent pixels.
 
     Its steps keep every marginal exact, x_t ~ N((1 - t) mean, (1 - t)^2 std^2 + t^2), at any churn and number of
-    steps. The last clean estimate is a posterior mean, so finished samples are a little less spread than the data;
-    `marginal` says how much.
+    steps. The last clean estimate is a posterior mean, so finished samples have a slightly smaller standard deviation
+    than the data, which `marginal` returns.
+
+    Args:
+        noise_shape: (c, h, w) with c = 1 or 3.
+        num_steps: Network steps, 1 or more.
+        churn: The share of the noise that each step replaces, 0 (an ODE) to 1.
+        guidance: The scale, with two forwards per step; None for one forward without guidance.
+        batch_size: The largest physical batch.
+        std: Of the data, above 0.
     """
 
     name = "toy/flow"
@@ -184,11 +192,11 @@ class GaussianFlow(Toy):
         return PosteriorMean(std)
 
     def condition(self, prompt: str) -> Tensor:
-        """The mean picture of a prompt: smooth nowhere, fixed for ever; zero for the empty prompt."""
+        """The mean sample of a prompt: random numbers seeded by its words; zero for the empty prompt."""
         return 0.5 * randn([derive("toy", prompt)], self.noise_shape)[0] if prompt else torch.zeros(self.noise_shape)
 
     def transition(self, state: State) -> Transition:
-        """An exact step: keep the standardised sample, but for a share of fresh noise."""
+        """An exact step: the standardised sample, with a share of it replaced by fresh noise."""
         t, later = wide(self.times[state.step - 1]), wide(self.times[state.step])
         mean = state.extra["condition"] * (1.0 if self.guidance is None else self.guidance)
         spread = self.network.spread(later)
@@ -203,7 +211,13 @@ class GaussianFlow(Toy):
 
 
 class GaussianTurbo(GaussianFlow):
-    """The same flow distilled: every clean estimate is the end of its ODE, so samples are exact even in one step."""
+    """The same flow distilled: every clean estimate is the end of its ODE, so samples are exact even in one step.
+
+    Args:
+        noise_shape: (c, h, w) with c = 1 or 3.
+        num_steps: Network steps, 1 or more.
+        options: Those of GaussianFlow.
+    """
 
     name = "toy/turbo"
 
@@ -243,7 +257,17 @@ class GaussianMixture(Toy):
     """A perfect denoiser of a mixture with one component per word it knows; sampled by DDIM steps.
 
     Words in the prompt have weight 1 and all others `leak`, so that a share of the samples ignores the prompt, as
-    with real models. `shows` tells exactly which word a finished sample shows.
+    with real models. `shows` gives the exact posterior of the word that a finished sample shows.
+
+    Args:
+        noise_shape: (c, h, w) with c = 1 or 3.
+        words: One component each.
+        leak: The weight of words that are not in the prompt, 0 to 1.
+        num_steps: Network steps, 1 or more.
+        churn: The share of the noise that each step replaces, 0 (an ODE) to 1.
+        guidance: The scale, with two forwards per step; None for one forward without guidance.
+        batch_size: The largest physical batch.
+        std: Of each component, above 0.
     """
 
     name = "toy/mixture"
@@ -269,11 +293,11 @@ class GaussianMixture(Toy):
 
     def condition(self, prompt: str) -> Tensor:
         """Log-weights [k] of the components."""
-        said = prompt.lower().split()
-        return torch.tensor([1.0 if word in said else self.leak for word in self.words]).log().log_softmax(0)
+        given = prompt.lower().split()
+        return torch.tensor([1.0 if word in given else self.leak for word in self.words]).log().log_softmax(0)
 
     def transition(self, state: State) -> Transition:
-        """A DDIM step: the clean estimate and its noise, part of it renewed, at the next noise level."""
+        """A DDIM step: the clean estimate and its noise, part of it replaced, at the next noise level."""
         t, later = wide(self.times[state.step - 1]), wide(self.times[state.step])
         noise = (state.x - (1 - t) * state.clean) / t
         kept = later * (1 - self.churn**2) ** 0.5 * noise
