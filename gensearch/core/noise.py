@@ -59,7 +59,13 @@ def randn(seeds: Sequence[int], shape: Sequence[int]) -> Noise:
 
 
 def gaussian(model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
-    """The default proposal: plain noise."""
+    """The default proposal: standard normal noise [b, *noise_shape].
+
+    Args:
+        model: The generator.
+        prompts: b of them, which change nothing.
+        seeds: b of them.
+    """
     return randn(seeds, model.noise_shape)
 
 

@@ -24,12 +24,15 @@ T = TypeVar("T")
 class MeteredModel:
     """A model whose every network pass goes through a ledger, one physical batch at a time.
 
-    A call that does not fit raises BudgetSpent and does nothing. Each batch is booked when it is done, so the account
+    A call that does not fit does nothing. Each batch is booked when it is done, so the account
     is right after an exception. Autoregressive image and video models book each of their passes themselves.
 
     Args:
         model: The generator.
         ledger: Pays for it.
+
+    Raises:
+        BudgetSpent: By each method, for a call that does not fit.
     """
 
     def __init__(self, model: Model, ledger: Ledger) -> None:

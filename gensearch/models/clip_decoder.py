@@ -29,7 +29,12 @@ def decoding_by(vae: Any, decode: Any) -> Iterator[None]:
 
 
 def of_row(value: Any, row: int) -> Any:
-    """One row of a batch [b, *]; anything that is no batch is for every row."""
+    """One row of a batch [b, *]; anything else is shared by all rows.
+
+    Args:
+        value: An argument of `decode`.
+        row: From 0.
+    """
     return value[row : row + 1] if isinstance(value, Tensor) and len(value) > 1 else value
 
 

@@ -35,10 +35,13 @@ Init = TypeVar("Init", bound=Callable[..., None])
 
 
 def checked(init: Init) -> Init:
-    """An `__init__` that raises ValueError for keyword arguments which do not fit its annotations.
+    """An `__init__` that validates its keyword arguments.
 
     Args:
         init: With annotations that pydantic understands.
+
+    Raises:
+        ValueError: When called, for an argument that does not fit its annotation.
     """
 
     @wraps(init)

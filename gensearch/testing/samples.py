@@ -31,12 +31,24 @@ def recipes(seeds: Sequence[int]) -> list[Recipe]:
 
 @torch.no_grad()
 def plain(model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Media:
-    """The plain loop: seeds to media."""
+    """Media of the plain sampling loop.
+
+    Args:
+        model: The model under test.
+        prompts: b of them.
+        seeds: b of them.
+    """
     return generate(model, prompts, randn(seeds, model.noise_shape), recipes(seeds))
 
 
 def fresh(model: Model, seeds: Sequence[int], step: int) -> Noise:
-    """Step noise for some samples."""
+    """Step noise [b, *noise_shape].
+
+    Args:
+        model: The model under test.
+        seeds: b of them.
+        step: From 1.
+    """
     return step_noise(recipes(seeds), step, model.noise_shape)
 
 
@@ -68,7 +80,13 @@ def needs(model: Model, *verbs: str, steps: int = 1) -> None:
 
 
 def assert_same(one: State, other: State, close: float = 0.0) -> None:
-    """Two states hold the same bits, or numbers in `extra` that differ by at most `close`, absolute and relative."""
+    """Two states hold the same bits.
+
+    Args:
+        one: A state.
+        other: Another.
+        close: By how much floats in `extra` may differ, absolute and relative.
+    """
     assert one.prompts == other.prompts
     assert torch.equal(one.step, other.step)
     assert torch.equal(one.x, other.x), "noisy samples differ"

@@ -122,6 +122,6 @@ def test_a_run_says_so(tmp_path, still):
     assert "those of all clips of the search by 0.5" in page
     assert ("may prefer still clips" in page) == still
     words = ["--model", "toy/chunks", "--verifier", "random", "--knob", "n=3", "--out", str(folder.path)]
-    told = CliRunner().invoke(app, ["generate", PROMPT, *words])
-    assert told.exit_code == 0
-    assert ("the winner moves 0.25 times as much" in told.output) == still
+    shown = CliRunner().invoke(app, ["generate", PROMPT, *words])
+    assert shown.exit_code == 0
+    assert ("the winner moves 0.25 times as much" in shown.output) == still

@@ -1,4 +1,4 @@
-"""Every law of models of chunks fails for a model that breaks it."""
+"""Every law of chunk-autoregressive models fails for a model that breaks it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Peeking(ToyChunks):
     """A clip that was shown goes on otherwise."""
 
     def _read(self, chunks):
-        told = super()._read(chunks)
-        return [own if chunk.frames is None else own[::-1] for chunk, own in zip(chunks, told, strict=True)]
+        caches = super()._read(chunks)
+        return [own if chunk.frames is None else own[::-1] for chunk, own in zip(chunks, caches, strict=True)]
 
 
 class Copying(ToyChunks):

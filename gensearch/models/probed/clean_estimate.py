@@ -129,6 +129,8 @@ def dataward(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> T
     return clean
 
 
+# (scheduler, model output [b, *], timestep, sample [b, *]) -> x0 [b, *]: the arguments of all functions that follow
+# `gaussian_path`, as `scheduler.step` takes them.
 Formula = Callable[[Any, Tensor, Any, Tensor], Tensor]
 
 FORMULAS: dict[str, Formula] = {

@@ -1,4 +1,7 @@
-"""How each family of pipelines scales and decodes its latents."""
+"""How each family of pipelines scales and decodes its latents.
+
+Functions `decode_*` take (pipeline, settings of its call, latents [b, *]) and return media in [0, 1]; `Family` says so.
+"""
 
 from __future__ import annotations
 

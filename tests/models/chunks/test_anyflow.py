@@ -1,4 +1,4 @@
-"""AnyFlow-FAR, chunk by chunk: the pipeline's own clip bit for bit, the laws of chunks, and what branches cost."""
+"""AnyFlow-FAR: the pipeline's own clip bit for bit, the laws of chunks, and what branches cost."""
 
 from __future__ import annotations
 

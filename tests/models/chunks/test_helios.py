@@ -1,4 +1,4 @@
-"""Helios chunk by chunk: the pipeline's own clip bit for bit, the laws of chunks, and what it costs."""
+"""Helios: the pipeline's own clip bit for bit, the laws of chunks, and what it costs."""
 
 from __future__ import annotations
 
