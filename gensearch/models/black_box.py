@@ -89,7 +89,7 @@ class BlackBox(Wrapped):
         return state.clean
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the bits of a sample depend on, as far as can be seen from outside."""
+        """What the bits of a sample depend on, as far as it can be determined from outside."""
         own = {"batch_size": self.batch_size, "nfe_per_step": self.nfe_per_step, "components": self._hashes}
         return {**describe(self, self.pipeline, self.settings), **own}
 

@@ -46,7 +46,7 @@ class SearchLaws:
             assert len(set(round.ids)) == len(round.ids)
             assert not known & set(round.ids), "an id was used twice"
             known |= set(round.ids)
-            assert {parent for parent in round.parents if parent is not None} <= known, "a parent nobody has seen"
+            assert {parent for parent in round.parents if parent is not None} <= known, "a parent is no earlier sample"
             assert bool(round.media.ge(0).all() & round.media.le(1).all())
 
     def test_the_account_is_true(self, setting: Setting) -> None:
@@ -75,9 +75,9 @@ class SearchLaws:
         ):
             verifier = Batched(inner)
             networks = {**setting.networks, "scored": verifier.network}
-            with counting(networks, fail_at) as seen, pytest.raises(Failure):
+            with counting(networks, fail_at) as counted, pytest.raises(Failure):
                 setting.rounds(search=spying, verifier=WeightedSum(Term(verifier), *more) if more else verifier)
-            assert_booked(ledgers[-1], networks, seen)
+            assert_booked(ledgers[-1], networks, counted)
 
     def test_never_more_than_the_limit(self, setting: Setting) -> None:
         """Whatever the limit, zero included, it holds or the search refuses."""
@@ -93,7 +93,7 @@ class SearchLaws:
             {column: 9 * unit, "scored": 3},
         ]
         for limit in tight:
-            with counting(setting.networks) as seen:
+            with counting(setting.networks) as counted:
                 try:
                     rounds = setting.rounds(limit=limit)
                 except BudgetSpent:
@@ -101,10 +101,10 @@ class SearchLaws:
             spent = rounds[-1].ledger.spent if rounds else Cost()
             padding = rounds[-1].ledger.padding if rounds else Cost()
             for name, most in limit.items():
-                used = seen[name] - getattr(padding, name) if name in seen and rounds else getattr(spent, name)
+                used = counted[name] - getattr(padding, name) if name in counted and rounds else getattr(spent, name)
                 assert used <= most, f"{used} {name} were used with a limit of {most}"
             if 0 in limit.values():
-                assert not seen, "a network ran on an empty account"
+                assert not counted, "a network ran on an empty account"
 
     def test_same_seed_same_search(self, setting: Setting) -> None:
         """The seed decides everything, global generators nothing, and they are not touched."""
@@ -121,20 +121,20 @@ class SearchLaws:
         """After every round the best is the highest finished score, never a preview; the curve never falls."""
         rounds = setting.rounds()
         for i, progress in enumerate(rounds):
-            seen = finished(rounds[: i + 1])
-            assert (progress.best is None) is (not seen), "the best is a finished sample, and there if one is"
+            done = finished(rounds[: i + 1])
+            assert (progress.best is None) is (not done), "the best is a finished sample, and there if one is"
             if progress.best and progress.base:
                 best = progress.best
-                assert best.score == max(score for _, score, _, _ in seen), "best is not the best so far"
-                assert (best.id, best.score, digest(best.media), best.recipe) in seen, "best is not a finished sample"
-                assert progress.base.id == seen[0][0]
+                assert best.score == max(score for _, score, _, _ in done), "best is not the best so far"
+                assert (best.id, best.score, digest(best.media), best.recipe) in done, "best is not a finished sample"
+                assert progress.base.id == done[0][0]
         curve = rounds[-1].curve
         assert all(a.best <= b.best for a, b in zip(curve, curve[1:], strict=False)), "the curve falls"
         assert all(a.spent.work <= b.spent.work for a, b in zip(curve, curve[1:], strict=False))
         assert rounds[-1].best is not None
 
     def test_pictures_come_back_from_their_recipes(self, setting: Setting) -> None:
-        """Every finished sample renders again from its recipe, its copies for company, bit for bit."""
+        """Every finished sample renders again from its recipe, in batches of its copies, bit for bit."""
         made = [progress.round for progress in setting.rounds() if progress.round.done]
         assert made
         for round in made:

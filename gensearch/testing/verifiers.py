@@ -66,7 +66,7 @@ class VerifierLaws:
         assert isinstance(verifier.differentiable, bool)
 
     def test_one_finite_score_per_picture(self, verifier: Verifier, media: Media, prompts: list[str]) -> None:
-        """`total` and every part are [b]; ordinary pictures can be scored."""
+        """`total` and every part are [b]; pictures in [0, 1] can be scored."""
         scores = scored(verifier, media, prompts)
         assert scores.total.shape == (len(media),)
         assert scores.total.is_floating_point()

@@ -1,4 +1,4 @@
-"""The motion of winners: what it is compared with, and the alarm at a judge that likes stills."""
+"""The motion of winners: what it is compared with, and the alarm at a verifier that likes stills."""
 
 from __future__ import annotations
 

@@ -272,7 +272,7 @@ def altered(change):
 
 
 def no_election(verifier, **_):
-    """The judge that selects is not reckoned with."""
+    """The selector is not reckoned with."""
     verifier.looks = 1
 
 
@@ -332,7 +332,7 @@ def peeking(model, verifier, prompt, *, rng, ledger, n: int | None = None):
 
 
 class Afterwards:
-    """Books a judge, correctly, when its whole call is over."""
+    """Books a verifier, correctly, when its whole call is over."""
 
     def __init__(self, verifier, ledger):
         self.verifier, self.ledger = verifier._verifier, ledger
@@ -341,7 +341,7 @@ class Afterwards:
     def __call__(self, media, prompts, *, progress=1.0):
         scores = self.verifier(media, prompts, progress=progress)
         rows, single = len(prompts), leaves(self.verifier)
-        filled = sum(-rows % judge.batch_size for judge in single)
+        filled = sum(-rows % verifier.batch_size for verifier in single)
         self.ledger.charge(Cost(scored=rows * len(single)), Cost(scored=filled))
         return scores
 
@@ -376,7 +376,7 @@ class Forgetful(Setting):
 
 
 class Nosy(Setting):
-    """Lets the judge that selects guide."""
+    """Lets the selector guide."""
 
     def stream(self, **changes):
         return super().stream(**{"verifier": changes.pop("select", self.verifier), **changes})

@@ -100,19 +100,19 @@ def first_step(pipeline: Any, run: Callable[[], Any]) -> Step:
     Raises:
         ValueError: It never calls `scheduler.step`.
     """
-    seen: list[Step] = []
+    steps: list[Step] = []
 
     def visit(step: Step) -> None:
         step.take(noise=torch.zeros_like(step.x))
-        seen.append(step)
+        steps.append(step)
         raise Cancelled
 
     with suppress(Cancelled), probe(pipeline.scheduler, visit):
         run()
     pipeline.maybe_free_model_hooks()
-    if not seen:
+    if not steps:
         raise ValueError(f"{type(pipeline).__name__} never calls scheduler.step; use BlackBox instead")
-    return seen[0]
+    return steps[0]
 
 
 def work(
