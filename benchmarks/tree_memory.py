@@ -19,7 +19,7 @@ from gensearch.core.ledger import Ledger
 from gensearch.core.noise import Rng
 from gensearch.core.types import Noise, State
 from gensearch.engine.metered import MeteredModel, MeteredVerifier
-from gensearch.models.chunks.base import Chunk, Desk
+from gensearch.models.chunks.clip import Chunk, ClipCache
 from gensearch.search.chunks.tree_of_frames import tree_of_frames
 
 PROMPT = "a red circle moving fast to the right"
@@ -43,7 +43,9 @@ def tensors(thing: Any) -> Iterator[torch.Tensor]:
 def held() -> float:
     """Return the kB of samples, frames, caches and decoder states in memory."""
     things = [[chunk.sample, chunk.frames] for chunk in alive(Chunk)]
-    things += [[desk.memory, desk.film.kept, desk.film.before and desk.film.before.kept] for desk in alive(Desk)]
+    things += [
+        [own.memory, own.decoder.kept, own.decoder.before and own.decoder.before.kept] for own in alive(ClipCache)
+    ]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors(things)}
     return sum(storages.values()) / 1e3
 

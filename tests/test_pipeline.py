@@ -153,7 +153,7 @@ def test_a_rank_vote_selects_by_name():
 
 def test_nothing_selects_for_the_control():
     pipe = SearchPipeline(model(), Brightness(), "unguided", select="random")
-    with pytest.raises(ValueError, match="'random' would pick instead of the lottery"):
+    with pytest.raises(ValueError, match="'random' would pick the winner"):
         pipe(PROMPT)
 
 

@@ -37,9 +37,7 @@ class Verifier(Protocol):
     - `model`: its network, so that equal weights under two names are recognised and its hash can be recorded;
     - `batch_size`: the number of media in one physical batch of its network.
 
-    Attributes:
-        name: identifies the verifier in configs, logs and reports.
-        differentiable: whether `Scores.total` has gradients with respect to `media`.
+    Its attributes are only read, so that a constant of the class or a property will do.
 
     Args:
         media: pictures [b, 3, h, w] or clips [b, t, 3, h, w], RGB in [0, 1].
@@ -47,7 +45,12 @@ class Verifier(Protocol):
         progress: share of the sample that is generated, in (0, 1]; stage-aware verifiers read it, others ignore it.
     """
 
-    name: str
-    differentiable: bool
+    @property
+    def name(self) -> str:
+        """Identifies the verifier in configs, logs and reports."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether `Scores.total` has gradients with respect to `media`."""
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores: ...

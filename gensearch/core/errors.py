@@ -1,4 +1,4 @@
-"""How mistakes are said: one line that names the value, the rule and the nearest thing that exists."""
+"""Error messages: one line that names the value, the rule and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from verifiers.names import nearest as nearest
 
 
 class NothingScored(ValueError):
-    """A call in which no sample could be scored."""
+    """No sample of a call could be scored."""
 
 
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
@@ -18,16 +18,24 @@ OUT_OF_RANGE = {"greater_than", "greater_than_equal", "less_than", "less_than_eq
 
 
 def allowed(schema: Mapping[str, Any]) -> str:
-    """The range of the numbers that a JSON schema allows, in words."""
+    """The range of numbers that a JSON schema allows, in words.
+
+    Args:
+        schema: Of a number, or a union with one.
+    """
     kinds = (schema, *schema.get("anyOf", ()))
     ends = [f"{words} {plain(kind[bound])}" for kind in kinds for bound, words in BOUNDS.items() if bound in kind]
     return f"it should be {' and '.join(ends)}"
 
 
 def rule(error: Any, adapter: Any) -> str:
-    """What a pydantic ValidationError says is broken: the whole range if it is one, else its words.
+    """The rule that a value broke: its whole range for a number out of range, else pydantic's message.
 
-    Of a value that may be of several kinds, that is about the kind whose entries were looked at.
+    For a union of types it is the message about the type that matched far enough to check its entries.
+
+    Args:
+        error: A pydantic ValidationError.
+        adapter: The TypeAdapter that raised it.
     """
 
     def entries(problem: Any) -> list[int]:
@@ -40,7 +48,12 @@ def rule(error: Any, adapter: Any) -> str:
 
 
 def by_flag(text: str, flags: Mapping[str, str]) -> str:
-    """An error about the value of a field, such as `compute: ...` or `option steps of ...`, as one about its flag."""
+    """An error about the value of a field, such as `compute: ...` or `option steps of ...`, as one about its flag.
+
+    Args:
+        text: The message.
+        flags: Field -> flag of the command line.
+    """
     for field, flag in flags.items():
         if re.match(rf"{re.escape(field)}(: | of .* is | [-+.e\d]+ )", text):
             return flag + text[len(field) :]
@@ -48,12 +61,12 @@ def by_flag(text: str, flags: Mapping[str, str]) -> str:
 
 
 def plain(number: float) -> str:
-    """A number without a fraction of zero."""
+    """A number as text, without ".0"."""
     return str(int(number) if number == int(number) else number)
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one printable line of at most 600 characters; errors of unexpected kinds are named."""
+    """An error as one printable line of at most 600 characters; an error of an unexpected kind starts with its type."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror

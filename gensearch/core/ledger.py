@@ -1,4 +1,4 @@
-"""The one account of compute: every network pass is charged per sample, and refused before it would overspend."""
+"""The account of compute: every network pass is charged per sample, and refused before it would exceed a limit."""
 
 from __future__ import annotations
 
@@ -9,26 +9,36 @@ from typing import Any, NamedTuple
 
 
 class Cost(NamedTuple):
-    """What has been or would be spent, counted per sample and never per call."""
+    """An amount of compute, counted per sample and never per call.
 
-    nfe: int = 0  # denoiser forwards; guidance counts two
+    Attributes:
+        nfe: Denoiser forwards (network function evaluations); guidance counts two.
+        backward: Denoiser backwards.
+        decoded: Samples that were decoded.
+        scored: Scores, one for each sample and single verifier.
+        tokens: Token row-steps of autoregressive image models; guidance counts two rows.
+        proposed: Forwards of a proposal's own network.
+        prefills: Contexts that were encoded; guidance counts two.
+    """
+
+    nfe: int = 0
     backward: int = 0
     decoded: int = 0
     scored: int = 0
-    tokens: int = 0  # token row-steps of autoregressive models
-    proposed: int = 0  # passes of a proposal's own network
-    prefills: int = 0  # contexts that were read, each row of guidance by itself
+    tokens: int = 0
+    proposed: int = 0
+    prefills: int = 0
 
     @property
     def work(self) -> int:
-        """What searches of all kinds compare by: denoiser passes, a backward one counted as two forward ones.
+        """One number to compare searches by: nfe + 2 backward + proposed + tokens.
 
-        A pass of a proposal's network counts as one, however small it is. For token models it is token row-steps.
+        A backward counts as two forwards, and a forward of a proposal's network as one, however small it is.
         """
         return self.nfe + 2 * self.backward + self.proposed + self.tokens
 
     def plus(self, other: Cost) -> Cost:
-        """The sum, column by column."""
+        """The sum of two costs, column by column."""
         return Cost(*(a + b for a, b in zip(self, other, strict=True)))
 
     def times(self, factor: int) -> Cost:
@@ -40,14 +50,21 @@ COLUMNS = (*Cost._fields, "work")  # what can be limited
 
 
 class BudgetSpent(RuntimeError):
-    """Raised before work that the ledger cannot pay."""
+    """The ledger cannot pay for a call, which was not started."""
 
 
 @dataclass
 class Ledger:
-    """Limits on some of `COLUMNS`, what was spent, and what only filled physical batches.
+    """Limits on some of `COLUMNS`, what was spent on samples, and what was spent on padding of physical batches.
 
-    `total`, which is spent + padding, equals the rows that really went through each network.
+    Attributes:
+        limit: The most that columns may reach, by name, 0 or more each.
+        spent: On samples.
+        padding: On rows that only filled physical batches; spent + padding are the rows that went through the networks.
+        started: `time.monotonic()` when the ledger was opened.
+
+    Raises:
+        ValueError: A limit is negative or on an unknown column.
     """
 
     limit: Mapping[str, int] = field(default_factory=dict)
@@ -68,16 +85,32 @@ class Ledger:
         return time.monotonic() - self.started
 
     def left(self, column: str) -> float:
-        """What may still be spent in a column; infinite without a limit."""
+        """What may still be spent in a column; infinite without a limit.
+
+        Args:
+            column: One of `COLUMNS`.
+        """
         return self.limit[column] - getattr(self.spent, column) if column in self.limit else float("inf")
 
     def affords(self, cost: Cost) -> float:
-        """How many times `cost` still fits; infinite if nothing that it needs is limited."""
+        """How many times a cost still fits; infinite if none of its columns is limited.
+
+        Args:
+            cost: Of one sample or round.
+        """
         needed = {column: getattr(cost, column) for column in self.limit}
         return min((self.left(column) // value for column, value in needed.items() if value), default=float("inf"))
 
     def require(self, why: str, cost: Cost) -> None:
-        """Refuse up front what would not fit; raises BudgetSpent naming the need, what is left and a way out."""
+        """Refuse a call that does not fit, before it starts.
+
+        Args:
+            why: What needs the cost, for the message.
+            cost: Of the whole call.
+
+        Raises:
+            BudgetSpent: It does not fit; the message names the need, what is left and a way out.
+        """
         for column in self.limit:
             value = getattr(cost, column)
             if value > self.left(column):
@@ -87,20 +120,30 @@ class Ledger:
                 )
 
     def rounds(self, at_most: int | None, cost: Cost) -> Iterator[int]:
-        """Count rounds of a given cost: at most so many (None: as many as fit), stopping before the first misfit."""
+        """Count rounds from 0, as long as the next one fits.
+
+        Args:
+            at_most: The most rounds; None for as many as fit.
+            cost: Of one round.
+        """
         done = 0
         while (at_most is None or done < at_most) and self.affords(cost) >= 1:
             yield done
             done += 1
 
     def charge(self, cost: Cost, padding: Cost = Cost()) -> None:
-        """Book work that was done."""
+        """Book compute that was done.
+
+        Args:
+            cost: On samples.
+            padding: On rows that only filled physical batches.
+        """
         self.spent = self.spent.plus(cost)
         self.padding = self.padding.plus(padding)
 
     @property
     def total(self) -> Cost:
-        """What went through the networks: what was spent, and what only filled physical batches."""
+        """What went through the networks: spent + padding."""
         return self.spent.plus(self.padding)
 
     def report(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is refused before anything is spent: prompts, seeds and budgets out of range."""
+"""Checks before anything is spent: prompts, seeds and budgets out of range."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ MAX_SEED = 2**53 - 1  # exact in JSON and in JavaScript
 
 
 def check(prompt: str, seed: int, compute: float | None) -> None:
-    """Refuse bad arguments before anything is spent; raises ValueError naming the value, the rule and the next step."""
+    """Refuse arguments of a search that are out of range.
+
+    Args:
+        prompt: 1 to 2000 printable characters.
+        seed: 0 to 2^53 - 1.
+        compute: Budget in multiples of one sample's cost, 1 or more and finite, or None.
+
+    Raises:
+        ValueError: One of them is out of range; the message names the value, the rule and the next step.
+    """
     check_prompt(prompt)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed {seed} is out of range; take an integer from 0 to 2^53 - 1")
@@ -24,7 +33,15 @@ def check(prompt: str, seed: int, compute: float | None) -> None:
 
 
 def check_prompt(prompt: str, called: str = "the prompt") -> None:
-    """Raise ValueError for a prompt that is empty, too long or holds control characters; it is `called` so there."""
+    """Refuse a prompt that no model can use.
+
+    Args:
+        prompt: 1 to 2000 printable characters.
+        called: What the message calls it.
+
+    Raises:
+        ValueError: It is empty, too long or holds control characters.
+    """
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError(f"{called} is empty; say what the picture should show")
     if len(prompt) > MAX_PROMPT:
@@ -33,13 +50,28 @@ def check_prompt(prompt: str, called: str = "the prompt") -> None:
 
 
 def check_characters(prompt: str) -> None:
-    """Raise ValueError for a prompt with control characters; joiners and wide spaces belong to some scripts."""
+    """Refuse control characters; joiners and wide spaces are allowed, since some scripts use them.
+
+    Args:
+        prompt: Any text.
+
+    Raises:
+        ValueError: It holds a control character.
+    """
     for place, character in enumerate(prompt):
         if unicodedata.category(character) in UNPRINTABLE:
             raise ValueError(f"the prompt holds the control character {character!r} at position {place}; remove it")
 
 
 def refuse_selector(select: str, search: str) -> None:
-    """Raise ValueError if a search is a control, for which no verifier may pick the winner."""
+    """Refuse a selector for a search that is a control, which must not depend on scores.
+
+    Args:
+        select: The name of the verifier that selects.
+        search: The name of the search.
+
+    Raises:
+        ValueError: The search is a control.
+    """
     if search in CONTROLS:
-        raise ValueError(f"{select!r} would pick instead of the lottery, and {search} be no control; leave out select")
+        raise ValueError(f"{select!r} would pick the winner, and {search} would be no control; leave out select")

@@ -1,4 +1,4 @@
-"""Noise from integer seeds, and the moves that searches make on it: pure, variance-preserving, replayable."""
+"""Noise from integer seeds, and variance-preserving moves on it that a recipe records and replays."""
 
 from __future__ import annotations
 
@@ -16,20 +16,32 @@ SEED_BITS = 53  # exact in JSON and in JavaScript
 
 
 def derive(*parts: int | str) -> int:
-    """A seed that depends on all parts, the same on every machine and in every process; in [0, 2^53)."""
+    """A seed in [0, 2^53) that depends on all parts, the same on every machine and in every process.
+
+    Args:
+        parts: Integers and texts.
+    """
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> (64 - SEED_BITS)
 
 
 class Rng:
-    """A stream of seeds. The first is the root itself, so that candidate 0 is the plain picture of that seed."""
+    """A stream of seeds; the first is the root itself, so that candidate 0 is the plain sample of that seed.
+
+    Args:
+        root: 0 to 2^53 - 1.
+    """
 
     def __init__(self, root: int) -> None:
         self.root = root
         self.drawn = 0
 
     def seeds(self, count: int) -> tuple[int, ...]:
-        """The next `count` seeds; a longer search extends a shorter one."""
+        """The next seeds; a longer search extends a shorter one.
+
+        Args:
+            count: How many.
+        """
         first, self.drawn = self.drawn, self.drawn + count
         return tuple(self.root if i == 0 else derive(self.root, i) for i in range(first, first + count))
 
@@ -38,12 +50,22 @@ def randn(seeds: Sequence[int], shape: Sequence[int]) -> Noise:
     """Standard normal noise [len(seeds), *shape], fp32 on the CPU, one generator per sample.
 
     Torch's generator reads the lowest 32 bits of a seed; seeds that agree in them give the same noise.
+
+    Args:
+        seeds: One or more.
+        shape: Of one sample.
     """
     return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
 def gaussian(model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
-    """The default proposal: plain noise."""
+    """The default proposal: standard normal noise [b, *noise_shape].
+
+    Args:
+        model: The generator.
+        prompts: b of them, which change nothing.
+        seeds: b of them.
+    """
     return randn(seeds, model.noise_shape)
 
 
@@ -55,8 +77,13 @@ def master(noise: Noise) -> Noise:
 def nearby(pivot: Noise, direction: Noise, cosine: float) -> Noise:
     """Points on the pivot's sphere at a fixed angle from it (zero-order search, Ma et al. 2025, arXiv:2501.09732).
 
-    `pivot` [1 or b, *shape], `direction` [b, *shape] any noise: only its part orthogonal to the pivot counts.
-    Returns [b, *shape] with the pivot's norm and the given cosine in [-1, 1], computed in float64.
+    Args:
+        pivot: [1 or b, *shape].
+        direction: [b, *shape], any noise; only its part orthogonal to the pivot counts.
+        cosine: Of the angle to the pivot, -1 to 1.
+
+    Returns:
+        [b, *shape] with the pivot's norm, computed in float64.
     """
     pairs = zip(pivot.expand_as(direction), direction, strict=True)
     return torch.stack([_rotate(x, w, cosine) for x, w in pairs])  # one by one: a sum's last bits depend on its batch
@@ -67,31 +94,52 @@ def _rotate(pivot: Tensor, direction: Tensor, cosine: float) -> Tensor:
     u = pivot.double() / norm
     w = direction.double()
     w = w - (w * u).sum() * u
-    return (norm * (cosine * u + (1 - cosine**2) ** 0.5 * w / w.norm())).to(direction.dtype)
+    turned: Tensor = norm * (cosine * u + (1 - cosine**2) ** 0.5 * w / w.norm())
+    return turned.to(direction.dtype)
 
 
 def exact(noises: Tensor) -> tuple[str, str]:
-    """The move to noises [1 + k, *shape] that no seed describes: x_T, and if k > 0 those of the first k steps.
+    """The move ("exact", text) to noise that no seed describes; text is base64 of little-endian float32, row by row.
 
-    Base64 of their little-endian float32, row by row.
+    Args:
+        noises: [1 + k, *shape]: x_T, and if k > 0 the noise of the first k steps.
     """
     values = noises.detach().cpu().float().contiguous().numpy().astype("<f4")
     return "exact", base64.b64encode(values.tobytes()).decode()
 
 
 def exactly(recipes: Sequence[Recipe], noises: Tensor) -> tuple[Recipe, ...]:
-    """Recipes that end in their own noises [b, 1 + k, *shape]."""
+    """Recipes with an "exact" move at their ends.
+
+    Args:
+        recipes: b of them.
+        noises: [b, 1 + k, *shape], for each what `exact` takes.
+    """
     return tuple((*recipe, exact(own)) for recipe, own in zip(recipes, noises, strict=True))
 
 
 def described(propose: Proposal, noise: Noise, seeds: Sequence[int]) -> tuple[Recipe, ...]:
-    """Recipes of proposed noise [b, *shape]: by seed if it is plain, and otherwise exactly."""
+    """Recipes of proposed noise: by seed if it is plain, and otherwise exactly.
+
+    Args:
+        propose: Where the noise comes from.
+        noise: [b, *shape].
+        seeds: b of them.
+    """
     plain: tuple[Recipe, ...] = tuple((("gaussian", seed),) for seed in seeds)
     return plain if propose is gaussian else exactly(plain, noise[:, None])
 
 
 def read_exact(text: str, shape: Sequence[int]) -> Tensor:
-    """The noises [1 + k, *shape] of an "exact" move; raises ValueError for a text that is none."""
+    """The noises [1 + k, *shape] of an "exact" move.
+
+    Args:
+        text: Base64, as `exact` writes it.
+        shape: Of one sample.
+
+    Raises:
+        ValueError: The text is no base64 of such noises.
+    """
     values = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
     return torch.from_numpy(values).reshape(-1, *shape)
 
@@ -114,10 +162,14 @@ MOVES = {"nearby", "exact", "chunk"}  # what may follow a recipe's first move, "
 
 
 def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
-    """The noise [1, *shape] that a recipe describes, of clips that of their first chunk.
+    """The noise [1, *shape] that a recipe describes; of clips, that of their first chunk.
 
-    ("gaussian", seed) comes first; ("nearby", seed, cosine), ("exact", text) and ("chunk", step, seed) may follow.
-    Raises ValueError for moves of other kinds, which a newer version may have recorded.
+    Args:
+        recipe: ("gaussian", seed), then any of ("nearby", seed, cosine), ("exact", text) and ("chunk", step, seed).
+        shape: Of one sample.
+
+    Raises:
+        ValueError: It has moves of other kinds, as a newer version may record, or values out of range.
     """
     moves = [move for move, *_ in recipe]
     if moves[:1] != ["gaussian"] or set(moves[1:]) - MOVES:
@@ -137,22 +189,34 @@ def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
 
 
 def step_noise(recipes: Sequence[Recipe], step: int, shape: Sequence[int]) -> Noise:
-    """Noise for one stochastic step, from each recipe's first seed: neighbours share it, so only x_T differs.
+    """Noise [b, *shape] of one stochastic step, from each recipe's first seed: neighbours share it and differ in x_T.
 
-    An "exact" move may bring its own. A move ("chunk", step, seed) sets that of one chunk of a clip, and
-    ("chunk", step, seed, correlation) follows the chunk before: `correlated`.
+    An "exact" move may hold its own. A move ("chunk", step, seed) sets the noise of one chunk of a clip, and
+    ("chunk", step, seed, correlation) correlates it with the chunk before: `correlated`.
+
+    Args:
+        recipes: b of them.
+        step: From 0, which is x_T.
+        shape: Of one sample.
     """
     return torch.stack([_own_step(recipe, step, shape) for recipe in recipes])
 
 
 def correlated(before: Tensor, fresh: Tensor, correlation: float) -> Tensor:
-    """Noise s z + sqrt(1 - s^2) e that keeps to the noise z of the chunk before (Stream-T1, arXiv:2605.04461).
+    """Noise s z + sqrt(1 - s^2) e, correlated with that of the chunk before (Stream-T1, arXiv:2605.04461).
 
-    Raises ValueError for a correlation s outside [-1, 1].
+    Args:
+        before: z, of the chunk before, any shape.
+        fresh: e, standard normal, of the same shape.
+        correlation: s, -1 to 1.
+
+    Raises:
+        ValueError: The correlation is out of range.
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"noise cannot have the correlation {correlation}; it lies between -1 and 1")
-    return correlation * before + (1 - correlation**2) ** 0.5 * fresh
+    share: float = (1 - correlation**2) ** 0.5
+    return correlation * before + share * fresh
 
 
 def _own_step(recipe: Recipe, step: int, shape: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What one sample of a model costs, before anything is spent."""
+"""The cost of one sample, known before anything is spent."""
 
 from __future__ import annotations
 
@@ -13,30 +13,41 @@ from verifiers.types import Verifier
 
 
 def price(model: Model, *verifiers: Verifier, propose: Proposal = gaussian) -> Cost:
-    """What one sample of proposed noise costs, asked of each single judge of some verifiers, or of one by default.
+    """The cost of one sample: its noise, its network steps, its decoding and its scores.
 
-    For token models, whose plans end when they like, at most so much.
+    For autoregressive image models, whose plans vary in length, it is an upper bound.
+
+    Args:
+        model: The generator.
+        verifiers: That score the sample; one score if none are given.
+        propose: Where its noise comes from.
     """
-    scored = sum(map(looks, verifiers)) if verifiers else 1
+    scored = sum(map(scorings, verifiers)) if verifiers else 1
     steps = reduce(Cost.plus, step_costs(model))
     return steps.plus(Cost(decoded=1, scored=scored)).plus(fee(propose))
 
 
-def looks(verifier: Verifier) -> int:
-    """Scores that one finished sample takes: of each single judge, and for a guide also of those that select."""
+def scorings(verifier: Verifier) -> int:
+    """Scores that one finished sample takes: one by each single verifier inside a sum.
+
+    A verifier may say so itself by an attribute `looks`: a guide does, to include the scores of the selector.
+
+    Args:
+        verifier: Single or combined.
+    """
     return getattr(verifier, "looks", None) or len(leaves(verifier))
 
 
 def decoder_batch(model: Model) -> int:
-    """The largest physical batch of a model's decoder: that of its networks unless it says otherwise."""
+    """The largest physical batch of a model's decoder: its attribute `decoder_batch`, or else its `batch_size`."""
     return int(getattr(model, "decoder_batch", model.batch_size))
 
 
 def step_costs(model: Model) -> Sequence[Cost]:
-    """At most what one sample costs in each step: the same for all of them, but for token models."""
+    """The most that one sample costs in each step: the model's `step_costs`, or else `nfe_per_step` in all of them."""
     return getattr(model, "step_costs", (Cost(nfe=model.nfe_per_step),) * model.num_steps)
 
 
 def fee(propose: Proposal) -> Cost:
-    """What a proposal takes for one sample: its `cost`, and nothing if it has none."""
+    """The cost of a proposal's own networks per sample: its attribute `cost`, or else nothing."""
     return getattr(propose, "cost", Cost())

@@ -1,4 +1,4 @@
-"""What a search comes to: its samples, the curve of its best score, its lineage, and the Result of them all."""
+"""The outcome of a search: its best sample, the curve of its best score, its lineage and its cost."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ T = TypeVar("T", covariant=True)
 
 
 class Prefix(Sequence[T]):
-    """The first entries of a list that only grows, as many as there were when this was made; compares as a tuple.
+    """A read-only view of the first entries of a list that only grows; compares as a tuple.
 
     It takes no copy, so that a search of many rounds can hand one out after each of them.
+
+    Args:
+        entries: The view covers what is in it now; its owner may append to it and do nothing else.
     """
 
     __slots__ = ("_entries", "_length")
 
     def __init__(self, entries: list[T]) -> None:
-        """A view of what is in the list now; whoever owns the list may append to it and do nothing else."""
         self._entries, self._length = entries, len(entries)
 
     def __len__(self) -> int:
@@ -58,9 +60,12 @@ class Prefix(Sequence[T]):
 
 
 class Point(NamedTuple):
-    """One point of the anytime curve, one for each finished sample: what was spent so far, and the best score.
+    """One point of the anytime curve; there is one for each finished sample.
 
-    Under a rank vote that is the best score of its first verifier, which the elected sample need not have.
+    Attributes:
+        spent: On everything so far.
+        seconds: Since the search began.
+        best: The best score so far; under a rank vote that of its first verifier, which the elected sample may lack.
     """
 
     spent: Cost
@@ -69,19 +74,31 @@ class Point(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One finished sample in the lineage of a search."""
+    """One finished sample in the lineage of a search.
+
+    Attributes:
+        id: Unique within the search.
+        parent: The sample that it was derived from; None for a new start.
+        recipe: How to reproduce its noise.
+        score: Of the selector; -inf if it could not score.
+    """
 
     id: int
-    parent: int | None  # the sample that it was derived from
+    parent: int | None
     recipe: Recipe
-    score: float  # of the verifier that selects; -inf if it could not score
+    score: float
 
 
 class Motion(NamedTuple):
-    """Mean absolute change of a pixel from frame to frame, in [0, 1]: shows verifiers that prefer still clips."""
+    """Mean absolute change of a pixel from frame to frame, in [0, 1]; reveals verifiers that prefer still clips.
+
+    Attributes:
+        winner: Of the best clip.
+        leaves: The mean over all finished clips and all pruned prefixes of two frames or more.
+    """
 
     winner: float
-    leaves: float  # the mean of all finished clips, and of all prefixes of two frames or more that were pruned
+    leaves: float
 
     @property
     def still(self) -> bool:
@@ -90,46 +107,79 @@ class Motion(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One finished, scored sample."""
+    """One finished, scored sample.
+
+    Attributes:
+        id: Unique within the search.
+        media: [3, h, w] or [t, 3, h, w] in [0, 1].
+        score: Of the selector.
+        parts: Scores of the selector's components, by name.
+        recipe: How to reproduce its noise.
+        parent: The sample that it was derived from; None for a new start.
+        sizes: Of the physical batches that it went through.
+    """
 
     id: int
-    media: Media  # [3, h, w] or [t, 3, h, w]
+    media: Media
     score: float
     parts: dict[str, float]
     recipe: Recipe
     parent: int | None
-    sizes: Sizes = ()  # of the physical batches that it went through
+    sizes: Sizes = ()
 
 
 @dataclass
 class Progress:
-    """The state of a search after one round: the round itself, the best finished sample so far, the account.
+    """The state of a search after one round.
 
-    `curve` and `lineage` stay as they are while the search goes on; the ledger is the search's own. If the search broke
-    off after the last one, its `stopped` says why, and its `unscored` grows.
+    `curve` and `lineage` stay as they are while the search goes on; the ledger is the search's own. If a search breaks
+    off, the last progress gets the reason in `stopped`, and the samples that could not be scored in `unscored`.
+
+    Attributes:
+        round: What the search yielded.
+        best: The best finished sample so far.
+        base: The first finished sample.
+        curve: One point for each finished sample, in order.
+        lineage: The same for its nodes.
+        ledger: The account, which goes on changing.
+        unscored: Samples without a finite score so far.
+        unit: The cost of one sample, with its noise and scores.
+        motion: Of clips.
+        stopped: Why the search broke off.
     """
 
     round: Round
     best: Sample | None
-    base: Sample | None  # the first finished sample
-    curve: Sequence[Point]  # one for each finished sample, in order
-    lineage: Sequence[Node]  # the same
+    base: Sample | None
+    curve: Sequence[Point]
+    lineage: Sequence[Node]
     ledger: Ledger
-    unscored: int  # samples without a finite score so far
-    unit: Cost  # of one sample of proposed noise, scored by the verifiers
-    motion: Motion | None = None  # of clips
+    unscored: int
+    unit: Cost
+    motion: Motion | None = None
     stopped: str = ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a search."""
+    """The outcome of a search.
+
+    Attributes:
+        best: The best finished sample.
+        base: The first finished sample: what one call of the model returns for this seed.
+        curve: One point for each finished sample, in order.
+        lineage: The same for its nodes.
+        ledger: What was spent.
+        unscored: Samples without a finite score.
+        stopped: Why: "finished", "budget", "closed", or "unscorable" if no sample of the next round could be scored.
+        motion: Of clips.
+    """
 
     best: Sample
-    base: Sample  # the first finished sample: what one call of the model would have returned
-    curve: tuple[Point, ...]  # one for each finished sample, in order
-    lineage: tuple[Node, ...]  # the same
+    base: Sample
+    curve: tuple[Point, ...]
+    lineage: tuple[Node, ...]
     ledger: Ledger
     unscored: int
-    stopped: str  # why: "finished", "budget", "closed", or "unscorable": the next round could not be scored at all
-    motion: Motion | None = None  # of clips
+    stopped: str
+    motion: Motion | None = None

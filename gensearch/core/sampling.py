@@ -1,4 +1,4 @@
-"""From noise to media: the plain loop over a model, and its price."""
+"""From noise to media: the plain sampling loop over a model, and the physical batches that samples go through."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from gensearch.core.types import Model, Noise, Recipe, Round, Sizes, State
 from verifiers.batches import cut, sizes
 from verifiers.types import Media, Scores, Verifier
 
-LEAST = 4  # samples of a round, so that one that cannot be scored does not empty it
+LEAST = 4  # samples of a round, so that a single unscorable sample does not leave it empty
 
 
 def generate(
     model: Model, prompts: Sequence[str], noise: Noise, recipes: Sequence[Recipe], steps: Sequence[Noise] = ()
 ) -> Media:
-    """Take every row from noise [b, *noise_shape] to media [b, ...], one physical batch after the other.
+    """Generate every row, one physical batch after the other.
 
-    Step noise of stochastic models is that of `steps`, as far as it goes, and then comes from the recipes.
+    Args:
+        model: The generator.
+        prompts: b of them.
+        noise: [b, *noise_shape], standard normal.
+        recipes: b of them, from which stochastic models take step noise.
+        steps: Step noise [b, *noise_shape] of the first steps, instead of that of the recipes.
+
+    Returns:
+        Media [b, 3, h, w] or [b, t, 3, h, w] in [0, 1].
     """
     media, first = [], 0
     for count, _ in cut(len(prompts), model.batch_size):
@@ -33,7 +41,14 @@ def generate(
 
 
 def fresh_noise(model: Model, recipes: Sequence[Recipe], step: int, steps: Sequence[Noise]) -> Noise | None:
-    """The noise of one step of stochastic models, None for others."""
+    """The noise [b, *noise_shape] of one step; None for models that are not stochastic.
+
+    Args:
+        model: The generator.
+        recipes: b of them.
+        step: From 1.
+        steps: Noise of the first steps that replaces that of the recipes.
+    """
     if not model.stochastic:
         return None
     return steps[step - 1] if step <= len(steps) else step_noise(recipes, step, model.noise_shape)
@@ -49,7 +64,17 @@ def attempt(
     ids: Sequence[int],
     parents: Sequence[int | None],
 ) -> Round:
-    """Generate a picture from every row of noise [b, *noise_shape] and score it, without gradients."""
+    """Generate a sample from every row of noise and score it, without gradients.
+
+    Args:
+        model: The generator.
+        verifier: The guide.
+        prompt: The same for all rows.
+        noise: [b, *noise_shape].
+        recipes: That reproduce the noise, b of them.
+        ids: Of the new samples, b of them.
+        parents: The sample that each was derived from, or None.
+    """
     prompts = [prompt] * len(noise)
     media = generate(model, prompts, noise, recipes)
     return Round(media, verifier(media, prompts), tuple(recipes), tuple(ids), tuple(parents))
@@ -57,7 +82,14 @@ def attempt(
 
 @torch.no_grad()
 def roll(model: Model, verifier: Verifier, prompt: str, noise: Noise) -> tuple[State, Media, Scores]:
-    """The finished states of token models from every row of noise, their pictures and scores, without gradients."""
+    """Finished states of an autoregressive image model, their pictures and their scores, without gradients.
+
+    Args:
+        model: An autoregressive image model.
+        verifier: The guide.
+        prompt: The same for all rows.
+        noise: [b, positions].
+    """
     prompts = [prompt] * len(noise)
     state = model.start(prompts, noise)
     for _ in range(1, model.num_steps):
@@ -67,9 +99,16 @@ def roll(model: Model, verifier: Verifier, prompt: str, noise: Noise) -> tuple[S
 
 
 def again(model: Model, prompt: str, noise: Noise, recipe: Recipe, made_in: Sizes) -> Media:
-    """One sample [1, ...] as a search made it: each step in a physical batch of the size that it had there.
+    """One sample [1, ...] again, bit for bit: each step in a physical batch of the size that it had in its search.
 
-    Its own copies fill the batches. `made_in` are its `sizes` in a Round.
+    Copies of the sample fill the batches.
+
+    Args:
+        model: The generator.
+        prompt: Of the sample.
+        noise: [1, *noise_shape].
+        recipe: Of the sample.
+        made_in: Its `sizes` in a Round.
     """
 
     def size(step: int) -> int:
@@ -86,15 +125,25 @@ def again(model: Model, prompt: str, noise: Noise, recipe: Recipe, made_in: Size
 
 
 def sizes_of(state: State, decoding: Sequence[int]) -> tuple[Sizes, ...]:
-    """The physical batch sizes behind each row of a state that is decoded in batches of some sizes."""
-    if "sizes" not in state.extra:  # of a model whose passes go through no ledger
+    """The physical batch sizes behind each row of a state; () if they were not recorded.
+
+    Args:
+        state: b rows.
+        decoding: The size of the batch in which each row is decoded, b of them.
+    """
+    if "sizes" not in state.extra:  # a model that is not metered
         return ()
     steps = [taken[:step] for taken, step in zip(state.extra["sizes"].tolist(), state.step.tolist(), strict=True)]
     return tuple(joined((*taken, last)) for taken, last in zip(steps, decoding, strict=True))
 
 
 def sizes_behind(model: Model, round: Round) -> tuple[Sizes, ...]:
-    """The physical batch sizes behind each sample of a round; all of them went together where it does not say."""
+    """The physical batch sizes behind each sample of a round; without a record, all samples went through together.
+
+    Args:
+        model: The generator.
+        round: What a search yielded.
+    """
     if round.sizes:
         return round.sizes
     rows = len(round.ids)
@@ -103,17 +152,22 @@ def sizes_behind(model: Model, round: Round) -> tuple[Sizes, ...]:
 
 
 def joined(made_in: Sizes) -> Sizes:
-    """Sizes with equal ones said once."""
+    """Sizes, shortened to one entry if all are equal."""
     return made_in[:1] if len(set(made_in)) == 1 else made_in
 
 
 def round_size(model: Model) -> int:
-    """Samples per round: a full physical batch, and never so few that one unscorable sample empties a round."""
+    """Samples per round: the largest power of two that fits a physical batch, and at least 4."""
     return max(LEAST, 1 << (model.batch_size.bit_length() - 1))
 
 
 def next_round(model: Model, left: float) -> int:
-    """Samples of the next round when `left` remain (perhaps infinitely many): full batches, and no last one of one."""
+    """Samples of the next round: full batches, arranged so that the last round does not hold a single sample.
+
+    Args:
+        model: The generator.
+        left: Samples that remain, perhaps infinitely many.
+    """
     most = round_size(model)
     if left <= most:
         return int(left)

@@ -1,4 +1,4 @@
-"""Optional capabilities of a model: what the names in its `verbs` promise."""
+"""Optional capabilities of a model: what each name in its `verbs` promises."""
 
 from __future__ import annotations
 
@@ -13,45 +13,64 @@ from gensearch.core.types import Model, Noise, State
 
 
 class Rewindable(Model, Protocol):
-    """A model that can take rows back to a noisier step: x_j given x_i, step j < i (path search, DFS, EvoSearch).
+    """A model with the verb "rewind": the forward kernel q(x_j | x_i) back to a noisier step j < i.
 
-    `step` [b] int64 counts as in State: 1 is pure noise. Noising is free but the clean estimate there is new, so
-    `rewind` takes one network step, at `nfe_per_step` like any other; the state it returns has `step` as given.
+    Used by path search (arXiv:2501.09732), DFS and EvoSearch. Noising is free,
+    but the clean estimate there is new, so `rewind` takes one network step at `nfe_per_step`.
     """
 
-    def rewind(self, state: State, step: Tensor, noise: Noise) -> State: ...
+    def rewind(self, state: State, step: Tensor, noise: Noise) -> State:
+        """Rows noised back to `step` [b] int64, counted as in State (1 is pure noise), by noise [b, *noise_shape]."""
 
 
 class Lookable(Model, Protocol):
-    """A model whose network can be copied, changed and asked about pure noise: what hypernetworks are made from."""
+    """A model with the verb "look": its denoiser can be copied, changed and evaluated on pure noise.
 
-    last_layer: str  # the submodule of `network` that its output comes from
-
-    @property
-    def pure(self) -> float: ...  # the timestep of pure noise, in the units of its schedule
+    HyperNoise (arXiv:2508.09968) builds its noise hypernetworks from this.
+    """
 
     @property
-    def guidance(self) -> float: ...  # the guidance scale in effect, 0 without
+    def last_layer(self) -> str:
+        """The submodule of `network` that computes its output."""
 
     @property
-    def network(self) -> torch.nn.Module: ...  # the denoiser
+    def pure(self) -> float:
+        """The timestep of pure noise, in the units of its schedule."""
 
-    def conditions(self, prompts: Sequence[str]) -> tuple[Tensor, ...]: ...  # [b, *]; text [b, length, width] first
+    @property
+    def guidance(self) -> float:
+        """The guidance scale in effect; 0 without guidance."""
 
-    def look(self, network: torch.nn.Module, noise: Noise, *conditions: Tensor) -> Tensor: ...  # fp32 [b, *noise_shape]
+    @property
+    def network(self) -> torch.nn.Module:
+        """The denoiser."""
+
+    def conditions(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
+        """What the denoiser is conditioned on, [b, *] each, the text embeddings [b, length, width] first."""
+
+    def look(self, network: torch.nn.Module, noise: Noise, *conditions: Tensor) -> Tensor:
+        """The output of a network like the denoiser on pure noise, fp32 [b, *noise_shape], without guidance."""
 
 
 Side = Literal["text", "image"]
 
 
 class Trace(NamedTuple):
-    """What a token model decided and why: tokens, and the states that its heads chose them by."""
+    """The tokens of b samples and the hidden states from which they were chosen.
 
-    text: Tensor  # [b, t] int64, after a plan's end the end again
-    text_states: Tensor  # [b, t, 1, width], zero after the end
-    lengths: Tensor  # [b] tokens of the plan with its end
-    image: Tensor  # [b, n] int64, -1 where nothing is drawn yet
-    image_states: Tensor  # [b, n, rows, width], rows of guidance
+    Attributes:
+        text: [b, t] int64, the plan; after its end the end token again.
+        text_states: [b, t, 1, width], zero after the end.
+        lengths: [b] int64, tokens of the plan including its end.
+        image: [b, n] int64, -1 where no token is chosen yet.
+        image_states: [b, n, rows, width], with one row, or the conditional and the unconditional row of guidance.
+    """
+
+    text: Tensor
+    text_states: Tensor
+    lengths: Tensor
+    image: Tensor
+    image_states: Tensor
 
     def of(self, side: Side) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, states and lengths [b] of one side."""
@@ -61,61 +80,93 @@ class Trace(NamedTuple):
 
 
 class TokenModel(Model, Protocol):
-    """A model with the verb "tokens": it writes a plan in words, then image tokens, in `num_steps` blocks.
+    """A model with the verb "tokens": an autoregressive image model, which may first write a plan in words.
 
-    Its noise [text_length + image_length] is that of core.gumbel. `step_costs` bound what one sample costs in each
-    step; what passes really took goes to `book`, which `booked` replaces.
+    Image tokens are generated in `num_steps` blocks. Its noise [text_length + image_length] has one number for each
+    position, as in gensearch.core.gumbel.
     """
 
-    text_length: int
-    image_length: int
-    greedy: bool  # whether plans are the likeliest words
-    step_costs: tuple[Cost, ...]
+    @property
+    def text_length(self) -> int:
+        """The longest plan, in tokens with its end; 0 without a plan."""
 
-    def booked(self, book: Callable[[Cost, Cost], None]) -> TokenModel: ...
+    @property
+    def image_length(self) -> int:
+        """Image tokens of one sample; 0 if another model makes the picture."""
 
-    def trace(self, state: State) -> Trace: ...
+    @property
+    def greedy(self) -> bool:
+        """Whether a plan takes the likeliest words, whatever its noise."""
 
-    def logits(self, side: Side, hidden: Tensor) -> Tensor: ...  # [*, rows, width] -> [*, vocabulary], differentiable
+    @property
+    def step_costs(self) -> tuple[Cost, ...]:
+        """The most that one sample costs in each step."""
 
-    def choose(self, side: Side, hidden: Tensor, noise: Noise) -> Tensor: ...  # the first [b, k] tokens of a side
+    def booked(self, book: Callable[[Cost, Cost], None]) -> TokenModel:
+        """The same model, which reports the cost of every network pass to `book`: of samples, and of padding."""
 
-    def branch(self, state: State, noise: Noise) -> State: ...  # go on from what is drawn by other noise
+    def trace(self, state: State) -> Trace:
+        """The tokens of a state, with the hidden states from which they were chosen."""
 
-    def tilted(self, temperature: float, shift: Tensor) -> TokenModel: ...  # image logits become (logits + shift) / T
+    def logits(self, side: Side, hidden: Tensor) -> Tensor:
+        """Logits [*, vocabulary] from hidden states [*, rows, width], differentiable."""
+
+    def choose(self, side: Side, hidden: Tensor, noise: Noise) -> Tensor:
+        """The first k tokens [b, k] of a side from hidden states [b, k, rows, width], by noise [b, k]."""
+
+    def branch(self, state: State, noise: Noise) -> State:
+        """The same tokens as far as they are chosen; the rest will follow noise [b, positions]."""
+
+    def tilted(self, temperature: float, shift: Tensor) -> TokenModel:
+        """The same model with image logits (logits + shift) / temperature, for a shift [vocabulary]."""
 
 
 class ChunkModel(Model, Protocol):
-    """A model with the verb "chunks": a step makes one chunk of a clip from fresh noise, given the chunks before it.
+    """A model with the verb "chunks": a chunk-autoregressive video model; a step makes one chunk from fresh noise.
 
-    `start` makes the first chunk and `advance` the next one; `render` shows what there is so far, [b, t, 3, h, w], of
-    rows that stand at one step. Rows that branch share their prefix. `step_costs` are those of a clip made alone;
-    `due` says what `advance` takes of a state, in which rows may share the reading of a prefix, and what passes really
-    took goes to `book`, which `booked` replaces.
+    `start` makes the first chunk and `advance` the next one, conditioned on those before it; `render` returns what
+    there is so far, [b, t, 3, h, w], of rows that stand at one step. Rows that branch share their prefix.
     """
 
-    step_costs: tuple[Cost, ...]
-    frames: tuple[int, ...]  # of each chunk
-    causal: bool  # whether the frames of a prefix stay as they are, bit for bit, when it goes on
+    @property
+    def step_costs(self) -> tuple[Cost, ...]:
+        """What one clip that shares nothing with others costs in each step."""
 
-    def booked(self, book: Callable[[Cost, Cost], None]) -> ChunkModel: ...
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Frames of each chunk."""
 
-    def due(self, state: State) -> Cost: ...
+    @property
+    def causal(self) -> bool:
+        """Whether the frames of a prefix keep their bits when the clip goes on."""
 
-    def rest(self, state: State) -> State: ...  # the same clips; what is kept to go on with them is made anew
+    def booked(self, book: Callable[[Cost, Cost], None]) -> ChunkModel:
+        """The same model, which reports the cost of every network pass to `book`: of samples, and of padding."""
+
+    def due(self, state: State) -> Cost:
+        """What `advance` costs for a state, in which rows may share the encoding of a prefix."""
+
+    def rest(self, state: State) -> State:
+        """The same clips without caches, which are computed again if the clips go on."""
 
 
 class Rehearsable(Model, Protocol):
-    """A model that offers its own stand-in for dry runs, whatever its verbs: same steps, costs and verbs, no network.
+    """A model that offers its own stand-in for dry runs, whatever its verbs.
 
-    Models without this method have one that fits models whose steps all cost the same; see gensearch.models.stand_in.
+    Models without this method get one that fits models whose steps all cost the same (gensearch.models.stand_in).
     """
 
-    def stand_in(self) -> Model: ...
+    def stand_in(self) -> Model:
+        """A model with the same steps, costs and verbs that runs no network."""
 
 
 class Transition(NamedTuple):
-    """The Gaussian reverse kernel of the next step, both [b, *noise_shape]; std is zero for ODE steps."""
+    """The Gaussian reverse kernel of the next step.
+
+    Attributes:
+        mean: [b, *noise_shape].
+        std: [b, *noise_shape]; zero for ODE steps.
+    """
 
     mean: Tensor
     std: Tensor

@@ -1,4 +1,4 @@
-"""Models and verifiers behind a ledger: refused before they would overspend, booked as soon as they have worked."""
+"""Models, proposals and verifiers behind a ledger: refused before they exceed a limit, booked when they are done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.price import decoder_batch, fee, looks, step_costs
+from gensearch.core.price import decoder_batch, fee, scorings, step_costs
 from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
 from verifiers.batches import cut, padding, sizes
@@ -24,8 +24,15 @@ T = TypeVar("T")
 class MeteredModel:
     """A model whose every network pass goes through a ledger, one physical batch at a time.
 
-    A call that does not fit raises BudgetSpent and does nothing. Each batch is booked when it is done, so the account
-    is right wherever an exception strikes. Models of tokens and of chunks book each of their passes themselves.
+    A call that does not fit does nothing. Each batch is booked when it is done, so the account
+    is right after an exception. Autoregressive image and video models book each of their passes themselves.
+
+    Args:
+        model: The generator.
+        ledger: Pays for it.
+
+    Raises:
+        BudgetSpent: By each method, for a call that does not fit.
     """
 
     def __init__(self, model: Model, ledger: Ledger) -> None:
@@ -37,14 +44,22 @@ class MeteredModel:
         return getattr(self._model, name)
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
-        """One network step for every row."""
+        """One network step for every row, as Model.start.
+
+        Raises:
+            BudgetSpent: It does not fit.
+        """
         steps = [0] * len(prompts)
         return self._step("starting", steps, lambda rows: self._model.start(prompts[rows], noise[rows]), None)
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
-        """One more network step for every row."""
+        """One more network step for every row, as Model.advance.
+
+        Raises:
+            BudgetSpent: It does not fit.
+        """
         part = _part(state)
-        if "chunks" in self._model.verbs:  # in one piece: rows may share the reading of a prefix
+        if "chunks" in self._model.verbs:  # in one piece: rows may share the encoding of a prefix
             self._ledger.require(f"advancing {len(state)} samples", self._model.due(state))
             return cast(State, self._model.advance(state, noise))
         return self._step(
@@ -55,14 +70,22 @@ class MeteredModel:
         )
 
     def rewind(self, state: State, step: torch.Tensor, noise: Noise) -> State:
-        """One network step at an earlier, noisier point for every row."""
+        """One network step at an earlier, noisier point for every row, as Rewindable.rewind.
+
+        Raises:
+            BudgetSpent: It does not fit.
+        """
         part = _part(state)
         steps = [0] * len(state)
         rewound = lambda rows: self._model.rewind(part(rows), step[rows], noise[rows])  # noqa: E731
         return self._step("rewinding", steps, rewound, state)
 
     def render(self, state: State) -> Media:
-        """Decode every row; clips, of which a decoder goes on where it stopped, count as one each."""
+        """Decode every row; a clip counts as one, also where a decoder goes on from an earlier prefix.
+
+        Raises:
+            BudgetSpent: It does not fit.
+        """
         if "chunks" in self._model.verbs:
             self._ledger.require(f"decoding {len(state)} samples", Cost(decoded=len(state)))
             media = self._model.render(state)
@@ -75,7 +98,7 @@ class MeteredModel:
         return torch.cat(shown)
 
     def tilted(self, temperature: float, shift: torch.Tensor) -> MeteredModel:
-        """The same account for the model with other image logits."""
+        """TokenModel.tilted behind the same ledger."""
         return MeteredModel(self._model.tilted(temperature, shift), self._ledger)
 
     def _step(self, verb: str, steps: Sequence[int], work: Callable[[slice], State], before: State | None) -> State:
@@ -83,7 +106,7 @@ class MeteredModel:
         due = reduce(Cost.plus, [costs[step] for step in steps])
         self._ledger.require(f"{verb} {len(steps)} samples", due)
         most = self._model.batch_size
-        whole = self._books  # in one piece: rows may share what is read
+        whole = self._books  # in one piece: rows may share a context
         made = [work(slice(0, len(steps)))] if whole else self._batches(verb, len(steps), most, costs[0], work)
         return noted(cat(made), before, sizes(len(steps), most))
 
@@ -98,8 +121,14 @@ class MeteredModel:
 
 
 def noted(state: State, before: State | None, made: Sequence[int]) -> State:
-    """A state that says in `extra` which size of physical batch each step of a row was made in, [b, num_steps]."""
-    if "sizes" in state.extra:  # the model says so itself
+    """The state with its physical batch sizes in `extra["sizes"]`, [b, num_steps]: one for each step of each row.
+
+    Args:
+        state: After a network step.
+        before: Before it; None for the first step.
+        made: The size of the batch in which each row took the step, b of them.
+    """
+    if "sizes" in state.extra:  # the model records them itself
         return state
     known = before.extra.get("sizes") if before is not None else None
     steps = torch.zeros(len(state), state.num_steps, dtype=torch.long) if known is None else known.clone()
@@ -112,7 +141,12 @@ def _part(state: State) -> Callable[[slice], State]:
 
 
 class MeteredProposal:
-    """A proposal behind a ledger; plain noise costs nothing and needs none."""
+    """A proposal behind a ledger; plain noise costs nothing and needs none.
+
+    Args:
+        propose: Where noise comes from.
+        ledger: Pays for its networks.
+    """
 
     def __init__(self, propose: Proposal, ledger: Ledger) -> None:
         self._propose = propose
@@ -120,7 +154,16 @@ class MeteredProposal:
         self.cost = fee(propose)
 
     def __call__(self, model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
-        """Noise for every row; raises BudgetSpent, and does nothing, if it does not fit."""
+        """Noise [b, *noise_shape] for every row.
+
+        Args:
+            model: The generator.
+            prompts: b of them.
+            seeds: b of them.
+
+        Raises:
+            BudgetSpent: It does not fit; nothing was run.
+        """
         rows = len(seeds)
         self._ledger.require(f"proposing {rows} noises", self.cost.times(rows))
         with torch.no_grad():
@@ -130,60 +173,69 @@ class MeteredProposal:
 
 
 class Booked:
-    """A single judge that works, and is booked, one physical batch at a time; all at once if it has no batch size."""
+    """A single verifier, called and booked one physical batch at a time; all at once without a `batch_size`."""
 
-    def __init__(self, judge: Verifier, ledger: Ledger) -> None:
-        self._judge = judge
+    def __init__(self, verifier: Verifier, ledger: Ledger) -> None:
+        self._verifier = verifier
         self._ledger = ledger
-        self.name = judge.name
-        self.differentiable = judge.differentiable
+        self.name = verifier.name
+        self.differentiable = verifier.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """The judge's own scores."""
-        rows = max(len(media), len(prompts))  # so that the judge notices if they differ
-        most = getattr(self._judge, "batch_size", None)
+        """The verifier's own scores; arguments as for every verifier."""
+        rows = max(len(media), len(prompts))  # so that the verifier notices if they differ
+        most = getattr(self._verifier, "batch_size", None)
         done, first = [], 0
         for count, size in cut(rows, most) if most else [(rows, rows)]:
             part = slice(first, first + count)
-            scores = self._judge(media[part], prompts[part], progress=progress)
+            scores = self._verifier(media[part], prompts[part], progress=progress)
             done.append(self._checked(scores, len(prompts[part])))
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
             first += count
         parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
         return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
 
-    def _checked(self, said: Any, rows: int) -> Scores:
-        total = getattr(said, "total", None)
+    def _checked(self, scores: Scores, rows: int) -> Scores:
+        total = getattr(scores, "total", None)
         if not isinstance(total, torch.Tensor) or total.shape != (rows,):
-            found = list(total.shape) if isinstance(total, torch.Tensor) else type(said).__name__
+            found = list(total.shape) if isinstance(total, torch.Tensor) else type(scores).__name__
             raise ValueError(
                 f"the verifier {self.name} returned {found} for {rows} samples; return Scores whose total has one "
                 "number for each, NaN for those without a score"
             )
-        return said
+        return scores
 
 
 class MeteredVerifier:
-    """A verifier behind a ledger that also stops NaN: unscored samples are counted and lose every comparison.
+    """A verifier behind a ledger, in whose scores NaN becomes -inf: unscored samples are counted and never win.
 
-    One call is charged per sample and single judge: a sum of two judges costs two, and each fills its own batches.
-    A search that reckons by its guide reckons with `select` too, which scores what is finished.
+    One score is charged per sample and single verifier: a sum of two costs two, and each has its own batches.
+
+    Args:
+        verifier: The guide, or the selector.
+        ledger: Pays for it.
+        select: Given with a guide: the selector, whose scores searches include when they plan their budget.
     """
 
     def __init__(self, verifier: Verifier, ledger: Ledger, select: Verifier | None = None) -> None:
         self._verifier = verifier
-        self._booked = with_leaves(verifier, lambda judge: Booked(judge, ledger))
+        self._booked = with_leaves(verifier, lambda single: Booked(single, ledger))
         self._ledger = ledger
         self.name = verifier.name
         self.differentiable = verifier.differentiable
-        self.looks = looks(verifier) + (looks(select) if select else 0)
+        self.looks = scorings(verifier) + (scorings(select) if select else 0)
         self.unscored = 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._verifier, name)  # also `terms`: a sum stays one for those who count its judges
+        return getattr(self._verifier, name)  # also `terms`, by which the verifiers in a sum are counted
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score every row, infinite scores counting as none; raises NothingScored if no row has a score."""
+        """Score every row; an infinite score counts as none.
+
+        Raises:
+            BudgetSpent: It does not fit; nothing was run.
+            NothingScored: No row has a score.
+        """
         rows = len(prompts)
         self._ledger.require(f"scoring {rows} samples", Cost(scored=rows * len(leaves(self._verifier))))
         scores = self._booked(media, prompts, progress=progress)

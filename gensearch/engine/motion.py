@@ -1,4 +1,4 @@
-"""How much the clips of a search move, so that a verifier that prefers still clips is noticed."""
+"""The motion of the clips of a search, to detect verifiers that prefer still clips."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from verifiers.video.motion import Motion as Mover
 
 
 class Dynamics:
-    """The motion of every clip that a search scored (ImagerySearch, arXiv:2510.14847, on why it is watched)."""
+    """The motion of every clip that a search scored (ImagerySearch, arXiv:2510.14847, on why it is measured)."""
 
     def __init__(self) -> None:
         self._finished: dict[int, float] = {}
@@ -22,7 +22,11 @@ class Dynamics:
 
     @torch.no_grad()
     def add(self, round: Round) -> None:
-        """Take note of a round; pictures, and clips of one frame so far, do not move."""
+        """Measure the clips of a round; pictures and clips of a single frame are skipped.
+
+        Args:
+            round: What a search yielded.
+        """
         for parent in round.parents:
             if parent is not None:
                 self._book(self._early.pop(parent, float("nan")), -1)
@@ -36,7 +40,11 @@ class Dynamics:
             self._book(total, 1)
 
     def of(self, winner: int) -> Motion | None:
-        """The motion of a finished clip and what it compares with; None for pictures and for clips of NaN."""
+        """The motion of a finished clip beside the mean; None for pictures and for clips with NaN.
+
+        Args:
+            winner: The id of the clip.
+        """
         own = self._finished.get(winner, float("nan"))
         return Motion(own, float(self._sum) / self._count) if isfinite(own) else None
 

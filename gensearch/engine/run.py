@@ -1,4 +1,4 @@
-"""Run a search: `stream` yields after every round, `run` drains it and says why it stopped."""
+"""Run a search: `stream` yields its progress after every round, `run` returns its result."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def stream(
         ValueError: At once, for a bad prompt, seed, budget, knob or role.
         BudgetSpent: At once, if the budget cannot finish one sample.
     """
-    chooser = copy(select) if select is verifier else select  # one verifier in two roles is asked in each
+    chooser = copy(select) if select is verifier else select  # one verifier in two roles scores in each
     job = Job(model, search, Panel(verifier, chooser))  # type: ignore[arg-type]  # None: the guide
     return start(job.changed(compute=compute, limit=limit, **knobs), prompt, seed)
 
@@ -94,7 +94,16 @@ def start(job: Job, prompt: str, seed: int = 0) -> Iterator[Progress]:
 
 
 def refuse_endless(job: Job, ledger: Ledger, unit: Cost) -> None:
-    """Raise ValueError for a search that neither a knob nor the ledger ends."""
+    """Refuse a search that neither a knob nor the ledger ends.
+
+    Args:
+        job: What to run.
+        ledger: Pays for it.
+        unit: The cost of one sample.
+
+    Raises:
+        ValueError: It would never stop.
+    """
     endless = bounds(job.search)
     if endless and not bounded(job.search, job.knobs) and ledger.affords(unit) == float("inf"):
         ways = " or ".join(endless)
@@ -102,7 +111,7 @@ def refuse_endless(job: Job, ledger: Ledger, unit: Cost) -> None:
 
 
 def run(*args: Any, **kwargs: Any) -> Result:
-    """Drain `stream` with the same arguments and return its result."""
+    """Run a search to its end; arguments and errors as for `stream`."""
     last = deque(stream(*args, **kwargs), maxlen=1)
     return result(last[0] if last else None)
 
@@ -134,7 +143,7 @@ def _stream(
     pool: list[Sample] = []  # of the vote
     best: Sample | None = None
     base: Sample | None = None
-    curve: list[Point] = []  # these two only grow: each progress sees the part that was there when it was made
+    curve: list[Point] = []  # these two only grow: each progress has a view of the part that was there
     lineage: list[Node] = []
     last: Progress | None = None
     dynamics = Dynamics()
@@ -189,7 +198,13 @@ def climb(last: Point | None, ledger: Ledger, totals: Sequence[float]) -> list[P
 
 @torch.no_grad()
 def pick(select: Verifier, round: Round, prompt: str) -> Scores:
-    """The scores of the verifier that selects, for a round."""
+    """The selector's scores of a round.
+
+    Args:
+        select: The selector.
+        round: What a search yielded.
+        prompt: Of the search.
+    """
     return select(round.media, [prompt] * len(round.ids))
 
 

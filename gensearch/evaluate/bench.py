@@ -23,7 +23,7 @@ from gensearch.engine.run import result, start
 from gensearch.evaluate.journal import Record, Trial
 from gensearch.evaluate.plan import Plan
 from gensearch.files.images import encode, to_pixels
-from gensearch.models.fingerprint import judge_hashes, module_hash
+from gensearch.models.fingerprint import module_hash, verifier_hashes
 from gensearch.resolve import for_prompt, resolve
 from gensearch.runs.folder import number
 from verifiers.combine import leaf_names
@@ -182,7 +182,7 @@ def identity(job: Job) -> str:
         job: What the method runs.
     """
     panel = job.panel
-    hashes = judge_hashes(panel.guide, panel.select, *panel.holdout.values())
+    hashes = verifier_hashes(panel.guide, panel.select, *panel.holdout.values())
     learned = getattr(job.propose, "network", None)
     hashes |= {"propose": module_hash(learned)} if isinstance(learned, nn.Module) else {}
     parts = [job.model.fingerprint(), hashes]

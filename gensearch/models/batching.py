@@ -1,4 +1,4 @@
-"""What models share about rows: physical batches of few sizes, so that the company of a row changes no bits."""
+"""Physical batches of few sizes, so that the other rows of a batch change no bits of a row."""
 
 from __future__ import annotations
 
@@ -12,23 +12,46 @@ from verifiers.batches import cut
 
 
 def check_noise(name: str, shape: Sequence[int], prompts: Sequence[str], noise: Noise) -> None:
-    """Raise ValueError for noise that is not of one sample's shape for each prompt."""
+    """Refuse noise of a wrong shape.
+
+    Args:
+        name: Of the model, for the message.
+        shape: Of one sample's noise.
+        prompts: b of them.
+        noise: [b, *shape].
+
+    Raises:
+        ValueError: It has another shape.
+    """
     wanted = (len(prompts), *shape)
     if tuple(noise.shape) != wanted:
         raise ValueError(f"{name} takes noise of shape {wanted}, not {tuple(noise.shape)}")
 
 
 def refuse_finished(state: State) -> None:
-    """Raise ValueError if a row needs no further step."""
+    """Refuse rows that need no further step.
+
+    Args:
+        state: About to be advanced.
+
+    Raises:
+        ValueError: A row is finished.
+    """
     if bool(state.done.any()):
         rows = state.done.nonzero().flatten().tolist()
         raise ValueError(f"rows {rows} are finished after {state.num_steps} steps; leave them out")
 
 
 def in_batches(function: Callable[..., Tensor], most: int, *tensors: Tensor) -> Tensor:
-    """Map `function` over the rows of tensors [b, *] in physical batches of at most `most` rows.
+    """Map a function over rows in physical batches; a batch is filled by repeating its own rows.
 
-    A batch that is filled repeats its own rows, and what they give is dropped. Returns [b, *]; b >= 1.
+    Args:
+        function: Takes rows of each tensor and returns [rows, *].
+        most: The largest physical batch.
+        tensors: [b, *] each, b of 1 or more.
+
+    Returns:
+        [b, *].
     """
     made, first = [], 0
     for count, size in cut(len(tensors[0]), most):
@@ -44,12 +67,22 @@ def in_batches(function: Callable[..., Tensor], most: int, *tensors: Tensor) -> 
 
 
 def fill(rows: int, size: int) -> list[int]:
-    """Row numbers of a batch filled up to `size` with its last row."""
+    """Row numbers of a batch, filled up with its last row.
+
+    Args:
+        rows: Of the batch.
+        size: After filling.
+    """
     return [min(i, rows - 1) for i in range(size)]
 
 
 def grouped(rows: Sequence[int], most: int) -> Iterator[tuple[Sequence[int], list[int]]]:
-    """Rows in physical batches: those that count, and the same filled up by repeating them."""
+    """Rows in physical batches: the rows themselves, and the same filled up by repeating them.
+
+    Args:
+        rows: Row numbers.
+        most: The largest physical batch.
+    """
     first = 0
     for count, size in cut(len(rows), most):
         keep = rows[first : first + count]

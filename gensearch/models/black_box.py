@@ -20,12 +20,23 @@ from verifiers.types import Media
 
 
 class BlackBox(Wrapped):
-    """A generator that can only be called whole: `start` is everything, `render` returns what it made.
+    """A generator that can only be called whole: `start` does everything, `render` returns the result.
 
-    `source` is a callable (prompts, noise [b, *noise_shape]) -> media, or a diffusers pipeline with `latents=`, called
-    with `settings`. Media may be PIL pictures, numpy arrays (channels last) or tensors. Construction calls it three
-    times on `prompt` and raises ValueError if the noise does not decide the picture. `nfe` is what one sample costs;
-    None measures a pipeline's denoiser and takes 1 for a callable. What it decodes is booked by `render`.
+    Construction calls the generator three times, to check that the noise decides the picture. Decoding is booked by
+    `render`.
+
+    Args:
+        source: A callable (prompts, noise [b, *noise_shape]) -> media, or a diffusers pipeline with `latents=`. Media
+            may be PIL pictures, numpy arrays (channels last) or tensors.
+        noise_shape: Of one sample.
+        batch_size: The largest physical batch.
+        nfe: Denoiser forwards of one sample; None measures a pipeline, and takes 1 for a callable.
+        name: In logs and records.
+        prompt: For the check.
+        settings: Of a pipeline's call.
+
+    Raises:
+        ValueError: The noise does not decide the picture, or settings are given for a callable.
     """
 
     num_steps = 1
@@ -66,7 +77,11 @@ class BlackBox(Wrapped):
         return State(tuple(prompts), steps, self.num_steps, noise, torch.cat(media), {})
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
-        """Always raises ValueError: there is no second step."""
+        """There is no second step.
+
+        Raises:
+            ValueError: Always.
+        """
         raise ValueError(f"{self.name} makes the whole sample in `start`; there is no step to advance")
 
     def render(self, state: State) -> Media:
@@ -74,7 +89,7 @@ class BlackBox(Wrapped):
         return state.clean
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the bits of a sample depend on, as far as can be seen from outside."""
+        """What the bits of a sample depend on, as far as it can be determined from outside."""
         own = {"batch_size": self.batch_size, "nfe_per_step": self.nfe_per_step, "components": self._hashes}
         return {**describe(self, self.pipeline, self.settings), **own}
 
@@ -104,7 +119,15 @@ class BlackBox(Wrapped):
 
 
 def pipeline_call(pipeline: Any, settings: dict[str, Any]) -> Callable[[Sequence[str], Noise], Any]:
-    """A pipeline as a callable; step noise comes from generators seeded by each row's own noise."""
+    """A pipeline as a callable; generators for step noise are seeded by each row's own noise.
+
+    Args:
+        pipeline: Of diffusers.
+        settings: Of its call.
+
+    Raises:
+        ValueError: It takes no `latents`.
+    """
     accepted = inspect.signature(pipeline.__call__).parameters
     if "latents" not in accepted:
         raise ValueError(f"{type(pipeline).__name__} takes no `latents`; a search needs to choose the noise")

@@ -1,4 +1,4 @@
-"""What a pipeline is made of, by hashes, and what computes it: two that agree in all are the same generator."""
+"""Fingerprints: hashes of networks, library versions and back-end switches, on which the bits of a sample depend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from verifiers.types import Verifier
 
 
 def component_hashes(pipeline: Any) -> dict[str, str]:
-    """The SHA-256 of every network and tokenizer of a diffusers pipeline, by component name."""
+    """The SHA-256 of every network and tokenizer of a diffusers pipeline, by component name.
+
+    Args:
+        pipeline: With `components`.
+    """
     hashes = {}
     for name, component in pipeline.components.items():
         if isinstance(component, nn.Module):
@@ -31,28 +35,39 @@ def component_hashes(pipeline: Any) -> dict[str, str]:
 
 
 def module_hash(module: nn.Module) -> str:
-    """The SHA-256 of a network's configuration, parameters and buffers, wherever it was loaded from."""
-    told = json.dumps(settings(module), sort_keys=True, default=str) + "".join(switches(module))
-    digest = hashlib.sha256(told.encode())
+    """The SHA-256 of a network's configuration, parameters and buffers, wherever it was loaded from.
+
+    Args:
+        module: A network of diffusers, transformers or plain torch.
+    """
+    about = json.dumps(settings(module), sort_keys=True, default=str) + "".join(switches(module))
+    digest = hashlib.sha256(about.encode())
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def judge_hashes(*chiefs: Verifier) -> dict[str, str]:
-    """What is known of judges, and of all inside sums, beside their names: their networks and what they ask."""
+def verifier_hashes(*verifiers: Verifier) -> dict[str, str]:
+    """Hashes of the networks of verifiers, and of all that they wrap, with the question that they ask; by name.
+
+    Args:
+        verifiers: Single or combined; those without a network are left out.
+    """
     found = {}
-    for judge in (judge for chief in chiefs for judge in judges(chief)):
-        if isinstance(network := getattr(judge, "model", None), nn.Module):
-            found[judge.name] = module_hash(network) + str(getattr(judge, "question", ""))
+    for single in (single for verifier in verifiers for single in judges(verifier)):
+        if isinstance(network := getattr(single, "model", None), nn.Module):
+            found[single.name] = module_hash(network) + str(getattr(single, "question", ""))
     return found
 
 
 def switches(module: nn.Module) -> Iterator[str]:
-    """What is set on a network and changes its output, but is neither weight nor configuration; none of it by default.
+    """Settings that change a network's output and are neither weights nor configuration; none by default.
 
-    Scales and switches of LoRAs, FreeU, and tiles of an autoencoder.
+    Scales and switches of LoRA adapters, FreeU, and the tiling of an autoencoder.
+
+    Args:
+        module: A network.
     """
     for name, part in module.named_modules():
         if isinstance(scales := getattr(part, "scaling", None), dict) and hasattr(part, "active_adapters"):
@@ -63,7 +78,11 @@ def switches(module: nn.Module) -> Iterator[str]:
 
 
 def settings(module: nn.Module) -> dict[str, Any]:
-    """A network's configuration, without where it came from and which version wrote it."""
+    """A network's configuration, without its origin and the version that wrote it.
+
+    Args:
+        module: A network.
+    """
     config: Any = getattr(module, "config", {})
     found = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     written = ("transformers_version", "architectures", "dtype")  # by saving and loading
@@ -77,10 +96,10 @@ def versions() -> dict[str, str]:
 
 @cache
 def instruction_set() -> dict[str, str]:
-    """What the processor computes with: on another set of instructions the last bits of a sample are others.
+    """The processor's instruction set, on which the last bits of a sample depend.
 
-    `torch` is the set that its own kernels use, `onednn` a bound on that of convolutions and products if one is set in
-    the environment, and `processor` its vendor, by which libraries choose their kernels.
+    `torch` is the set that its own kernels use, `onednn` the limit that the environment sets for convolutions and
+    matrix products, and `processor` the machine and vendor, by which libraries choose their kernels.
     """
     about = Path("/proc/cpuinfo")
     lines = about.read_text(encoding="utf-8", errors="replace").splitlines() if about.is_file() else []
@@ -107,7 +126,11 @@ def backends() -> dict[str, Any]:
 
 
 def attention(pipeline: Any) -> dict[str, list[str]]:
-    """What computes attention in each network: processors of diffusers, or the implementation of transformers."""
+    """The attention implementation of each network: processors of diffusers, or the setting of transformers.
+
+    Args:
+        pipeline: With `components`.
+    """
     found = {}
     for name, component in pipeline.components.items():
         kinds = {type(processor).__name__ for processor in getattr(component, "attn_processors", {}).values()}

@@ -1,4 +1,4 @@
-"""From a name, a folder or a loaded pipeline to a model, with the best adapter there is for it."""
+"""Load a model from a name, a folder, a loaded pipeline or a callable, with the best adapter for it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,20 @@ DTYPES = ("float32", "float16", "bfloat16")
 def load(
     source: Any, /, *, adapter: str = "auto", device: str | None = None, dtype: str | None = None, **options: Any
 ) -> Model:
-    """A model from "org/name" on the hub, a pipeline's folder, "shapes/NAME", a loaded pipeline or a callable.
+    """A model from a name, a folder, a loaded pipeline or a callable; only safetensors are read, no remote code is run.
 
-    `adapter` "auto" takes "native" where it exists, else "probed" for a pipeline and "black_box" for a callable.
-    `options` go to the adapter (steps, guidance_scale, batch_size, ...) and replace what presets and the folder's
-    gensearch.json say; for a loaded pipeline, those of the name or folder that it came from. `device` is the GPU if
-    there is one, `dtype` always float32 on the CPU. Only safetensors are read and no remote code is run. Raises
-    LoadError for what cannot be loaded, ValueError for unknown or unfit options.
+    Args:
+        source: "org/name" on the hub, a pipeline's folder, "shapes/NAME", a loaded pipeline or a callable.
+        adapter: "native", "probed" or "black_box"; "auto" takes "native" if there is one, else "probed" for a pipeline
+            and "black_box" for a callable.
+        device: Of a model that is loaded here (default: the GPU if there is one).
+        dtype: "float32", "float16" or "bfloat16" (default: the preset's, and float32 on a CPU).
+        options: Of the adapter (steps, guidance_scale, batch_size, ...); they replace those of presets and of the
+            folder's gensearch.json.
+
+    Raises:
+        LoadError: The source cannot be loaded.
+        ValueError: An option is unknown or unfit.
     """
     check_options(load, {"adapter": adapter, "device": device, "dtype": dtype}, "load")
     if adapter not in ADAPTERS:
@@ -54,7 +61,14 @@ def load(
 
 
 def usable(device: str | None) -> str:
-    """The device asked for, or else the GPU if there is one; raises ValueError for one that cannot be used here."""
+    """A device that works here.
+
+    Args:
+        device: "cpu", "cuda" or the like; None for the GPU if there is one.
+
+    Raises:
+        ValueError: It cannot be used here.
+    """
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -66,7 +80,14 @@ def usable(device: str | None) -> str:
 
 
 def pipeline_class(where: str) -> type[Any]:
-    """The diffusers class that a model_index.json names, or that of a Janus; raises LoadError for any other."""
+    """The class of a pipeline: that which its model_index.json names, or that of an autoregressive image model.
+
+    Args:
+        where: A folder or a name on the hub.
+
+    Raises:
+        LoadError: It names no pipeline of the installed diffusers.
+    """
     import diffusers
 
     if kind := token_pipeline(where):
@@ -82,7 +103,14 @@ def pipeline_class(where: str) -> type[Any]:
 
 
 def token_pipeline(where: str) -> type[Any] | None:
-    """The class for a model of transformers that draws, None for anything else; LoadError if it does not draw."""
+    """The class that loads an autoregressive image model of transformers; None for what is no transformers model.
+
+    Args:
+        where: A folder or a name on the hub.
+
+    Raises:
+        LoadError: It is a transformers model that generates no images.
+    """
     from transformers import AutoConfig
 
     if Path(where).is_dir() and (Path(where) / "model_index.json").is_file():
@@ -93,7 +121,7 @@ def token_pipeline(where: str) -> type[Any] | None:
         return None
     if config.model_type not in TOKENS:
         raise LoadError(
-            f"it is a {config.model_type!r}, which does not draw by itself; models of this kind: {', '.join(TOKENS)}"
+            f"it is a {config.model_type!r}, which generates no images; of this kind there are: {', '.join(TOKENS)}"
         )
     module, name = TOKENS[config.model_type]
     kind: type[Any] = getattr(import_module(module), name)
@@ -101,11 +129,21 @@ def token_pipeline(where: str) -> type[Any] | None:
 
 
 def read(kind: type[Any], source: Source, device: str, dtype: str | None) -> Any:
-    """Load a pipeline, whole or not at all, and freeze its weights."""
+    """Load a pipeline and freeze its weights.
+
+    Args:
+        kind: Its class.
+        source: Where it is.
+        device: Where it will run.
+        dtype: Of its weights; None for the source's, and float32 on a CPU.
+
+    Raises:
+        LoadError: Weights are missing.
+    """
     import torch
 
     number = getattr(torch, dtype or ("float32" if device == "cpu" else source.dtype))
-    if not hasattr(kind, "download"):  # it is in one piece
+    if not hasattr(kind, "download"):  # one model rather than a pipeline of components
         with quiet():
             return kind.from_pretrained(source.where, dtype=number).to(device)
     safe = {"use_safetensors": True, "trust_remote_code": False}
@@ -121,7 +159,15 @@ def read(kind: type[Any], source: Source, device: str, dtype: str | None) -> Any
 
 
 def text_networks(folder: Path, dtype: Any) -> dict[str, Any]:
-    """The networks of transformers in a pipeline's folder, which left to it would make up missing weights."""
+    """The transformers networks of a pipeline, which the pipeline would load with random values for missing weights.
+
+    Args:
+        folder: Of the pipeline.
+        dtype: Of the weights.
+
+    Raises:
+        LoadError: Weights are missing or have another shape.
+    """
     import transformers
 
     found = {}
@@ -136,7 +182,15 @@ def text_networks(folder: Path, dtype: Any) -> dict[str, Any]:
 
 
 def complete(component: str, missing: list[str]) -> None:
-    """Refuse a network that lacks weights."""
+    """Refuse a network that lacks weights.
+
+    Args:
+        component: Its name in the pipeline.
+        missing: Names of weights.
+
+    Raises:
+        LoadError: Any are missing.
+    """
     if missing:
         raise LoadError(
             f"{component} lacks {len(missing)} weights of the right shape, the first is {missing[0]}; "
@@ -146,7 +200,15 @@ def complete(component: str, missing: list[str]) -> None:
 
 @contextmanager
 def readable(source: Any, hint: str) -> Iterator[None]:
-    """Turn what loading raises into one clear line."""
+    """Turn errors of loading into one line.
+
+    Args:
+        source: What is loaded.
+        hint: The end of the message.
+
+    Raises:
+        LoadError: Loading failed.
+    """
     from safetensors import SafetensorError
 
     try:
@@ -158,19 +220,28 @@ def readable(source: Any, hint: str) -> Iterator[None]:
         raise LoadError(f"cannot load {str(source)!r}: {why}{hint}") from error
 
 
-def adapted(kind: type[Any], adapter: str, told: Mapping[str, Any], given: Mapping[str, Any]) -> Callable[[Any], Model]:
-    """How to build the adapter for a class of pipelines, with what a preset or folder has told and what was given.
+def adapted(
+    kind: type[Any], adapter: str, preset: Mapping[str, Any], given: Mapping[str, Any]
+) -> Callable[[Any], Model]:
+    """What builds the adapter for a pipeline of some class.
 
-    Raises ValueError for unknown and unfit options.
+    Args:
+        kind: The class.
+        adapter: "auto", "native", "probed" or "black_box".
+        preset: Options of a preset or folder.
+        given: Options of the caller, which come first.
+
+    Raises:
+        ValueError: An option is unknown or unfit, or the class has no such adapter.
     """
     native = next((NATIVE[c.__name__] for c in kind.__mro__ if c.__name__ in NATIVE), None)
     is_pipeline = any(c.__name__ == "DiffusionPipeline" for c in kind.__mro__)
     if adapter == "auto":
         adapter = "native" if native else "probed" if is_pipeline else "black_box"
     if adapter != "native":
-        told = {name: value for name, value in told.items() if name not in OF_OUR_LOOP}
-        told, given = map(by_diffusers_name, (told, given)) if is_pipeline else (told, given)
-    options = {**told, **given}
+        preset = {name: value for name, value in preset.items() if name not in OF_OUR_LOOP}
+        preset, given = map(by_diffusers_name, (preset, given)) if is_pipeline else (preset, given)
+    options = {**preset, **given}
     if adapter == "native":
         if native is None:
             raise ValueError(f"{kind.__name__} has no native adapter; use adapter='auto'. Native: {', '.join(NATIVE)}.")
@@ -194,14 +265,21 @@ def adapted(kind: type[Any], adapter: str, told: Mapping[str, Any], given: Mappi
 
 
 def by_diffusers_name(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with `steps` under the name that pipelines have for it; raises ValueError for both at once."""
+    """Options with `steps` under its name in diffusers pipelines.
+
+    Args:
+        options: Of an adapter.
+
+    Raises:
+        ValueError: Both names are given.
+    """
     if {"steps", "num_inference_steps"} <= options.keys():
         raise ValueError("steps and num_inference_steps are two names of one option; give one of them")
     return {"num_inference_steps" if name == "steps" else name: value for name, value in options.items()}
 
 
 def parameters(function: Any) -> set[str]:
-    """Names that a function or class can be called with, less the first, which is what it works on."""
+    """Names of the parameters of a function or class, without the first, which is the pipeline."""
     found = list(inspect.signature(function).parameters.values())
     named = {p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     return named - {found[0].name}

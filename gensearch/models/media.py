@@ -1,4 +1,4 @@
-"""From whatever a generator returns to media: floats with three channels in [0, 1]."""
+"""Convert what generators return to media: floats with three channels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from verifiers.types import Media
 
 
 def to_media(made: Any) -> Media:
-    """Float media [b, 3, h, w] or [b, t, 3, h, w] in [0, 1] from PIL pictures, arrays, tensors or lists of them.
+    """Float media [b, 3, h, w] or [b, t, 3, h, w] in [0, 1].
 
-    Integers count to 255. Channels may come last, as in arrays they do where both is possible. Raises TypeError for
-    other things and ValueError for other shapes.
+    Args:
+        made: PIL pictures, arrays, tensors or lists of them; floats in [0, 1] or integers up to 255. Channels may come
+            last; if both are possible, they are last in arrays and third from the end in tensors.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: It has another shape.
     """
     if isinstance(made, Tensor):
         return laid_out(made, (-3, -1))
@@ -34,7 +39,16 @@ def to_media(made: Any) -> Media:
 
 
 def laid_out(values: Tensor, places: tuple[int, ...]) -> Media:
-    """Pixels as floats with their channels third from the end; `places` are where to look for them, best first."""
+    """Pixels as floats with their channels third from the end.
+
+    Args:
+        values: Four or five axes.
+        places: Axes that may hold the channels, the likeliest first.
+
+    Raises:
+        TypeError: They are no pixels.
+        ValueError: No such axis has three entries.
+    """
     channels = next((axis for axis in places if values.ndim in (4, 5) and values.shape[axis] == 3), None)
     if channels is None:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Names of models: what a name, a folder or a pipeline's class stands for, before anything is loaded."""
+"""Names of models: what a name, a folder or a pipeline's class refers to, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -38,11 +38,18 @@ SETTINGS = "gensearch.json"  # the file in a folder of weights with the call set
 
 
 class LoadError(ValueError):
-    """A model that is not there, or not whole; the message says what to do."""
+    """A model is missing or incomplete; the message says what to do."""
 
 
 class Preset(NamedTuple):
-    """What the makers of a model on the hub say about calling it."""
+    """The recommended settings of a model on the hub.
+
+    Attributes:
+        licence: Its name.
+        dtype: Of the weights, on a GPU.
+        settings: Options of the adapter.
+        batch_size: The largest physical batch on a GPU.
+    """
 
     licence: str
     dtype: str
@@ -50,18 +57,29 @@ class Preset(NamedTuple):
     batch_size: int | None = None
 
     def options(self, device: str) -> dict[str, Any]:
-        """Settings for a device; on a CPU a larger batch would only make a single sample pay for its padding."""
+        """Settings for a device; on a CPU without the batch size, whose padding would slow down single samples.
+
+        Args:
+            device: "cpu", "cuda" or the like.
+        """
         batch = {} if self.batch_size is None or device == "cpu" else {"batch_size": self.batch_size}
         return {**batch, **self.settings}
 
 
 class Source(NamedTuple):
-    """Where a model is, and how it wants to be called."""
+    """Where a model is, and its settings.
 
-    where: str  # a folder or a name on the hub
+    Attributes:
+        where: A folder or a name on the hub.
+        settings: Options of the adapter.
+        dtype: Of the weights, on a GPU.
+        hint: The end of the message if it cannot be loaded.
+    """
+
+    where: str
     settings: Mapping[str, Any]
     dtype: str
-    hint: str  # the tail of an error if it cannot be loaded
+    hint: str
 
 
 def presets() -> dict[str, Preset]:
@@ -79,7 +97,11 @@ def embedded() -> dict[str, Path]:
 
 
 def origin(pipeline: Any) -> dict[str, Any]:
-    """What a preset or a folder says about a loaded pipeline, by where it came from; its scheduler stays its own."""
+    """Settings of the preset or folder that a loaded pipeline came from, but for those of its scheduler.
+
+    Args:
+        pipeline: Or any other callable, which has none.
+    """
     where = str(getattr(pipeline, "name_or_path", None) or "") if hasattr(pipeline, "components") else ""
     if where and (Path(where) / SETTINGS).is_file():
         settings = in_folder(Path(where)).settings
@@ -90,7 +112,15 @@ def origin(pipeline: Any) -> dict[str, Any]:
 
 
 def locate(source: str, device: str) -> Source:
-    """Find out what a name means, without loading it; raises LoadError if it means nothing."""
+    """Find what a name refers to, without loading it.
+
+    Args:
+        source: "shapes/NAME", a folder or "org/name" on the hub.
+        device: Where it will run.
+
+    Raises:
+        LoadError: It refers to nothing.
+    """
     own, known = embedded(), presets()
     if source.startswith("shapes/"):
         if source not in own:
@@ -107,14 +137,26 @@ def locate(source: str, device: str) -> Source:
 
 
 def similar(source: str, known: Iterable[str]) -> str:
-    """The tail of an error about a misspelt name, which may lack its organisation."""
+    """The end of a message about a misspelt name, which may lack its organisation.
+
+    Args:
+        source: The name.
+        known: Valid names.
+    """
     tails = {name.split("/")[1]: name for name in known}
     close = get_close_matches(source.split("/")[-1], tails, 1)
     return f". Did you mean {tails[close[0]]!r}?" if close else ". Give a folder, 'shapes/NAME' or 'organisation/NAME'"
 
 
 def in_folder(folder: Path) -> Source:
-    """A pipeline's folder with the settings that lie beside it."""
+    """A pipeline's folder with the settings of its gensearch.json.
+
+    Args:
+        folder: That `save_pretrained` wrote.
+
+    Raises:
+        LoadError: It holds no pipeline, or its settings are broken.
+    """
     if not any((folder / name).is_file() for name in ("model_index.json", "config.json")):
         raise LoadError(f"{folder} holds no model_index.json; give the folder that `save_pretrained` wrote")
     try:

@@ -1,4 +1,4 @@
-"""Options of models, held to their annotations: one rule for the command line, folders, presets and Python."""
+"""Options of models, validated by their annotations: the same on the command line, in folders and in Python."""
 
 from __future__ import annotations
 
@@ -35,7 +35,14 @@ Init = TypeVar("Init", bound=Callable[..., None])
 
 
 def checked(init: Init) -> Init:
-    """An `__init__` that refuses keyword arguments which do not fit its annotations, with ValueError."""
+    """An `__init__` that validates its keyword arguments.
+
+    Args:
+        init: With annotations that pydantic understands.
+
+    Raises:
+        ValueError: When called, for an argument that does not fit its annotation.
+    """
 
     @wraps(init)
     def held(self: Any, *args: Any, **options: Any) -> None:
@@ -46,7 +53,16 @@ def checked(init: Init) -> Init:
 
 
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], whose: str) -> None:
-    """Raise ValueError for the first option that does not fit a function's annotations; nothing is converted."""
+    """Check options against a function's annotations; nothing is converted.
+
+    Args:
+        function: Whose annotations count.
+        options: By name.
+        whose: The name of their owner, for the message.
+
+    Raises:
+        ValueError: One does not fit.
+    """
     hints = {**SHARED, **get_type_hints(function, include_extras=True)}
     for name, value in options.items():
         adapter = TypeAdapter(hints.get(name, Any), config=ConfigDict(strict=True, arbitrary_types_allowed=True))

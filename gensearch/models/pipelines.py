@@ -1,4 +1,4 @@
-"""What adapters ask of a diffusers pipeline: where it runs, what it is made of, its passes, and to have it alone."""
+"""What adapters share about diffusers pipelines: device, fingerprint, counted passes, arguments, exclusive use."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ LIVE: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictiona
 
 
 class Wrapped:
-    """A diffusers pipeline, or None, behind an adapter: what takes it long to tell is asked once.
+    """A diffusers pipeline, or None, behind an adapter, with its device and its hashes cached.
 
     Wrap the pipeline again after moving it or changing its networks.
+
+    Attributes:
+        pipeline: None if the generator is another callable.
     """
 
     pipeline: Any
 
     @cached_property
     def device(self) -> torch.device:
-        """Where the networks run; a pipeline walks through all its modules to tell."""
+        """Where the networks run; cached, since a pipeline walks through all its modules to find it."""
         return getattr(self.pipeline, "_execution_device", torch.device("cpu"))
 
     @cached_property
@@ -44,7 +47,11 @@ class Wrapped:
 
 @contextmanager
 def counting(pipeline: Any) -> Iterator[list[int]]:
-    """Count rows through a pipeline's denoisers in the first item of a list, by hooks that change nothing."""
+    """Count rows through a pipeline's denoisers, by hooks, in the first item of a list.
+
+    Args:
+        pipeline: Or None, in which nothing is counted.
+    """
     rows = [0]
 
     def count(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -60,13 +67,19 @@ def counting(pipeline: Any) -> Iterator[list[int]]:
 
 
 def label(source: Any) -> str:
-    """A readable name: where a pipeline came from, or what a callable is called."""
+    """A readable name: where a pipeline came from, or the name of a callable."""
     path = getattr(getattr(source, "config", None), "get", lambda _: None)("_name_or_path")
     return str(path or getattr(source, "__name__", type(source).__name__))
 
 
 def describe(model: Any, pipeline: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """The part of a fingerprint that all adapters share: what runs, with which settings, on what."""
+    """The part of a fingerprint that all adapters share.
+
+    Args:
+        model: The adapter.
+        pipeline: What it wraps, or None.
+        settings: Of the pipeline's call.
+    """
     found: dict[str, Any] = {"adapter": type(model).__name__, "model": model.name}
     if pipeline is not None:
         found |= {
@@ -83,9 +96,15 @@ def describe(model: Any, pipeline: Any, settings: dict[str, Any]) -> dict[str, A
 
 
 def as_latents(pipeline: Any, noise: Noise, dtype: torch.dtype) -> Tensor:
-    """Noise as the `latents=` of a pipeline; Kandinsky 5 wants those of a picture to begin with behind its channels.
+    """Noise as the `latents=` of a pipeline.
 
-    Its other pipelines are not given an empty one: they would begin with that instead of their picture.
+    Kandinsky 5's text-to-video pipeline takes the channels of a first picture behind those of the noise: empty here.
+    Its other pipelines get none, since they would begin with the empty picture instead of their own.
+
+    Args:
+        pipeline: Of diffusers.
+        noise: [b, *noise_shape].
+        dtype: Of the latents.
     """
     latents = noise.to(pipeline._execution_device, dtype)
     empty = type(pipeline).__name__ == "Kandinsky5T2VPipeline" and pipeline.transformer.visual_cond
@@ -93,9 +112,14 @@ def as_latents(pipeline: Any, noise: Noise, dtype: torch.dtype) -> Tensor:
 
 
 def for_rows(settings: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """Settings for a list of prompts: what is said once is said for each of them.
+    """Settings for a list of prompts: a single text is repeated for each of them.
 
-    Raises ValueError for a list of texts that differ: rows move, and a text would belong to a place.
+    Args:
+        settings: Of a pipeline's call.
+        rows: Prompts of the call.
+
+    Raises:
+        ValueError: Texts of a list differ; rows change their places in a batch, so that a text belongs to none of them.
     """
     given = dict(settings)
     for name in TEXTS & given.keys():
@@ -107,17 +131,25 @@ def for_rows(settings: Mapping[str, Any], rows: int) -> dict[str, Any]:
 
 
 def generators(noise: Noise) -> list[torch.Generator]:
-    """One generator per row, seeded by a digest of the row, so that equal noise means equal randomness."""
+    """One generator per row, seeded by a digest of the row, so that equal noise means equal randomness.
+
+    Args:
+        noise: [b, *noise_shape].
+    """
     digests = [hashlib.blake2b(row.float().cpu().numpy().tobytes(), digest_size=8).digest() for row in noise]
     return [torch.Generator().manual_seed(int.from_bytes(d) >> (64 - SEED_BITS)) for d in digests]
 
 
 @contextmanager
 def exclusive(pipeline: Any, *, new: bool = False) -> Iterator[None]:
-    """Have a pipeline to oneself: two threads inside one pipeline give wrong pictures.
+    """Use a pipeline exclusively: two threads inside one pipeline give wrong pictures.
 
-    `new` announces a call from the start, which ends one that this thread left unfinished. Raises RuntimeError if
-    another thread is in the middle of one.
+    Args:
+        pipeline: Of diffusers.
+        new: Whether a call begins, which ends one that this thread left unfinished.
+
+    Raises:
+        RuntimeError: Another thread is in the middle of a call.
     """
     with LOCKS.setdefault(pipeline, threading.RLock()):
         call = LIVE[pipeline]() if new and pipeline in LIVE else None

@@ -1,4 +1,4 @@
-"""Silence of the libraries that load models."""
+"""Silence the libraries that load models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from warnings import catch_warnings, simplefilter
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep diffusers and transformers from drawing progress bars and logging what we refuse in a line of our own."""
+    """Keep diffusers and transformers from showing progress bars and logging errors that we report ourselves."""
     import diffusers
     import transformers
 

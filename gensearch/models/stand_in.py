@@ -1,4 +1,4 @@
-"""Stand-ins: what a dry run puts in a model's place, with the same steps, costs and verbs and no network."""
+"""Stand-ins: models for dry runs with the same steps, costs and verbs as another and no network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from verifiers.types import Media
 
 
 def stand_in(model: Model) -> Model:
-    """A model without networks on which every search costs what it costs on the real one, unless scores decide that.
+    """A model without networks, on which a search costs what it costs on the real one unless that depends on scores.
 
     A model may offer its own by a method `stand_in`. An autoregressive image model that offers none stands in for
-    itself, since its own words decide how many tokens a sample takes.
+    itself, since the length of its plans decides what a sample costs.
 
     Args:
         model: The real one, which is left as it is.
@@ -29,7 +29,11 @@ def stand_in(model: Model) -> Model:
 
 
 class StandIn:
-    """The stand-in for an ordinary model: samples of four pixels; whatever it does not define is the model's own."""
+    """The stand-in of a model whose steps all cost the same: samples of four pixels.
+
+    Args:
+        model: Whose attributes it has where it defines none.
+    """
 
     noise_shape = (3, 2, 2)
 

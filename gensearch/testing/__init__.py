@@ -1,4 +1,4 @@
-"""Conformance suites: subclass one with one fixture and run it with pytest.
+"""Conformance suites for models, searches and verifiers: subclass one with one fixture and run it with pytest.
 
 class TestMyModel(ModelLaws):
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""What models of chunks must do besides, as a pytest class, and a judge of toy clips that errs as often as it says."""
+"""The laws of chunk-autoregressive video models, and a verifier of toy clips with given error rates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import randn
-from gensearch.core.types import State, cat
+from gensearch.core.types import Model, State, cat
 from gensearch.engine.metered import MeteredModel
 from gensearch.models.toy.chunks import good
 from gensearch.testing.models import ModelLaws
@@ -21,16 +21,22 @@ from verifiers.types import Media, Scores
 
 
 @torch.no_grad()
-def grown(model: Any, state: State, seed: int) -> State:
-    """Every row with one more chunk."""
+def grown(model: Model, state: State, seed: int) -> State:
+    """Every row with one more chunk.
+
+    Args:
+        model: A chunk-autoregressive video model.
+        state: b rows.
+        seed: Of the first row's noise; the next rows have the next seeds.
+    """
     return model.advance(state, randn([seed + row for row in range(len(state))], model.noise_shape))
 
 
 class ChunkLaws(ModelLaws):
-    """The laws of models of chunks; subclass it with a `model` fixture, as ModelLaws."""
+    """The laws of chunk-autoregressive video models; subclass it with a `model` fixture, as ModelLaws."""
 
     def test_clips_grow_by_their_chunks(self, model: Any) -> None:
-        """Each chunk adds the frames that it says; what was shown stays, if the model says that it is causal."""
+        """Each chunk adds the number of frames in `frames`; earlier frames keep their bits if the model is causal."""
         state = started(model, SEEDS[:2])
         shown = model.render(state)
         assert shown.shape[1] == model.frames[0]
@@ -42,8 +48,8 @@ class ChunkLaws(ModelLaws):
                 assert torch.equal(longer[:, : shown.shape[1]], shown), "a later chunk changed frames before it"
             shown = longer
 
-    def test_showing_a_prefix_changes_nothing(self, model: Any) -> None:
-        """A clip that is shown chunk by chunk equals the one that is shown at its end."""
+    def test_decoding_a_prefix_changes_nothing(self, model: Any) -> None:
+        """A clip that is decoded after every chunk equals one that is decoded at its end."""
         watched, unwatched = started(model, SEEDS[:1]), started(model, SEEDS[:1])
         for step in range(1, model.num_steps):
             model.render(watched)
@@ -51,7 +57,7 @@ class ChunkLaws(ModelLaws):
         assert torch.equal(model.render(watched), model.render(unwatched))
 
     def test_branches_share_their_prefix(self, model: Any) -> None:
-        """Copies of a row hold the same prefix, not a copy of it; going on from one leaves it alone."""
+        """Copies of a row hold the same prefix, not a copy of it; continuing one leaves it alone."""
         needs(model, "branch", steps=2)
         parent = started(model, SEEDS[:2])
         children = grown(model, parent[[0, 0, 1]], 1)
@@ -64,7 +70,7 @@ class ChunkLaws(ModelLaws):
         assert torch.equal(first.sample, before)
 
     def test_a_branch_is_what_it_would_have_been_alone(self, model: Any) -> None:
-        """A clip does not depend on its siblings, nor on the order in which they were made."""
+        """A clip does not depend on its siblings, nor on the order in which they were generated."""
         needs(model, "branch", steps=2)
         noise = fresh(model, SEEDS[:2], 1)
         with torch.no_grad():
@@ -78,7 +84,7 @@ class ChunkLaws(ModelLaws):
         torch.testing.assert_close(model.render(together[[0]]), model.render(alone), rtol=0, atol=CLOSE)
 
     def test_a_clip_at_rest_goes_on_as_itself(self, model: Any) -> None:
-        """What is kept to go on may go: the next chunk is the same, at the price of one more reading; shown or not."""
+        """Without caches the next chunk is the same, at the cost of encoding the prefix again, decoded or not."""
         needs(model, "branch", steps=2)
         for shown in (True, False):
             busy = started(model, SEEDS[:1])[[0, 0]]
@@ -95,7 +101,7 @@ class ChunkLaws(ModelLaws):
             assert torch.equal(model.render(at_rest), first[:, : model.frames[0]])
 
     def test_what_is_due_is_what_it_takes(self, model: Any) -> None:
-        """A step costs what `due` said, whoever shares a prefix; the price of a clip is the sum of its steps."""
+        """A step costs what `due` returned, with shared prefixes or not; a clip costs the sum of its steps."""
         needs(model, "branch", steps=2)
         ledger = Ledger()
         metered = MeteredModel(model, ledger)
@@ -109,18 +115,24 @@ class ChunkLaws(ModelLaws):
         assert model.due(parent[[0]]) <= model.step_costs[1]
 
     def test_clips_of_several_lengths_are_rendered_apart(self, model: Any) -> None:
-        """There is no one batch of them, and the model says so."""
+        """They fit no common batch, and the model raises."""
         needs(model, "branch", steps=2)
         early = started(model, SEEDS[:1])
         with pytest.raises(ValueError, match="render them apart"):
             model.render(cat([early, grown(model, early, 1)]))
 
 
-class ChunkJudge:
-    """Says that the newest chunk of a toy clip is good: of good ones with the chance `tpr`, of bad ones with `fpr`.
+class ChunkVerifier:
+    """Classifies the newest chunk of a toy clip as good (1) or bad (0), with given error rates.
 
-    With `whole` it says whether all of them are. Its errors are drawn from what it sees and a seed; a constant rate for
-    both (tpr = fpr) knows nothing.
+    Its errors are seeded by the bits of the clip; with tpr = fpr its scores are independent of the truth.
+
+    Args:
+        tpr: True positive rate, 0 to 1.
+        fpr: False positive rate, 0 to 1.
+        seed: Of the errors.
+        chunk_frames: Frames of a chunk.
+        whole: Whether it classifies the clip as good if all chunks are.
     """
 
     differentiable = False
@@ -141,7 +153,10 @@ class ChunkJudge:
         return Scores(total, {self.name: total})
 
     def lottery(self, clip: Tensor) -> float:
-        """A uniform number from the bits of a clip."""
+        """A uniform number in [0, 1) from the bits of a clip."""
         key = self.seed.to_bytes(8, "little")
-        seen = hashlib.blake2b(clip.contiguous().numpy().tobytes(), digest_size=6, key=key).digest()
-        return int.from_bytes(seen, "little") / 2**48
+        digest = hashlib.blake2b(clip.contiguous().numpy().tobytes(), digest_size=6, key=key).digest()
+        return int.from_bytes(digest, "little") / 2**48
+
+
+ChunkJudge = ChunkVerifier  # its earlier name

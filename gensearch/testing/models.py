@@ -1,4 +1,4 @@
-"""What every model must do, as a pytest class: subclass `ModelLaws` and give it a `model` fixture."""
+"""The laws of models as a pytest class: subclass `ModelLaws` and give it a `model` fixture."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from gensearch.testing.samples import (
     physical_sizes,
     plain,
     recipes,
+    rounding,
     rows,
     started,
     together,
@@ -36,14 +37,14 @@ from verifiers.types import Media
 
 
 class ModelLaws:
-    """The laws of the Model contract. Give `networks` to have the account checked against forward hooks.
+    """The laws of the Model contract; those about optional verbs are skipped for models without them.
 
-    Laws about optional verbs hold for the models that offer them.
+    Give a `networks` fixture to have the account checked against forward hooks.
     """
 
     @pytest.fixture
     def model(self) -> Any:
-        """The model on trial."""
+        """The model under test."""
         raise NotImplementedError("give your subclass of ModelLaws a `model` fixture")
 
     @pytest.fixture
@@ -93,7 +94,7 @@ class ModelLaws:
         media = plain(model, [PROMPTS[0]] * 2, SEEDS[:2])
         assert not torch.equal(media[0], media[1]), "two noises gave one picture"
 
-    def test_company_does_not_matter(self, model: Any) -> None:
+    def test_other_rows_do_not_matter(self, model: Any) -> None:
         """A sample has the same bits in every physical batch of one size, and nearly the same in those of others."""
         prompts, alone = rows(), plain(model, rows()[:1], SEEDS[:1])
         for size in physical_sizes(model):
@@ -106,7 +107,10 @@ class ModelLaws:
             torch.testing.assert_close(first[:1], alone, rtol=0, atol=CLOSE)
 
     def test_gather_law(self, model: Any) -> None:
-        """advance(state)[keep] equals advance(state[keep]) in batches of one size, with repeats and in any order."""
+        """advance(state)[keep] equals advance(state[keep]) in batches of one size, with repeats and in any order.
+
+        Bit for bit, but for hidden states of autoregressive models on several threads: `rounding`.
+        """
         needs(model, "branch", steps=2)
         for size in physical_sizes(model):
             noise = fresh(model, SEEDS[:size], 1)
@@ -114,10 +118,10 @@ class ModelLaws:
                 state = started(model, SEEDS[:size])
                 whole = model.advance(state, noise)
                 for keep in ([*range(size)][::-1], [size - 1] * size):
-                    assert_same(whole[keep], model.advance(state[keep], noise[keep]))
+                    assert_same(whole[keep], model.advance(state[keep], noise[keep]), rounding(model))
 
     def test_rows_may_stand_at_different_steps(self, model: Any) -> None:
-        """States of different steps join, and each row goes on as it would have among its like."""
+        """States of different steps join, and each row goes on as among rows of its own step."""
         needs(model, "branch", steps=3)
         size = max(physical_sizes(model))
         with torch.no_grad():
@@ -158,7 +162,7 @@ class ModelLaws:
             assert torch.equal(first, model.render(state))
 
     def test_stochastic_says_whether_noise_is_read(self, model: Any) -> None:
-        """Step noise changes the next state exactly if `stochastic` says so."""
+        """Step noise changes the next state if and only if `stochastic` is true."""
         needs(model, steps=2)
         seeds = together(model)
         with torch.no_grad():
@@ -193,7 +197,7 @@ class ModelLaws:
             assert bool(model.advance(back, noise).clean.isfinite().all())
 
     def test_gradient_mode_is_left_alone(self, model: Any) -> None:
-        """The caller decides about gradients: the mode stays, and without it no graph is held."""
+        """The gradient mode is the caller's: it stays as it is, and without gradients no graph is held."""
         seeds = together(model)
         for mode in (True, False):
             with torch.set_grad_enabled(mode):
@@ -242,20 +246,20 @@ class ModelLaws:
         assert weights_of(networks) == before, "weights were changed"
 
     def test_the_account_is_true(self, model: Any, networks: Mapping[str, nn.Module]) -> None:
-        """Metered calls book exactly the rows that forward hooks see, and the price of a sample is what it costs.
+        """Metered calls book exactly the rows that forward hooks count, and `price` is the cost of a sample.
 
-        For token models, whose plans end when they like and share what they read, it is the most that it may cost.
+        For autoregressive image models, whose plans vary in length and share contexts, it is an upper bound.
         """
         ledger = Ledger()
-        with counting(networks) as seen:
+        with counting(networks) as counted:
             plain(MeteredModel(model, ledger), rows(), SEEDS)
-        assert_booked(ledger, networks, seen)
+        assert_booked(ledger, networks, counted)
         spent, due = ledger.spent.plus(Cost(scored=len(SEEDS))), price(model).times(len(SEEDS))
         assert all(one <= other for one, other in zip(spent, due, strict=True))
         assert spent == due or "tokens" in model.verbs
 
-    def test_the_account_is_true_after_an_accident(self, model: Any, networks: Mapping[str, nn.Module]) -> None:
-        """An exception in the third batch of first steps leaves the passes of two booked, and nothing else."""
+    def test_the_account_is_true_after_an_exception(self, model: Any, networks: Mapping[str, nn.Module]) -> None:
+        """An exception in the third batch of first steps leaves the passes of the first two booked, no more."""
         if "nfe" not in networks:
             pytest.skip("no denoiser was given under `networks`")
         denoiser = {"nfe": networks["nfe"]}  # black boxes decode in `start` and book it in `render`
@@ -265,7 +269,7 @@ class ModelLaws:
         ledger = Ledger()
         size = 1 << (model.batch_size.bit_length() - 1)
         count = 2 * size + 1
-        with counting(denoiser, fail_at=2 * per_step) as seen, torch.no_grad(), pytest.raises(Failure):
+        with counting(denoiser, fail_at=2 * per_step) as counted, torch.no_grad(), pytest.raises(Failure):
             MeteredModel(model, ledger).start([PROMPTS[0]] * count, randn(range(count), model.noise_shape))
-        assert seen["nfe"] == 2 * size * one["nfe"]
-        assert_booked(ledger, denoiser, seen)
+        assert counted["nfe"] == 2 * size * one["nfe"]
+        assert_booked(ledger, denoiser, counted)

@@ -1,4 +1,4 @@
-"""What every search must do, as a pytest class: subclass `SearchLaws` and give it a `search` fixture."""
+"""The laws of searches as a pytest class: subclass `SearchLaws` and give it a `search` fixture."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from gensearch.core.price import price
 from gensearch.core.sampling import sizes_behind
 from gensearch.core.types import Round, Search
 from gensearch.engine.run import result
-from gensearch.testing.setting import Batched, Failing, Setting, Unscorable, digest, finished, told, watched
+from gensearch.testing.setting import Batched, Failing, Setting, Unscorable, digest, finished, outputs, watched
 from gensearch.testing.witness import Failure, assert_booked, counting, disturb, global_state, weights_of
 from verifiers.combine import Term, WeightedSum
 from verifiers.controls.random import RandomScore
 
 
 class SearchLaws:
-    """The laws of searches. Override `setting` for other models, knobs, verifiers or a smaller promise."""
+    """The laws of searches; override `setting` for other models, knobs, verifiers or weaker laws."""
 
     @pytest.fixture
     def search(self) -> Search:
-        """The search on trial."""
+        """The search under test."""
         raise NotImplementedError("give your subclass of SearchLaws a `search` fixture")
 
     @pytest.fixture
     def setting(self, search: Search) -> Setting:
-        """The search in its world."""
+        """The search with its model, verifier and budget."""
         return Setting(search)
 
     def test_rounds_are_whole(self, setting: Setting) -> None:
@@ -46,20 +46,20 @@ class SearchLaws:
             assert len(set(round.ids)) == len(round.ids)
             assert not known & set(round.ids), "an id was used twice"
             known |= set(round.ids)
-            assert {parent for parent in round.parents if parent is not None} <= known, "a parent nobody has seen"
+            assert {parent for parent in round.parents if parent is not None} <= known, "a parent is no earlier sample"
             assert bool(round.media.ge(0).all() & round.media.le(1).all())
 
     def test_the_account_is_true(self, setting: Setting) -> None:
-        """Spent plus padding is what forward hooks saw on the real modules, the judge's too, after every round."""
-        judge = Batched(setting.verifier)
-        networks = {**setting.networks, "scored": judge.network}
-        with counting(networks) as seen:
-            for progress in setting.stream(verifier=judge):
-                assert_booked(progress.ledger, networks, seen)
-        assert seen[setting.column] > 0
+        """Spent plus padding is what forward hooks count on the real modules, the verifier's too, after every round."""
+        verifier = Batched(setting.verifier)
+        networks = {**setting.networks, "scored": verifier.network}
+        with counting(networks) as counted:
+            for progress in setting.stream(verifier=verifier):
+                assert_booked(progress.ledger, networks, counted)
+        assert counted[setting.column] > 0
 
-    def test_the_account_is_true_after_an_accident(self, setting: Setting) -> None:
-        """The same when a judge, a network or, in a sum, the next judge fails in the middle."""
+    def test_the_account_is_true_after_an_exception(self, setting: Setting) -> None:
+        """The same when a verifier, a network or, in a sum, the next verifier fails in the middle."""
         calls = 2 * setting.model.num_steps + 3
         ledgers: list[Any] = []
 
@@ -73,11 +73,11 @@ class SearchLaws:
             (setting.verifier, calls, []),
             (setting.verifier, None, [Term(Failing(setting.verifier, 0))]),
         ):
-            judge = Batched(inner)
-            networks = {**setting.networks, "scored": judge.network}
-            with counting(networks, fail_at) as seen, pytest.raises(Failure):
-                setting.rounds(search=spying, verifier=WeightedSum(Term(judge), *more) if more else judge)
-            assert_booked(ledgers[-1], networks, seen)
+            verifier = Batched(inner)
+            networks = {**setting.networks, "scored": verifier.network}
+            with counting(networks, fail_at) as counted, pytest.raises(Failure):
+                setting.rounds(search=spying, verifier=WeightedSum(Term(verifier), *more) if more else verifier)
+            assert_booked(ledgers[-1], networks, counted)
 
     def test_never_more_than_the_limit(self, setting: Setting) -> None:
         """Whatever the limit, zero included, it holds or the search refuses."""
@@ -93,7 +93,7 @@ class SearchLaws:
             {column: 9 * unit, "scored": 3},
         ]
         for limit in tight:
-            with counting(setting.networks) as seen:
+            with counting(setting.networks) as counted:
                 try:
                     rounds = setting.rounds(limit=limit)
                 except BudgetSpent:
@@ -101,40 +101,40 @@ class SearchLaws:
             spent = rounds[-1].ledger.spent if rounds else Cost()
             padding = rounds[-1].ledger.padding if rounds else Cost()
             for name, most in limit.items():
-                used = seen[name] - getattr(padding, name) if name in seen and rounds else getattr(spent, name)
+                used = counted[name] - getattr(padding, name) if name in counted and rounds else getattr(spent, name)
                 assert used <= most, f"{used} {name} were used with a limit of {most}"
             if 0 in limit.values():
-                assert not seen, "a network ran on an empty account"
+                assert not counted, "a network ran on an empty account"
 
     def test_same_seed_same_search(self, setting: Setting) -> None:
         """The seed decides everything, global generators nothing, and they are not touched."""
         disturb(1)
-        first = told(setting.rounds())
+        first = outputs(setting.rounds())
         disturb(2)
         before = global_state()
-        second = told(setting.rounds())
+        second = outputs(setting.rounds())
         assert first == second, "a global generator changed the search"
         assert global_state() == before, "a global generator was used"
-        assert told(setting.rounds(seed=6)) != first, "the seed does not matter"
+        assert outputs(setting.rounds(seed=6)) != first, "the seed does not matter"
 
     def test_best_is_the_best_so_far(self, setting: Setting) -> None:
         """After every round the best is the highest finished score, never a preview; the curve never falls."""
         rounds = setting.rounds()
         for i, progress in enumerate(rounds):
-            seen = finished(rounds[: i + 1])
-            assert (progress.best is None) is (not seen), "the best is a finished sample, and there if one is"
+            done = finished(rounds[: i + 1])
+            assert (progress.best is None) is (not done), "the best is a finished sample, and there if one is"
             if progress.best and progress.base:
                 best = progress.best
-                assert best.score == max(score for _, score, _, _ in seen), "best is not the best so far"
-                assert (best.id, best.score, digest(best.media), best.recipe) in seen, "best is not a finished sample"
-                assert progress.base.id == seen[0][0]
+                assert best.score == max(score for _, score, _, _ in done), "best is not the best so far"
+                assert (best.id, best.score, digest(best.media), best.recipe) in done, "best is not a finished sample"
+                assert progress.base.id == done[0][0]
         curve = rounds[-1].curve
         assert all(a.best <= b.best for a, b in zip(curve, curve[1:], strict=False)), "the curve falls"
         assert all(a.spent.work <= b.spent.work for a, b in zip(curve, curve[1:], strict=False))
         assert rounds[-1].best is not None
 
     def test_pictures_come_back_from_their_recipes(self, setting: Setting) -> None:
-        """Every finished sample renders again from its recipe, its copies for company, bit for bit."""
+        """Every finished sample renders again from its recipe, in batches of its copies, bit for bit."""
         made = [progress.round for progress in setting.rounds() if progress.round.done]
         assert made
         for round in made:
@@ -151,8 +151,8 @@ class SearchLaws:
         assert rounds[-1].unscored == verifier.refused
         assert best is not None
         assert best.score > float("-inf")
-        judge = Unscorable(setting.verifier, 0.4)
-        assert not judge(best.media[None], [setting.prompt]).total.isnan(), "an unscored sample won"
+        verifier = Unscorable(setting.verifier, 0.4)
+        assert not verifier(best.media[None], [setting.prompt]).total.isnan(), "an unscored sample won"
         with pytest.raises(ValueError, match="could score none"):
             setting.rounds(verifier=Unscorable(setting.verifier, 2.0))
 
@@ -174,7 +174,7 @@ class SearchLaws:
         assert weights_of(setting.networks) == before, "the search changed the model"
 
     def test_one_sample_is_the_plain_picture(self, setting: Setting) -> None:
-        """With the price of one sample, the search returns what plain generation makes of its seed, bit for bit."""
+        """With the budget of one sample, the search returns the plain sample of its seed, bit for bit."""
         outcome = setting.result(compute=1, seed=23)
         plain = setting.replay(setting.model, setting.prompt, (("gaussian", 23),))
         assert digest(outcome.best.media) == digest(plain), "one candidate is not the plain picture"
@@ -182,22 +182,22 @@ class SearchLaws:
         assert outcome.ledger.spent.decoded == 1
 
     def test_the_selector_does_not_steer(self, setting: Setting) -> None:
-        """Replacing the judge that selects changes the pick at most, never what is tried; a control refuses one."""
+        """Replacing the selector changes the pick at most, never what is tried; a control refuses a selector."""
         if setting.search.__name__ in CONTROLS:
             with pytest.raises(ValueError, match="no control"):
                 setting.stream(select=RandomScore())
             return
-        alone = told(setting.rounds())
+        alone = outputs(setting.rounds())
         for seed in (1, 2):
             rounds = setting.rounds(select=RandomScore(seed, name="other"))
-            assert told(rounds) == alone, "the selecting judge changed the search"
+            assert outputs(rounds) == alone, "the selector changed the search"
             best = rounds[-1].best
             assert best is not None
             pick = RandomScore(seed)(best.media[None], [setting.prompt]).total.item()
-            assert best.score == pytest.approx(pick), "the selecting judge did not select"
+            assert best.score == pytest.approx(pick), "the selector did not select"
 
     def test_a_limit_on_scores_pays_the_selector_too(self, setting: Setting) -> None:
-        """Whatever can pay one sample and its election ends with a winner, and within the limit."""
+        """A limit that pays for one sample and its selection ends with a winner, and is kept."""
         if setting.search.__name__ in CONTROLS:
             return
         least = price(setting.model, setting.verifier, RandomScore()).scored
@@ -206,7 +206,7 @@ class SearchLaws:
             try:
                 found = setting.result(select=RandomScore(1, name="other"), limit=limit)
             except BudgetSpent as error:
-                raise AssertionError(f"with {most} scores the selecting judge could not be paid") from error
+                raise AssertionError(f"with {most} scores the selector could not be paid") from error
             assert found.ledger.spent.scored <= most
             assert found.best.score > float("-inf")
 
@@ -220,8 +220,8 @@ class SearchLaws:
             assert long[-1].best.score >= short[-1].best.score
         assert long[-1].ledger.spent.work > short[-1].ledger.spent.work
 
-    def test_a_blind_judge_gains_nothing(self, setting: Setting) -> None:
-        """Guided by noise, the winner's true quality is that of a plain sample, within 4 standard errors."""
+    def test_a_blind_verifier_gains_nothing(self, setting: Setting) -> None:
+        """Guided by random scores, the winner is as good as a plain sample, within 4 standard errors."""
         winners, plain = [], []
         for seed in range(60):
             best = setting.result(verifier=setting.blind(seed), compute=5, seed=1000 + seed).best

@@ -1,4 +1,4 @@
-"""The closed-form world in which searches are tried, and the judges that make trouble in it."""
+"""The closed-form setting in which searches are tested, and verifiers that fail in it on purpose."""
 
 from __future__ import annotations
 
@@ -25,13 +25,32 @@ from verifiers.types import Media, Scores, Verifier
 
 @torch.no_grad()
 def replay(model: Model, prompt: str, recipe: Recipe, made_in: Sizes = (1,)) -> Media:
-    """The picture [3, h, w] that a recipe describes, made in physical batches of some sizes."""
+    """The picture [3, h, w] of a recipe.
+
+    Args:
+        model: The generator.
+        prompt: Of the picture.
+        recipe: How to reproduce its noise.
+        made_in: The sizes of its physical batches.
+    """
     return again(model, prompt, remake(recipe, model.noise_shape), recipe, made_in)[0]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A search with its knobs, and the closed-form world that it is tried in."""
+    """A search with its knobs, and the closed-form model and verifier that it is tested with.
+
+    Attributes:
+        search: The search under test.
+        knobs: Its arguments.
+        model: The generator.
+        verifier: The guide.
+        blind: From a seed, a verifier whose scores are independent of the media.
+        replay: (model, prompt, recipe, made_in) -> the sample of a recipe.
+        prompt: Of the search.
+        compute: Budget in multiples of one sample's cost.
+        extends: Whether a longer search begins with the samples of a shorter one.
+    """
 
     search: Search
     knobs: Mapping[str, Any] = field(default_factory=dict)
@@ -39,11 +58,11 @@ class Setting:
         default_factory=lambda: GaussianFlow((1, 4, 4), num_steps=3, churn=0.5, guidance=1.5, batch_size=4)
     )
     verifier: Verifier = field(default_factory=lambda: LinearScore(randn([4], (1, 4, 4))[0]))
-    blind: Callable[[int], Verifier] = RandomScore  # from a seed: a verifier that knows nothing
-    replay: Callable[..., Media] = replay  # (model, prompt, recipe, made_in)
+    blind: Callable[[int], Verifier] = RandomScore
+    replay: Callable[..., Media] = replay
     prompt: str = "a photo of a red star"
     compute: int = 13
-    extends: bool = True  # whether a longer search begins with the samples of a shorter one
+    extends: bool = True
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -52,11 +71,15 @@ class Setting:
 
     @property
     def column(self) -> str:
-        """What the model's own network is booked under."""
+        """The ledger column of the model's own network."""
         return "tokens" if "tokens" in self.model.verbs else "nfe"
 
     def stream(self, **changes: Any) -> Iterator[Progress]:
-        """Start the search; `changes` go to `stream`, or replace fields of this setting."""
+        """Start the search.
+
+        Args:
+            changes: Go to `stream`, or replace fields of this setting.
+        """
         own = {
             name: changes.pop(name) for name in [*changes] if name in self.__dataclass_fields__ and name != "compute"
         }
@@ -75,7 +98,11 @@ class Setting:
 
 
 class Batched:
-    """A verifier whose `network` judges in physical batches of at most four, as real ones do."""
+    """A verifier whose `network` scores in physical batches of at most four, as real ones do.
+
+    Args:
+        verifier: Whose scores it returns.
+    """
 
     batch_size = 4
 
@@ -96,7 +123,11 @@ class Batched:
 
 
 class Network(nn.Module):
-    """A verifier as a module, so that hooks can count the rows that it sees."""
+    """A verifier as a module, so that hooks can count its rows.
+
+    Args:
+        verifier: Whose scores it returns.
+    """
 
     def __init__(self, verifier: Verifier) -> None:
         super().__init__()
@@ -108,7 +139,12 @@ class Network(nn.Module):
 
 
 class Unscorable:
-    """A verifier that cannot score some samples, by their content, and remembers how many."""
+    """A verifier that cannot score some samples, by their content, and counts them in `refused`.
+
+    Args:
+        verifier: Whose scores it returns for the others.
+        share: Of the samples, about; 0 to 1, more for all.
+    """
 
     def __init__(self, verifier: Verifier, share: float) -> None:
         self.verifier = verifier
@@ -126,7 +162,12 @@ class Unscorable:
 
 
 class Failing:
-    """A verifier whose call number `at` raises."""
+    """A verifier of which one call raises.
+
+    Args:
+        verifier: Whose scores it returns before.
+        at: The number of that call, from 0.
+    """
 
     def __init__(self, verifier: Verifier, at: int) -> None:
         self.verifier = verifier
@@ -143,7 +184,12 @@ class Failing:
 
 
 def watched(search: Search, log: list[str]) -> Search:
-    """The same search, writing down when its body ends."""
+    """The same search, which appends "ended" to a log when its body ends.
+
+    Args:
+        search: Any.
+        log: Is appended to.
+    """
 
     @wraps(search)
     def body(*args: Any, **kwargs: Any) -> Iterator[Round]:
@@ -155,7 +201,7 @@ def watched(search: Search, log: list[str]) -> Search:
     return body
 
 
-def told(rounds: list[Progress]) -> list[tuple[Any, ...]]:
+def outputs(rounds: list[Progress]) -> list[tuple[Any, ...]]:
     """Everything that two runs must have in common, bit for bit."""
     return [
         (

@@ -1,4 +1,4 @@
-"""What every verifier must do, as a pytest class: subclass `VerifierLaws` and give it a `verifier` fixture."""
+"""The laws of verifiers as a pytest class: subclass `VerifierLaws` and give it a `verifier` fixture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from verifiers.types import Media, Scores, Verifier
 
 
 class LinearScore:
-    """direction . sample, read off the picture of a toy model: a reward whose distribution is known."""
+    """direction . sample, computed from the picture of a toy model: a reward whose distribution is known.
+
+    Args:
+        direction: [c, h, w].
+    """
 
     name = "linear"
     differentiable = True
 
     def __init__(self, direction: Tensor) -> None:
-        self.direction = direction  # [c, h, w]
+        self.direction = direction
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures [b, 3, h, w] by their first c channels; NaN if not finite."""
@@ -32,11 +36,11 @@ class LinearScore:
 
 
 class VerifierLaws:
-    """The laws of the Verifier contract. Override `prompts` and `media` if the judge needs special ones."""
+    """The laws of the Verifier contract; override `prompts` and `media` if the verifier needs special ones."""
 
     @pytest.fixture
     def verifier(self) -> Verifier:
-        """The verifier on trial."""
+        """The verifier under test."""
         raise NotImplementedError("give your subclass of VerifierLaws a `verifier` fixture")
 
     @pytest.fixture
@@ -62,35 +66,35 @@ class VerifierLaws:
         assert isinstance(verifier.differentiable, bool)
 
     def test_one_finite_score_per_picture(self, verifier: Verifier, media: Media, prompts: list[str]) -> None:
-        """`total` and every part are [b]; ordinary pictures can be scored."""
-        scores = judged(verifier, media, prompts)
+        """`total` and every part are [b]; pictures in [0, 1] can be scored."""
+        scores = scored(verifier, media, prompts)
         assert scores.total.shape == (len(media),)
         assert scores.total.is_floating_point()
         assert bool(scores.total.isfinite().all())
         assert all(part.shape == (len(media),) for part in scores.parts.values())
 
-    def test_company_does_not_matter(self, verifier: Verifier, media: Media, prompts: list[str]) -> None:
-        """A picture gets the same bits in any company, and nearly the same score alone."""
-        total = judged(verifier, media, prompts).total
+    def test_other_rows_do_not_matter(self, verifier: Verifier, media: Media, prompts: list[str]) -> None:
+        """A picture gets the same bits whatever the other rows are, and nearly the same score alone."""
+        total = scored(verifier, media, prompts).total
         for row in range(len(media)):
-            copies = judged(verifier, media[[row] * len(media)], [prompts[row]] * len(media)).total
+            copies = scored(verifier, media[[row] * len(media)], [prompts[row]] * len(media)).total
             assert torch.equal(copies, total[[row] * len(media)]), "a score depends on the rest of its batch"
-        alone = torch.cat([judged(verifier, media[i : i + 1], prompts[i : i + 1]).total for i in range(len(media))])
+        alone = torch.cat([scored(verifier, media[i : i + 1], prompts[i : i + 1]).total for i in range(len(media))])
         torch.testing.assert_close(alone, total, rtol=1e-4, atol=1e-4)
 
     def test_order_does_not_matter(self, verifier: Verifier, media: Media, prompts: list[str]) -> None:
         """Scores stay with their pictures when the batch is turned around."""
-        total = judged(verifier, media, prompts).total
-        turned = judged(verifier, media.flip(0), prompts[::-1]).total
+        total = scored(verifier, media, prompts).total
+        turned = scored(verifier, media.flip(0), prompts[::-1]).total
         assert torch.equal(total, turned.flip(0)), "scores do not follow their pictures"
 
     def test_same_input_same_score(self, verifier: Verifier, media: Media, prompts: list[str]) -> None:
         """Global generators neither matter nor are touched."""
         disturb(1)
-        first = judged(verifier, media, prompts).total
+        first = scored(verifier, media, prompts).total
         disturb(2)
         before = global_state()
-        second = judged(verifier, media, prompts).total
+        second = scored(verifier, media, prompts).total
         assert torch.equal(first, second), "the same pictures got different scores"
         assert global_state() == before, "a global generator was used"
 
@@ -99,22 +103,22 @@ class VerifierLaws:
         broken = media.clone()
         broken[0, ..., 0] = torch.nan
         broken[2, ..., 0] = torch.inf
-        total = judged(verifier, broken, prompts).total
-        usual = judged(verifier, media, prompts).total
+        total = scored(verifier, broken, prompts).total
+        usual = scored(verifier, media, prompts).total
         assert total.isnan().tolist() == [i in (0, 2) for i in range(len(media))], "NaN means unscored, and only that"
         fine = ~total.isnan()
         assert torch.equal(total[fine], usual[fine]), "a broken picture changed the score of another"
 
     def test_missing_prompts_are_noticed(self, verifier: Verifier, media: Media, prompts: list[str]) -> None:
-        """Fewer prompts than pictures are refused, unless the judge does not read prompts and scores every picture."""
+        """Fewer prompts than pictures are refused, unless the verifier ignores prompts and scores every picture."""
         try:
-            total = judged(verifier, media, prompts[:1]).total
+            total = scored(verifier, media, prompts[:1]).total
         except (ValueError, TypeError):
             return
-        assert torch.equal(total, judged(verifier, media, prompts).total), "pictures without prompts were scored"
+        assert torch.equal(total, scored(verifier, media, prompts).total), "pictures without prompts were scored"
 
     def test_gradient_mode_and_input_are_left_alone(self, verifier: Verifier, media: Media, prompts: list[str]) -> None:
-        """Judging changes neither the mode nor the pictures."""
+        """Scoring changes neither the mode nor the pictures."""
         kept = media.clone()
         for mode in (True, False):
             with torch.set_grad_enabled(mode):
@@ -133,7 +137,7 @@ class VerifierLaws:
         (slope,) = torch.autograd.grad(total.sum(), leaf)
         direction = slope / slope.norm()
         step = 1e-2
-        up, down = (judged(verifier, media + sign * step * direction, prompts).total.sum() for sign in (1, -1))
+        up, down = (scored(verifier, media + sign * step * direction, prompts).total.sum() for sign in (1, -1))
         measured = float((up - down) / (2 * step))
         assert measured == pytest.approx(float(slope.norm()), rel=0.1), "the gradient is not that of the score"
 
@@ -141,11 +145,11 @@ class VerifierLaws:
         """Along the ladder, if there is one, scores rise."""
         if ladder is None:
             pytest.skip("no ladder of pictures was given")
-        total = judged(verifier, *ladder).total
+        total = scored(verifier, *ladder).total
         assert total.diff().gt(0).all(), f"scores along the ladder do not rise: {total.tolist()}"
 
 
 @torch.no_grad()
-def judged(verifier: Verifier, media: Media, prompts: list[str]) -> Scores:
+def scored(verifier: Verifier, media: Media, prompts: list[str]) -> Scores:
     """Scores without a graph."""
     return verifier(media, prompts)

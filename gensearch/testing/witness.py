@@ -1,4 +1,4 @@
-"""Independent witnesses: rows counted on the real modules, weights by their bytes, the global generators."""
+"""Independent measurements: rows through the real modules, digests of weights, states of global generators."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ from gensearch.core.ledger import Ledger
 
 
 class Failure(RuntimeError):
-    """The accident that a law stages."""
+    """An exception that a law raises on purpose."""
 
 
 @contextmanager
 def counting(networks: Mapping[str, nn.Module], fail_at: int | None = None) -> Iterator[Counter[str]]:
     """Count the rows that complete a forward pass of each module, by ledger column.
 
-    Modules under "nfe" are denoisers, under "decoded" decoders, under "tokens" transformers, which count b * length.
-    The call number `fail_at` (0, 1, ... over all modules) raises Failure instead of running.
+    Args:
+        networks: Denoisers under "nfe", decoders under "decoded", transformers under "tokens", which count b * length.
+        fail_at: The number of a call, from 0 over all modules, that raises instead of running.
+
+    Raises:
+        Failure: At that call.
     """
     rows: Counter[str] = Counter()
     calls = [0]
@@ -53,7 +57,12 @@ def counting(networks: Mapping[str, nn.Module], fail_at: int | None = None) -> I
 
 
 def calls_of(networks: Mapping[str, nn.Module], work: Callable[[], Any]) -> int:
-    """How many network calls some work takes."""
+    """The number of network calls of a function.
+
+    Args:
+        networks: By ledger column.
+        work: Is called once.
+    """
     calls: list[None] = []
     hooks = [module.register_forward_hook(lambda *_: calls.append(None)) for module in networks.values()]
     work()
@@ -63,7 +72,13 @@ def calls_of(networks: Mapping[str, nn.Module], work: Callable[[], Any]) -> int:
 
 
 def assert_booked(ledger: Ledger, networks: Mapping[str, nn.Module], rows: Counter[str]) -> None:
-    """What the ledger says went through each network is what the hooks saw."""
+    """The rows that a ledger booked for each network are those that hooks counted.
+
+    Args:
+        ledger: Of the search.
+        networks: By ledger column.
+        rows: That hooks counted.
+    """
     booked = {column: getattr(ledger.spent, column) + getattr(ledger.padding, column) for column in networks}
     assert booked == {column: rows[column] for column in networks}, "the ledger and the forward hooks disagree"
 
@@ -89,5 +104,5 @@ def disturb(seed: int) -> None:
 
 def global_state() -> tuple[Any, ...]:
     """The state of every global generator, comparable."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002  (read, to see that nobody drew from it)
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002  (read, to check that nobody drew from it)
     return torch.get_rng_state().numpy().tobytes(), name, np.asarray(keys).tobytes(), *rest, random.getstate()

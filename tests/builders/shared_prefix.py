@@ -1,4 +1,4 @@
-"""What models of chunks promise of a prefix while a real search goes on from it."""
+"""What chunk-autoregressive models promise of a prefix while a real search goes on from it."""
 
 from __future__ import annotations
 

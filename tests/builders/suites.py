@@ -11,5 +11,5 @@ class BlindInCI(SearchLaws):
     """The law about blind verifiers takes seconds: by default `milr`, `suffix_mcmc` and other models say it."""
 
     @pytest.mark.slow
-    def test_a_blind_judge_gains_nothing(self, setting):
-        super().test_a_blind_judge_gains_nothing(setting)
+    def test_a_blind_verifier_gains_nothing(self, setting):
+        super().test_a_blind_verifier_gains_nothing(setting)

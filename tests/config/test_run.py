@@ -62,7 +62,7 @@ def test_a_bounding_knob_replaces_the_budget_of_a_preset():
 
 
 def test_nothing_selects_for_the_control():
-    with pytest.raises(ValueError, match="'random' would pick instead of the lottery, and unguided be no control"):
+    with pytest.raises(ValueError, match="'random' would pick the winner, and unguided would be no control"):
         RunConfig(prompt="x", search="unguided", select="random")
 
 

@@ -27,10 +27,10 @@ def test_a_choice_among_n(n, nats):
 
 
 def test_best_of_n_is_paid_by_its_starts_and_gradients_by_their_shift():
-    model, judge = GaussianTurbo(SHAPE), LinearScore(randn([4], SHAPE)[0])
-    best = run(SEARCHES["best_of_n"], model, judge, "a star", n=7)
+    model, verifier = GaussianTurbo(SHAPE), LinearScore(randn([4], SHAPE)[0])
+    best = run(SEARCHES["best_of_n"], model, verifier, "a star", n=7)
     assert spent_nats(best.best.recipe, best.lineage, SHAPE) == pytest.approx(best_of_n_nats(7))
-    climbed = run(SEARCHES["reno"], model, judge, "a star", iterations=4, seed=3)
+    climbed = run(SEARCHES["reno"], model, verifier, "a star", iterations=4, seed=3)
     end = randn([3], SHAPE) + 0.5
     recipe = (("gaussian", 3), exact(end))
     assert spent_nats(recipe, climbed.lineage, SHAPE) == pytest.approx(16 * 0.125, rel=1e-5)
@@ -53,8 +53,8 @@ def test_every_noise_that_moved_is_counted():
 
 
 def test_dno_pays_for_the_noises_of_its_steps():
-    model, judge = GaussianFlow(SHAPE, num_steps=3, churn=0.6), LinearScore(randn([4], SHAPE)[0])
-    best = run(SEARCHES["dno"], model, judge, "a star", iterations=4, lr=0.1, regularise="none", seed=5).best
+    model, verifier = GaussianFlow(SHAPE, num_steps=3, churn=0.6), LinearScore(randn([4], SHAPE)[0])
+    best = run(SEARCHES["dno"], model, verifier, "a star", iterations=4, lr=0.1, regularise="none", seed=5).best
     first = remake(best.recipe, SHAPE) - randn([5], SHAPE)
     later = [step_noise([best.recipe], step, SHAPE) - step_noise([best.recipe[:1]], step, SHAPE) for step in (1, 2)]
     expected = sum(float(shift.square().sum()) / 2 for shift in (first, *later))

@@ -150,18 +150,18 @@ def test_a_metered_verifier_keeps_name_and_gradients():
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 7])
-def test_a_sum_costs_one_call_of_every_single_judge_and_each_fills_its_batches(rows):
+def test_a_sum_costs_one_call_of_every_single_verifier_and_each_fills_its_batches(rows):
     one, other = Batched(RandomScore(1, name="one")), Batched(RandomScore(2, name="other"))
-    judge = WeightedSum(Term(one), Term(WeightedSum(Term(other, 0.5), name="inner")))
+    verifier = WeightedSum(Term(one), Term(WeightedSum(Term(other, 0.5), name="inner")))
     ledger = Ledger()
     with counting({"one": one.network, "other": other.network}) as seen:
-        MeteredVerifier(judge, ledger)(torch.rand(rows, 3, 2, 2), ["a"] * rows)
+        MeteredVerifier(verifier, ledger)(torch.rand(rows, 3, 2, 2), ["a"] * rows)
     assert (ledger.spent.scored, ledger.padding.scored) == (2 * rows, 0)
     assert seen["one"] + seen["other"] == ledger.spent.scored + ledger.padding.scored
 
 
 @pytest.mark.parametrize(("calls", "seen_by_one", "seen_by_other"), [(1, 4, 0), (2, 5, 0), (3, 5, 4)])
-def test_every_batch_of_every_judge_is_booked_before_the_next_one_fails(calls, seen_by_one, seen_by_other):
+def test_every_batch_of_every_verifier_is_booked_before_the_next_one_fails(calls, seen_by_one, seen_by_other):
     one, other = Batched(RandomScore(1, name="one")), Batched(RandomScore(2, name="other"))
     ledger = Ledger()
     networks = {"one": one.network, "other": other.network}
@@ -171,15 +171,15 @@ def test_every_batch_of_every_judge_is_booked_before_the_next_one_fails(calls, s
     assert ledger.spent.scored + ledger.padding.scored == seen_by_one + seen_by_other
 
 
-def test_scores_and_parts_are_those_of_the_judge_itself():
-    judge = WeightedSum(Term(Batched(LinearScore(randn([1], (1, 2, 2))[0])), 0.5), Term(RandomScore()))
+def test_scores_and_parts_are_those_of_the_verifier_itself():
+    verifier = WeightedSum(Term(Batched(LinearScore(randn([1], (1, 2, 2))[0])), 0.5), Term(RandomScore()))
     media = torch.rand(5, 3, 2, 2)
-    bare, metered = judge(media, ["a"] * 5), MeteredVerifier(judge, Ledger())(media, ["a"] * 5)
+    bare, metered = verifier(media, ["a"] * 5), MeteredVerifier(verifier, Ledger())(media, ["a"] * 5)
     assert torch.equal(bare.total, metered.total)
     assert bare.parts.keys() == metered.parts.keys()
     assert all(torch.equal(bare.parts[name], metered.parts[name]) for name in bare.parts)
     with pytest.raises((IndexError, ValueError)):  # the verifier's own complaint
-        MeteredVerifier(judge, Ledger())(media[:3], ["a"] * 5)
+        MeteredVerifier(verifier, Ledger())(media[:3], ["a"] * 5)
 
 
 class Saying:

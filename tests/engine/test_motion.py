@@ -1,4 +1,4 @@
-"""The motion of winners: what it is compared with, and the alarm at a judge that likes stills."""
+"""The motion of winners: what it is compared with, and the alarm at a verifier that likes stills."""
 
 from __future__ import annotations
 
@@ -131,6 +131,6 @@ def test_a_run_says_so(tmp_path, still):
     assert "those of all clips of the search by 0.5" in page
     assert ("may prefer still clips" in page) == still
     words = ["--model", "toy/chunks", "--verifier", "random", "--knob", "n=3", "--out", str(folder.path)]
-    told = CliRunner().invoke(app, ["generate", PROMPT, *words])
-    assert told.exit_code == 0
-    assert ("the winner moves 0.25 times as much" in told.output) == still
+    shown = CliRunner().invoke(app, ["generate", PROMPT, *words])
+    assert shown.exit_code == 0
+    assert ("the winner moves 0.25 times as much" in shown.output) == still

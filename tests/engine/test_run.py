@@ -24,8 +24,8 @@ from verifiers.controls.random import RandomScore
 from verifiers.types import Scores
 
 MODEL = GaussianTurbo((1, 3, 3))
-JUDGE = LinearScore(randn([1], (1, 3, 3))[0])
-COLOURS, JUDGE3 = GaussianTurbo((3, 3, 3)), LinearScore(randn([1], (3, 3, 3))[0])
+VERIFIER = LinearScore(randn([1], (1, 3, 3))[0])
+COLOURS, VERIFIER3 = GaussianTurbo((3, 3, 3)), LinearScore(randn([1], (3, 3, 3))[0])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_mistakes_are_refused_before_anything_runs(arguments, words):
     options = {"prompt": "a star", "compute": 4} | arguments
     prompt = options.pop("prompt")
     with counting({"nfe": MODEL.network}) as seen, pytest.raises(ValueError, match=words):
-        stream(best_of_n, MODEL, JUDGE, prompt, **options)
+        stream(best_of_n, MODEL, VERIFIER, prompt, **options)
     assert not seen
 
 
@@ -78,7 +78,7 @@ def test_mistakes_are_refused_before_anything_runs(arguments, words):
 )
 def test_ranges_of_knobs_are_read_from_the_search(knobs, words):
     with pytest.raises(ValueError, match=words):
-        stream(zero_order, MODEL, JUDGE, "a star", compute=4, **knobs)
+        stream(zero_order, MODEL, VERIFIER, "a star", compute=4, **knobs)
 
 
 @pytest.mark.parametrize("limit", [{"nfe": 0}, {"nfe": 11}, {"decoded": 0}, {"scored": 0}])
@@ -87,18 +87,18 @@ def test_a_budget_below_one_sample_is_refused_at_once(limit):
     column, most = next(iter(limit.items()))
     need = getattr(price(model), column)
     with pytest.raises(BudgetSpent, match=f"one sample of toy/flow needs {need} {column}; {most} are left"):
-        stream(best_of_n, model, JUDGE, "a star", limit=limit)
+        stream(best_of_n, model, VERIFIER, "a star", limit=limit)
 
 
-def test_a_selecting_judge_is_part_of_the_price():
+def test_a_selector_is_part_of_the_price():
     with pytest.raises(BudgetSpent, match="needs 2 scored; 1 are left"):
-        stream(best_of_n, MODEL, JUDGE, "a star", select=RandomScore(), limit={"scored": 1})
-    outcome = run(best_of_n, MODEL, JUDGE, "a star", select=RandomScore(), n=3)
+        stream(best_of_n, MODEL, VERIFIER, "a star", select=RandomScore(), limit={"scored": 1})
+    outcome = run(best_of_n, MODEL, VERIFIER, "a star", select=RandomScore(), n=3)
     assert outcome.ledger.spent.scored == 6
 
 
-def test_every_single_judge_is_part_of_the_price():
-    both = WeightedSum(Term(JUDGE), Term(RandomScore(), 0.5))
+def test_every_single_verifier_is_part_of_the_price():
+    both = WeightedSum(Term(VERIFIER), Term(RandomScore(), 0.5))
     for roles, needed in (({}, 2), ({"select": RandomScore()}, 3), ({"select": both}, 4)):
         with pytest.raises(BudgetSpent, match=f"needs {needed} scored; {needed - 1} are left"):
             stream(best_of_n, MODEL, both, "a star", limit={"scored": needed - 1}, **roles)
@@ -107,34 +107,34 @@ def test_every_single_judge_is_part_of_the_price():
 
 
 def test_nothing_selects_for_a_control():
-    with pytest.raises(ValueError, match="'random' would pick instead of the lottery, and unguided be no control"):
-        stream(unguided, MODEL, JUDGE, "a star", n=3, select=RandomScore())
+    with pytest.raises(ValueError, match="'random' would pick the winner, and unguided would be no control"):
+        stream(unguided, MODEL, VERIFIER, "a star", n=3, select=RandomScore())
 
 
 @pytest.mark.parametrize(("compute", "samples"), [(1, 1), (2.9, 2), (7, 7), (12.01, 12)])
 def test_compute_is_in_prices_of_one_sample(compute, samples):
     model = GaussianFlow((1, 3, 3), num_steps=3, guidance=2.0)
-    outcome = run(best_of_n, model, JUDGE, "a star", compute=compute)
+    outcome = run(best_of_n, model, VERIFIER, "a star", compute=compute)
     assert outcome.ledger.spent == price(model).times(samples)
     assert outcome.stopped == "budget"
 
 
 def test_the_tighter_of_compute_and_limit_holds():
-    assert run(best_of_n, MODEL, JUDGE, "a star", compute=9, limit={"nfe": 5}).ledger.spent.nfe == 5
-    assert run(best_of_n, MODEL, JUDGE, "a star", compute=5, limit={"nfe": 9}).ledger.spent.nfe == 5
+    assert run(best_of_n, MODEL, VERIFIER, "a star", compute=9, limit={"nfe": 5}).ledger.spent.nfe == 5
+    assert run(best_of_n, MODEL, VERIFIER, "a star", compute=5, limit={"nfe": 9}).ledger.spent.nfe == 5
 
 
 def test_a_search_says_why_it_stopped():
-    assert run(best_of_n, MODEL, JUDGE, "a star", n=5).stopped == "finished"
-    assert run(best_of_n, MODEL, JUDGE, "a star", n=5, compute=3).stopped == "budget"
-    progress: Any = stream(best_of_n, MODEL, JUDGE, "a star", compute=50)  # a generator
+    assert run(best_of_n, MODEL, VERIFIER, "a star", n=5).stopped == "finished"
+    assert run(best_of_n, MODEL, VERIFIER, "a star", n=5, compute=3).stopped == "budget"
+    progress: Any = stream(best_of_n, MODEL, VERIFIER, "a star", compute=50)  # a generator
     first = next(progress)
     progress.close()
     assert result(first, closed=True).stopped == "closed"
 
 
 class Tiring:
-    """A judge that can score so many samples only."""
+    """A verifier that can score so many samples only."""
 
     name = "tiring"
     differentiable = True
@@ -145,28 +145,28 @@ class Tiring:
     def __call__(self, media, prompts, *, progress=1.0):
         tired = torch.arange(len(media)) >= self.left
         self.left -= len(media)
-        return Scores(JUDGE(media, prompts).total.masked_fill(tired, torch.nan))
+        return Scores(VERIFIER(media, prompts).total.masked_fill(tired, torch.nan))
 
 
 @pytest.mark.parametrize("role", ["verifier", "select"])
 def test_a_round_that_cannot_be_scored_ends_the_search_and_keeps_the_best(role):
-    def judged(left):
-        return (Tiring(left), {}) if role == "verifier" else (JUDGE, {"select": Tiring(left)})
+    def scored(left):
+        return (Tiring(left), {}) if role == "verifier" else (VERIFIER, {"select": Tiring(left)})
 
-    verifier, roles = judged(4)
+    verifier, roles = scored(4)
     rounds = list(stream(best_of_n, MODEL, verifier, "a star", n=12, **roles))
     outcome = result(rounds[-1])
     assert len(rounds) == 1
     assert (outcome.stopped, outcome.unscored, outcome.ledger.spent.nfe) == ("unscorable", 4, 8)
-    assert outcome.best.score == run(best_of_n, MODEL, JUDGE, "a star", n=4).best.score
+    assert outcome.best.score == run(best_of_n, MODEL, VERIFIER, "a star", n=4).best.score
     assert len(outcome.curve) == len(outcome.lineage) == 4
-    verifier, roles = judged(0)
+    verifier, roles = scored(0)
     with pytest.raises(ValueError, match="tiring could score none of 4 samples"):
         run(best_of_n, MODEL, verifier, "a star", n=12, **roles)
 
 
 def test_the_lineage_names_every_finished_sample_in_order():
-    rounds = list(stream(zero_order, MODEL, JUDGE, "a star", compute=10))
+    rounds = list(stream(zero_order, MODEL, VERIFIER, "a star", compute=10))
     lineage = result(rounds[-1]).lineage
     samples = [row for p in rounds for row in zip(p.round.ids, p.round.parents, p.round.recipes, strict=True)]
     assert [node[:3] for node in lineage] == samples
@@ -179,8 +179,8 @@ def test_the_lineage_names_every_finished_sample_in_order():
 @pytest.mark.parametrize("n", [3, 11])
 def test_a_rank_vote_elects_among_all_finished_samples(n):
     one, other = Channel(0), Channel(1)
-    outcome = run(best_of_n, COLOURS, JUDGE3, "a star", n=n, select=RankVote(one, other))
-    media = torch.cat([p.round.media for p in stream(best_of_n, COLOURS, JUDGE3, "a star", n=n)])
+    outcome = run(best_of_n, COLOURS, VERIFIER3, "a star", n=n, select=RankVote(one, other))
+    media = torch.cat([p.round.media for p in stream(best_of_n, COLOURS, VERIFIER3, "a star", n=n)])
     order = rank_vote({"red": one(media, [""] * n).total, "green": other(media, [""] * n).total})
     assert outcome.best.id == int(order[0])
     assert torch.equal(outcome.best.media, media[order[0]])
@@ -201,14 +201,14 @@ class Channel:
 
 
 def test_the_base_is_the_first_finished_sample():
-    outcome = run(best_of_n, MODEL, JUDGE, "a star", n=30, seed=77)
+    outcome = run(best_of_n, MODEL, VERIFIER, "a star", n=30, seed=77)
     assert outcome.base.id == 0
     assert outcome.base.recipe == (("gaussian", 77),)
     assert outcome.base.score < outcome.best.score
 
 
 def test_a_sample_carries_the_parts_of_its_score():
-    best = run(best_of_n, MODEL, JUDGE, "a star", n=9).best
+    best = run(best_of_n, MODEL, VERIFIER, "a star", n=9).best
     assert best.parts == {"linear": pytest.approx(best.score)}
 
 
@@ -229,7 +229,7 @@ def scripted(script):
 
 
 def test_best_and_curve_follow_finished_rounds_only():
-    rounds = list(stream(scripted([[9.0], (1.0, 3.0), [8.0, 7.0], (2.0,), (3.0,), (4.0, 0.0)]), MODEL, JUDGE, "a"))
+    rounds = list(stream(scripted([[9.0], (1.0, 3.0), [8.0, 7.0], (2.0,), (3.0,), (4.0, 0.0)]), MODEL, VERIFIER, "a"))
     assert [p.best and p.best.id for p in rounds] == [None, 2, 2, 2, 2, 7]
     assert [p.base and p.base.id for p in rounds] == [None, 1, 1, 1, 1, 1]
     assert [point.best for point in rounds[-1].curve] == [1, 3, 3, 3, 4, 4]
@@ -237,15 +237,15 @@ def test_best_and_curve_follow_finished_rounds_only():
 
 @pytest.mark.parametrize("n", [1, 3, 7, 11])
 def test_the_curve_of_a_longer_run_passes_through_the_shorter_ones(n):
-    whole = run(best_of_n, MODEL, JUDGE, "a", n=11).curve
-    short = run(best_of_n, MODEL, JUDGE, "a", n=n)
+    whole = run(best_of_n, MODEL, VERIFIER, "a", n=11).curve
+    short = run(best_of_n, MODEL, VERIFIER, "a", n=n)
     assert len(whole) == 11
     assert (whole[n - 1].best, whole[n - 1].spent) == (short.best.score, short.ledger.spent)
 
 
 def test_a_progress_that_is_kept_does_not_change():
     rounds, seen = [], []
-    for progress in stream(best_of_n, MODEL, JUDGE, "a", n=30):
+    for progress in stream(best_of_n, MODEL, VERIFIER, "a", n=30):
         rounds.append(progress)
         seen.append((tuple(progress.curve), tuple(progress.lineage)))
     assert len(rounds) > 5
@@ -260,7 +260,7 @@ def test_a_progress_that_is_kept_does_not_change():
 def test_what_a_round_allocates_does_not_grow_with_the_rounds_before_it():
     """Each of 2,000 rounds is kept; as copies, the curve and the lineage of the second half would take 3 times more."""
     half = 1000
-    rounds = stream(scripted([(float(i % 7),) for i in range(2 * half)]), MODEL, JUDGE, "a")
+    rounds = stream(scripted([(float(i % 7),) for i in range(2 * half)]), MODEL, VERIFIER, "a")
     kept = [next(rounds) for _ in range(8)]
     tracemalloc.start()
     try:
@@ -276,9 +276,9 @@ def test_what_a_round_allocates_does_not_grow_with_the_rounds_before_it():
 
 def test_a_search_without_a_finished_sample_has_no_result():
     with pytest.raises(BudgetSpent, match="ended before it finished one sample"):
-        run(scripted([[5.0]]), MODEL, JUDGE, "a")
+        run(scripted([[5.0]]), MODEL, VERIFIER, "a")
     with pytest.raises(BudgetSpent, match="ended before it finished one sample"):
-        run(scripted([]), MODEL, JUDGE, "a")
+        run(scripted([]), MODEL, VERIFIER, "a")
 
 
 def greedy(model, verifier, prompt, *, rng, ledger, width: Annotated[int, Field(ge=2)] = 3) -> Iterator[Round]:
@@ -287,7 +287,7 @@ def greedy(model, verifier, prompt, *, rng, ledger, width: Annotated[int, Field(
 
 
 def test_running_out_of_money_keeps_what_was_found():
-    outcome = run(greedy, MODEL, JUDGE, "a star", limit={"nfe": 5})
+    outcome = run(greedy, MODEL, VERIFIER, "a star", limit={"nfe": 5})
     assert outcome.ledger.spent.nfe == 3
     assert outcome.best.score >= outcome.base.score
 
@@ -298,12 +298,12 @@ def test_running_out_of_money_with_nothing_found_says_so():
         yield from ()
 
     with pytest.raises(BudgetSpent, match="starting 9 samples needs 9 nfe; 5 are left"):
-        run(hasty, MODEL, JUDGE, "a star", limit={"nfe": 5})
+        run(hasty, MODEL, VERIFIER, "a star", limit={"nfe": 5})
 
 
 def test_a_search_that_always_ends_needs_no_budget():
-    assert run(greedy, MODEL, JUDGE, "a star").ledger.spent.nfe == 6
+    assert run(greedy, MODEL, VERIFIER, "a star").ledger.spent.nfe == 6
 
 
 def test_knobs_from_text_become_numbers():
-    assert run(greedy, MODEL, JUDGE, "a star", width="4").ledger.spent.nfe == 8
+    assert run(greedy, MODEL, VERIFIER, "a star", width="4").ledger.spent.nfe == 8

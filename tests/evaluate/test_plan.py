@@ -71,7 +71,7 @@ def test_texts_and_options_go_over_the_file(tmp_path):
         (["a=knobs.select:x"], {}, "method 'a': unknown knob 'select' for best_of_n"),
         (["a=knobs.holdout:[x]"], {}, "method 'a': unknown knob 'holdout' for best_of_n"),
         (["a=knobs.n:0"], {}, "method 'a': knob n of best_of_n is 0"),
-        (["a=search:unguided,select:shapes/clip"], {}, "method 'a': 'shapes/clip' would pick instead of the lottery"),
+        (["a=search:unguided,select:shapes/clip"], {}, "method 'a': 'shapes/clip' would pick the winner"),
     ],
 )
 def test_mistakes_are_one_line_with_the_way_out(methods, options, message):

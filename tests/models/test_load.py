@@ -273,10 +273,10 @@ def test_a_folder_of_something_else(tmp_path):
 
 
 def test_what_a_preset_says_to_our_loop_is_not_said_to_a_probe():
-    kind, told = StableDiffusionPipeline, {"steps": 5, "sampler": "ddim", "spacing": "trailing"}
+    kind, preset = StableDiffusionPipeline, {"steps": 5, "sampler": "ddim", "spacing": "trailing"}
     for adapter, given in (("probed", {}), ("black_box", {"noise_shape": (4, 8, 8)}), ("native", {})):
-        assert callable(module.adapted(kind, adapter, told, given))
+        assert callable(module.adapted(kind, adapter, preset, given))
     with pytest.raises(ValueError, match="unknown option 'sampler'"):
-        module.adapted(kind, "probed", told, {"sampler": "ddim"})
+        module.adapted(kind, "probed", preset, {"sampler": "ddim"})
     with pytest.raises(ValueError, match="two names of one option"):
         module.adapted(kind, "probed", {}, {"steps": 3, "num_inference_steps": 4})

@@ -1,4 +1,4 @@
-"""Every law of models of chunks fails for a model that breaks it."""
+"""Every law of chunk-autoregressive models fails for a model that breaks it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Peeking(ToyChunks):
     """A clip that was shown goes on otherwise."""
 
     def _read(self, chunks):
-        told = super()._read(chunks)
-        return [own if chunk.frames is None else own[::-1] for chunk, own in zip(chunks, told, strict=True)]
+        caches = super()._read(chunks)
+        return [own if chunk.frames is None else own[::-1] for chunk, own in zip(chunks, caches, strict=True)]
 
 
 class Copying(ToyChunks):
@@ -54,8 +54,8 @@ class Dreaming(ToyChunks):
 
     def rest(self, state):
         rested = super().rest(state)
-        for desk in rested.extra["desk"]:
-            desk.memory = bytes(8)
+        for cache in rested.extra["cache"]:
+            cache.memory = bytes(8)
         return rested
 
 
@@ -78,7 +78,7 @@ class Padding(ToyChunks):
 
 BROKEN = [
     (Repainting, "clips_grow_by_their_chunks"),
-    (Peeking, "showing_a_prefix_changes_nothing"),
+    (Peeking, "decoding_a_prefix_changes_nothing"),
     (Copying, "branches_share_their_prefix"),
     (Mixed, "a_branch_is_what_it_would_have_been_alone"),
     (Dreaming, "a_clip_at_rest_goes_on_as_itself"),

@@ -132,7 +132,7 @@ BROKEN_MODELS = [
     (Bright, "media_are_pictures_or_clips"),
     (StuckStep, "steps_are_counted"),
     (Deaf, "noise_matters"),
-    (BatchNorm, "company_does_not_matter"),
+    (BatchNorm, "other_rows_do_not_matter"),
     (FirstNoiseForAll, "gather_law"),
     (OneClock, "rows_may_stand_at_different_steps"),
     (GlobalNoise, "global_generators_do_not_matter"),
@@ -145,7 +145,7 @@ BROKEN_MODELS = [
     (Learning, "weights_stay"),
     (FreeLunch, "the_account_is_true"),
     (Unpadded, "the_account_is_true"),
-    (FreeLunch, "the_account_is_true_after_an_accident"),
+    (FreeLunch, "the_account_is_true_after_an_exception"),
 ]
 
 
@@ -234,7 +234,7 @@ class UpsideDown(Careful):
 BROKEN_VERIFIERS = [
     (NoName, "says_what_it_is"),
     (Column, "one_finite_score_per_picture"),
-    (Relative, "company_does_not_matter"),
+    (Relative, "other_rows_do_not_matter"),
     (Sorted, "order_does_not_matter"),
     (Moody, "same_input_same_score"),
     (ZeroForNan, "broken_pictures_are_unscored"),
@@ -273,7 +273,7 @@ def altered(change):
 
 
 def no_election(verifier, **_):
-    """The judge that selects is not reckoned with."""
+    """The selector is not reckoned with."""
     verifier.looks = 1
 
 
@@ -333,7 +333,7 @@ def peeking(model, verifier, prompt, *, rng, ledger, n: int | None = None):
 
 
 class Afterwards:
-    """Books a judge, correctly, when its whole call is over."""
+    """Books a verifier, correctly, when its whole call is over."""
 
     def __init__(self, verifier, ledger):
         self.verifier, self.ledger = verifier._verifier, ledger
@@ -343,7 +343,7 @@ class Afterwards:
         scores = self.verifier(media, prompts, progress=progress)
         single: list[Any] = leaves(self.verifier)
         rows = len(prompts)
-        filled = sum(-rows % judge.batch_size for judge in single)
+        filled = sum(-rows % verifier.batch_size for verifier in single)
         self.ledger.charge(Cost(scored=rows * len(single)), Cost(scored=filled))
         return scores
 
@@ -379,7 +379,7 @@ class Forgetful(Setting):
 
 
 class Nosy(Setting):
-    """Lets the judge that selects guide."""
+    """Lets the selector guide."""
 
     def stream(self, **changes):
         return super().stream(**{"verifier": changes.pop("select", self.verifier), **changes})
@@ -398,10 +398,10 @@ BROKEN_SEARCHES = [
     (Setting(careless(lambda model, **_: {"model": model._model})), "the_account_is_true"),
     (Setting(careless(lambda verifier, **_: {"verifier": verifier._verifier})), "the_account_is_true"),
     (Setting(asking_twice), "the_account_is_true"),
-    (Setting(careless(lambda model, **_: {"model": model._model})), "the_account_is_true_after_an_accident"),
+    (Setting(careless(lambda model, **_: {"model": model._model})), "the_account_is_true_after_an_exception"),
     (
         Setting(careless(lambda verifier, ledger, **_: {"verifier": Afterwards(verifier, ledger)})),
-        "the_account_is_true_after_an_accident",
+        "the_account_is_true_after_an_exception",
     ),
     (Setting(careless(no_limit)), "never_more_than_the_limit"),
     (Setting(careless(lucky_seeds)), "same_seed_same_search"),
@@ -418,7 +418,7 @@ BROKEN_SEARCHES = [
     (Nosy(best_of_n), "the_selector_does_not_steer"),
     (Setting(careless(no_election)), "a_limit_on_scores_pays_the_selector_too"),
     (Setting(careless(seeds_by_budget)), "a_longer_search_extends_a_shorter_one"),
-    (Setting(peeking), "a_blind_judge_gains_nothing"),
+    (Setting(peeking), "a_blind_verifier_gains_nothing"),
     (Late(best_of_n), "closing_keeps_the_best"),
 ]
 

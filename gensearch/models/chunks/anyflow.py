@@ -1,4 +1,4 @@
-"""AnyFlow-FAR: clips chunk by chunk through the pipeline's own networks, with a cache that branches share."""
+"""AnyFlow-FAR, a chunk-autoregressive video model: the pipeline's own networks with a cache that branches share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from gensearch.core.types import Noise
-from gensearch.models.chunks.base import Chunk, Chunks
+from gensearch.models.chunks.base import Chunks
+from gensearch.models.chunks.clip import Chunk
 from gensearch.models.chunks.dense_attention import dense_attention
-from gensearch.models.clip_decoder import denormalised, developed
+from gensearch.models.clip_decoder import decode_next, denormalised
 from gensearch.models.native.base import call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, Shape, checked
 from gensearch.models.pipelines import Wrapped, describe, label
@@ -25,11 +26,25 @@ BLOCK = 16  # pixels to which sides are held by the pipeline
 class AnyFlow(Wrapped, Chunks):
     """An AnyFlowFARPipeline, one chunk at a time (Gu et al. 2026, arXiv:2605.13724; FAR, arXiv:2503.19325).
 
-    A chunk takes `steps` passes, twice as many with guidance above 1, and one more (two) to read it before the next:
-    read once for all branches, and kept while any state can go on from there. Noise is that of the longest chunk,
+    A chunk takes `steps` forwards, twice as many with guidance above 1, and one more (two) to encode it before the
+    next: once for all branches, and cached while any state can go on from there. Noise is that of the longest chunk,
     [c, t, h, w]; shorter ones use its first frames. One clip equals the pipeline's own call on its noise, bit for bit.
-    `steps`, `guidance_scale`, `max_sequence_length`, `height`, `width` and `chunk_partition` (latent frames of each
-    chunk) are by default the pipeline's; `num_frames` keeps the first chunks of that.
+
+    Args:
+        pipeline: An AnyFlowFARPipeline, which is left as it is.
+        steps: Forwards of a chunk without guidance, 1 or more (default: the pipeline's).
+        guidance_scale: Of classifier-free guidance, 0 or more; on above 1 (default: the pipeline's).
+        negative_prompt: For the unconditional row of guidance.
+        max_sequence_length: Text tokens of a prompt (default: the pipeline's).
+        height: In pixels, a multiple of 16 (default: the pipeline's).
+        width: In pixels, a multiple of 16 (default: the pipeline's).
+        num_frames: Of the whole clip; keeps the first chunks of the partition and must end with one of them.
+        chunk_partition: Latent frames of each chunk (default: the pipeline's).
+        batch_size: The largest physical batch.
+        name: In logs and records (default: where the pipeline came from).
+
+    Raises:
+        ValueError: An option is unfit, a side is no multiple of 16, or no chunk ends at `num_frames`.
     """
 
     reading: int
@@ -51,10 +66,6 @@ class AnyFlow(Wrapped, Chunks):
         batch_size: Batch = 1,
         name: str | None = None,
     ) -> None:
-        """Read the pipeline's schedule; the pipeline itself is left as it is.
-
-        Raises ValueError for an unfit option, sides that are no multiples of 16 and `num_frames` that no chunk ends at.
-        """
         self.pipeline = pipeline
         self.name = name or label(pipeline)
         self.settings = call_settings(pipeline, steps, guidance_scale, max_sequence_length)
@@ -99,17 +110,18 @@ class AnyFlow(Wrapped, Chunks):
         return [(a, b) for a, b in zip(sigmas, sigmas[1:], strict=False) if a != b]
 
     def _conditions(self, prompts: Sequence[str]) -> Tensor:
-        """Text embeddings [rows * b, length, width], without the prompt first; encoded once per prompt."""
+        """Text embeddings [rows * b, length, width], unconditional rows first; encoded once per prompt."""
         for prompt in dict.fromkeys(prompts):
             if prompt not in self._text:
-                told, without = self.pipeline.encode_prompt(
+                conditional, unconditional = self.pipeline.encode_prompt(
                     prompt=prompt,
                     negative_prompt=self.settings["negative_prompt"],
                     do_classifier_free_guidance=self.rows == 2,
                     max_sequence_length=self.settings["max_sequence_length"],
                     device=self.device,
                 )
-                self._text[prompt] = torch.stack([without, told] if self.rows == 2 else [told], 1)
+                rows = [unconditional, conditional] if self.rows == 2 else [conditional]
+                self._text[prompt] = torch.stack(rows, 1)
         text = torch.cat([self._text[prompt] for prompt in prompts])
         return text.transpose(0, 1).flatten(0, 1).to(self.pipeline.transformer.dtype)
 
@@ -134,8 +146,8 @@ class AnyFlow(Wrapped, Chunks):
                     kv_cache_flag={"num_cached_chunks": index, "is_cache_step": False},
                 )
                 if self.rows == 2:
-                    without, told = output.chunk(2)
-                    output = without + self.settings["guidance_scale"] * (told - without)
+                    unconditional, conditional = output.chunk(2)
+                    output = unconditional + self.settings["guidance_scale"] * (conditional - unconditional)
                 x = (x - torch.full((1,) * x.ndim, start - end, dtype=torch.float64, device=device) * output).to(
                     output.dtype
                 )
@@ -188,7 +200,7 @@ class AnyFlow(Wrapped, Chunks):
         return self._masks[len(partition)]
 
     def _cache(self, memory: Sequence[Any], device: Any) -> dict[int, dict[str, Tensor]]:
-        """The memories of one physical batch as the network takes them: without the prompt first, as the text."""
+        """The memories of one physical batch as the network takes them: unconditional rows first, as the text."""
         config, dtype = self.pipeline.transformer.config, self.pipeline.transformer.dtype
         if memory[0] is None:
             batch = self.rows * len(memory)
@@ -203,17 +215,26 @@ class AnyFlow(Wrapped, Chunks):
             for layer in range(config.num_layers)
         }
 
-    def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
+    def _show(self, chunk: Chunk, kept: Any) -> tuple[Tensor, Any]:
         """The next frames of the causal decoder."""
         vae = self.pipeline.vae
         latents = chunk.sample[None].to(self.device, vae.dtype)
-        video, film = developed(vae, denormalised(vae, latents), film)
+        video, kept = decode_next(vae, denormalised(vae, latents), kept)
         frames = self.pipeline.video_processor.postprocess_video(video, output_type="pt")[0]
-        return frames.float(), film
+        return frames.float(), kept
 
 
 def partition_of(pipeline: Any, partition: Sequence[int] | None, num_frames: int | None) -> tuple[int, ...]:
-    """Latent frames of each chunk; raises ValueError for a number of frames that no chunk ends at."""
+    """Latent frames of each chunk.
+
+    Args:
+        pipeline: An AnyFlowFARPipeline.
+        partition: Latent frames of each chunk; None for the pipeline's.
+        num_frames: Frames of the clip; None for all chunks.
+
+    Raises:
+        ValueError: No chunk ends after `num_frames`.
+    """
     chunks = tuple(partition or pipeline.transformer.config.chunk_partition)
     if num_frames is None:
         return chunks

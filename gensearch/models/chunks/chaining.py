@@ -1,4 +1,4 @@
-"""Clip after clip: any image-to-video or video-to-video pipeline, each clip going on from the end of the one before."""
+"""Any image-to-video or video-to-video pipeline as a chunk-autoregressive model: each clip continues the one before."""
 
 from __future__ import annotations
 
@@ -14,25 +14,40 @@ from torch import Tensor
 from gensearch.core.noise import randn
 from gensearch.core.types import Noise
 from gensearch.files.images import Picture, digest, to_images, to_pixels
-from gensearch.models.chunks.base import Chunk, Chunks
+from gensearch.models.chunks.base import Chunks
+from gensearch.models.chunks.clip import Chunk
 from gensearch.models.media import to_media
 from gensearch.models.options import Batch, Count, checked
 from gensearch.models.pipelines import Wrapped, counting, describe, exclusive, generators, label
 from gensearch.models.probed.families import rearranged
 from gensearch.models.probed.stepper import first_step
 
-KEY = (8,)  # numbers that stand for noise which a pipeline draws itself
+KEY = (8,)  # the shape of a chunk's noise if a pipeline draws its own: numbers that seed its generator
 OURS = ("prompt", "latents", "generator", "output_type", "image", "video", "conditions", "frame_index")
 
 
 class Chaining(Wrapped, Chunks):
-    """A pipeline whose clips begin with given frames: every chunk goes on from the last `overlap` frames of the prefix.
+    """A pipeline whose clips begin with given frames: every chunk continues the last `overlap` frames of the prefix.
 
-    Those frames are stored once and never made again, although the next clip shows them too: it passes through pixels,
-    so it cannot be exact, and its copies of them are dropped. Noise is the pipeline's `latents=`; where these are
-    ignored or missing it is a key of 8 numbers whose digest seeds the pipeline's generator. `image` (a file or PIL
-    picture) is what the first clip begins with; pipelines that can do without may. `settings` are for the pipeline's
-    own call. Samples are made one at a time.
+    The copies of those frames in the next clip are dropped, since pixels pass through the autoencoder and come back
+    changed. Noise is the pipeline's `latents=`; if these are ignored or missing it is a key of 8 numbers, whose digest
+    seeds the pipeline's generator. Samples are generated one at a time. Construction runs the first steps of a first
+    clip twice, to measure the latents' shape, the forwards and the effect of the noise.
+
+    Args:
+        pipeline: Takes `image`, `video` or conditions; it is left as it is.
+        image: A file or PIL picture with which the first clip begins; None if the pipeline needs none.
+        chunks: Of a clip, 1 or more.
+        overlap: Frames that a chunk continues, 1 or more.
+        steps: Network steps of a chunk (default: the pipeline's).
+        batch_size: 1.
+        name: In logs and records (default: where the pipeline came from).
+        prompt: For the measurement.
+        settings: Of the pipeline's call.
+
+    Raises:
+        ValueError: The pipeline takes no frames, the search sets one of the settings, the overlap does not fit, the
+            image is missing, batches hold several samples, or noise changes nothing.
     """
 
     @checked
@@ -49,11 +64,6 @@ class Chaining(Wrapped, Chunks):
         prompt: str = "a photo of a cat",
         **settings: Any,
     ) -> None:
-        """Run the first steps of a first clip, twice, to find the latents' shape, the passes and what noise does.
-
-        Raises ValueError for pipelines that take no frames to go on from, settings that the search sets, an overlap as
-        long as a clip, a missing image, batches of several samples and noise that decides nothing.
-        """
         if batch_size != 1:
             raise ValueError(f"clips are chained one at a time, not {batch_size}; leave out batch_size")
         if clash := [name for name in settings if name in OURS]:
@@ -78,7 +88,7 @@ class Chaining(Wrapped, Chunks):
         self._measure(prompt, call)
 
     def _check(self, call: Any, overlap: int, length: int) -> None:
-        """Raise ValueError for an overlap that this pipeline cannot go on from."""
+        """Raise ValueError for an overlap that this pipeline cannot continue."""
         kind = type(self.pipeline).__name__
         if overlap >= length:
             raise ValueError(f"an overlap of {overlap} leaves nothing of clips of {length} frames; take less")
@@ -117,12 +127,12 @@ class Chaining(Wrapped, Chunks):
             made.append(clip[self.overlap if chunk else 0 :].transpose(0, 1).contiguous())
         return made
 
-    def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
-        """The frames are what was made."""
+    def _show(self, chunk: Chunk, kept: Any) -> tuple[Tensor, Any]:
+        """The sample itself is pixels."""
         return chunk.sample.transpose(0, 1), None
 
     def _ending(self, chunk: Chunk | None) -> list[Picture]:
-        """The frames to go on from, as pictures."""
+        """The frames to continue, as pictures."""
         if chunk is None:
             return [] if self.image is None else [self.image]
         return to_images(torch.cat([part.sample for part in chunk.clip()], 1)[:, -self.overlap :].transpose(0, 1))
@@ -143,7 +153,7 @@ class Chaining(Wrapped, Chunks):
         return pipe(output_type="pt", **given)[0]
 
     def _measure(self, prompt: str, call: Any) -> None:
-        """Find the latents' layout, the passes and whether noise decides, on first steps that are never finished."""
+        """Measure the latents' shape, the forwards and the effect of noise, on first steps that are never finished."""
         self.noise_shape, self.dtype = KEY, self.pipeline.dtype
         keys = randn(range(2), KEY)
         with exclusive(self.pipeline, new=True), counting(self.pipeline) as passed:

@@ -1,4 +1,4 @@
-"""Clips in progress on disk: stop after any chunk, go on in another process, bit for bit."""
+"""Clips in progress on disk: stop after any chunk and go on in another process, bit for bit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from safetensors.torch import save
 from gensearch.core.types import Rows, State
 from gensearch.files.atomic import write_atomic
 from gensearch.files.compare import MACHINE, compare
-from gensearch.models.chunks.base import Chunk, cleared
+from gensearch.models.chunks.clip import Chunk, without_caches
 
 
 def save_clips(state: State, path: Path, model: Any) -> None:
-    """Write the chunks of every row, each once however many rows share it; what networks remember is read anew."""
+    """Write the chunks of every row, each once however many rows share it, without caches.
+
+    Args:
+        state: Of a chunk-autoregressive video model.
+        path: The file, in safetensors.
+        model: That made the state; its fingerprint is written too.
+    """
     tensors = {"step": state.step, "x": state.x, "clean": state.clean}
     numbers: dict[int, int] = {}
     rows = []
@@ -34,7 +40,15 @@ def save_clips(state: State, path: Path, model: Any) -> None:
 
 
 def load_clips(path: Path, model: Any) -> State:
-    """The state that `save_clips` wrote, for the model that made it; raises ValueError for other files and models."""
+    """The state that `save_clips` wrote.
+
+    Args:
+        path: The file.
+        model: That made the state.
+
+    Raises:
+        ValueError: The file is no such file, or another model made it.
+    """
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
@@ -59,5 +73,5 @@ def load_clips(path: Path, model: Any) -> State:
         for number in row:
             chunk = known.setdefault(number, Chunk(prompt, tensors[f"chunk.{number}"], chunk))
     tails = Rows(known[row[-1]] for row in rows)
-    extra = {"clip": tails, "desk": cleared(tails)}
+    extra = {"clip": tails, "cache": without_caches(tails)}
     return State(tuple(prompts), tensors["step"], num_steps, tensors["x"], tensors["clean"], extra)

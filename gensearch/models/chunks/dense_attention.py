@@ -1,4 +1,4 @@
-"""Flex attention as plain sums, for devices without its kernels: there torch traces it anew at every call."""
+"""Flex attention by plain matrix products, for CPUs, where torch would trace it again at every call."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ LOCK = threading.RLock()
 
 @contextmanager
 def dense_attention(device: torch.device, masks: dict[int, tuple[BlockMask, Tensor]]) -> Iterator[None]:
-    """Compute flex attention on a CPU as `attend` does, bit for bit what torch's own way gives; elsewhere leave it.
+    """Compute flex attention on a CPU by plain matrix products, with the bits of torch's own; elsewhere leave it.
 
-    `masks` remembers block masks as matrices, by their ids, and keeps them, so that no id is another mask's later.
+    Args:
+        device: Of the network.
+        masks: A cache of block masks as matrices, by their ids; it holds the masks too, so that ids stay unique.
     """
     if device.type != "cpu":
         yield
@@ -42,12 +44,26 @@ def dense_attention(device: torch.device, masks: dict[int, tuple[BlockMask, Tens
 
 
 def matrix(mask: BlockMask, query: Tensor, key: Tensor) -> Tensor:
-    """A block mask as a matrix [1, 1, queries, keys]."""
+    """A block mask as a matrix, bool [1, 1, queries, keys].
+
+    Args:
+        mask: The block mask.
+        query: [b, heads, queries, width].
+        key: [b, heads, keys, width].
+    """
     return create_mask(mask.mask_mod, None, None, query.shape[2], key.shape[2], device=str(query.device))
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
-    """Attention of [b, heads, length, width], in the order of operations of torch's reference."""
+    """Attention in the order of operations of torch's reference.
+
+    Args:
+        query: [b, heads, queries, width].
+        key: [b, heads, keys, width].
+        value: [b, heads, keys, width].
+        mask: Bool [1, 1, queries, keys], or None.
+        scale: Of the scores; None for 1 / sqrt(width).
+    """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = query.float() @ key.float().transpose(-2, -1) * scale
     if mask is not None:

@@ -1,4 +1,4 @@
-"""Helios: clips of 33 frames after each other, through the public arguments of its pipeline."""
+"""Helios, a chunk-autoregressive video model: chunks of 33 frames, by the public arguments of its pipeline."""
 
 from __future__ import annotations
 
@@ -10,22 +10,41 @@ import torch
 from torch import Tensor
 
 from gensearch.core.types import Noise
-from gensearch.models.chunks.base import Chunk, Chunks
+from gensearch.models.chunks.base import Chunks
+from gensearch.models.chunks.clip import Chunk
 from gensearch.models.clip_decoder import decoding_by, denormalised
 from gensearch.models.native.base import call_settings, multiple
 from gensearch.models.options import Batch, Count, Pixels, Scale, Shape, checked
 from gensearch.models.pipelines import Wrapped, describe, exclusive, generators, label
 
-KEY = (8,)  # numbers that stand for a chunk's noise, which the pipeline draws itself
+KEY = (8,)  # the shape of a chunk's noise: numbers that seed the generator from which the pipeline draws its own
 
 
 class Helios(Wrapped, Chunks):
     """A HeliosPipeline, one chunk of `num_latent_frames_per_chunk` latent frames at a time.
 
     The pipeline ignores `latents=`, so a chunk's noise is a key of 8 numbers, whose digest seeds the generator that the
-    pipeline draws from. Chunks are decoded each by itself, as in the pipeline, so what was shown stays; the last one
-    loses the frames that the pipeline cuts off. A clip equals the pipeline's own call whose generator is seeded anew
-    for each chunk. Samples are made one at a time. Options are by default those of the pipeline's own call.
+    pipeline draws from. Each chunk is decoded by itself, as in the pipeline, so that earlier frames stay; the last one
+    loses the frames that the pipeline cuts off. A clip equals the pipeline's own call whose generator is seeded again
+    for each chunk. Samples are generated one at a time.
+
+    Args:
+        pipeline: A HeliosPipeline, which is left as it is.
+        steps: Network steps of a chunk, 1 or more (default: the pipeline's).
+        guidance_scale: Of classifier-free guidance, 0 or more; on above 1, where a step takes two forwards (default:
+            the pipeline's).
+        negative_prompt: For the unconditional row of guidance.
+        max_sequence_length: Text tokens of a prompt (default: the pipeline's).
+        height: In pixels, a multiple of the latents' scale times the patch size (default: the pipeline's).
+        width: In pixels, the same (default: the pipeline's).
+        num_frames: Of the whole clip, rounded up to whole chunks (default: the pipeline's).
+        num_latent_frames_per_chunk: 1 or more (default: the pipeline's).
+        history_sizes: Latent frames of the prefix at each resolution (default: 16, 2 and 1).
+        batch_size: 1.
+        name: In logs and records (default: where the pipeline came from).
+
+    Raises:
+        ValueError: An option is unfit, the latents cannot have this size, or batches hold several samples.
     """
 
     @checked
@@ -45,10 +64,6 @@ class Helios(Wrapped, Chunks):
         batch_size: Batch = 1,
         name: str | None = None,
     ) -> None:
-        """Read the pipeline's settings; the pipeline itself is left as it is.
-
-        Raises ValueError for an unfit option, sides that the latents cannot have and batches of several samples.
-        """
         if batch_size != 1:
             raise ValueError(f"Helios makes one clip at a time, not {batch_size}; leave out batch_size")
         self.pipeline, self.batch_size = pipeline, 1
@@ -103,7 +118,7 @@ class Helios(Wrapped, Chunks):
             made.append(clip[0, :, -self.settings["num_latent_frames_per_chunk"] :].clone())
         return made
 
-    def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
+    def _show(self, chunk: Chunk, kept: Any) -> tuple[Tensor, Any]:
         """The frames of one chunk, decoded by itself."""
         vae, index = self.pipeline.vae, len(chunk.clip()) - 1
         latents = chunk.sample[None].to(self.device, vae.dtype)
@@ -113,5 +128,10 @@ class Helios(Wrapped, Chunks):
 
 
 def nothing(latents: Tensor, return_dict: bool = True) -> tuple[Tensor]:
-    """Stands in for a decoder in a pipeline that is asked for latents and decodes them all the same."""
+    """Replaces the decoder of a pipeline that decodes even if it is to return latents.
+
+    Args:
+        latents: [b, c, t, h, w].
+        return_dict: Ignored.
+    """
     return (latents.new_zeros(len(latents), 3, 1, 1, 1),)

@@ -1,4 +1,4 @@
-"""What native adapters share: a loop over a pipeline's own networks that can branch, rewind and be differentiated."""
+"""The base of native adapters: a loop over a pipeline's own networks that can branch, rewind and be differentiated."""
 
 from __future__ import annotations
 
@@ -22,10 +22,17 @@ PROMPTS_KEPT = 64  # encoded prompts that are remembered; a long one takes about
 
 
 class Native(Wrapped):
-    """A text-to-image pipeline, one network pass at a time; subclasses say how its networks are called.
+    """A text-to-image or text-to-video pipeline, one network pass at a time; subclasses call its networks.
 
-    Noise is N(0, 1) latents. Between passes samples are fp32 whatever the networks compute in. Text is encoded once per
-    prompt and remembered: wrap the pipeline again after moving it or changing its text encoders.
+    Noise is N(0, 1) latents. Between passes samples are fp32, whatever the networks compute in. Prompts are encoded
+    once and cached: wrap the pipeline again after moving it or changing its text encoders.
+
+    Attributes:
+        schedule: Noise levels and steps of the sampler.
+        settings: Of the pipeline's call, for the fingerprint.
+        notes: What differs from the pipeline's own call.
+        size: Height and width in pixels.
+        guidance: The guidance scale in effect, 0 without guidance.
     """
 
     verbs = frozenset({"branch", "rewind", "transition", "gradient", "look"})
@@ -34,18 +41,18 @@ class Native(Wrapped):
     schedule: Schedule
     settings: dict[str, Any]
     notes: Sequence[str] = ()
-    size: tuple[int, int]  # height and width of pictures
+    size: tuple[int, int]
     noise_shape: tuple[int, ...]
     nfe_per_step = 1
     batch_size: int
-    guidance: float  # the scale in effect: 0 without guidance
+    guidance: float
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
-        """What the network reads of a prompt, [1, nfe_per_step, *] each, its text [length, width] first."""
+        """What the network is conditioned on, [1, nfe_per_step, *] each, text embeddings [length, width] first."""
         raise NotImplementedError
 
     def _network(self, x: Tensor, t: Tensor, *conditions: Tensor) -> Tensor:
-        """One physical batch: what the network says of x [b, *noise_shape], fp32, at timesteps [b]; fp32 too."""
+        """The network's output for one physical batch at timesteps [b]; input and output are fp32 [b, *noise_shape]."""
         raise NotImplementedError
 
     def _decode(self, clean: Tensor) -> Media:
@@ -78,13 +85,17 @@ class Native(Wrapped):
         return float(self.schedule.timesteps[0])
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
-        """Scale the noise as the schedule asks and take the first network step."""
+        """Scale the noise [b, *noise_shape] as the schedule defines and take the first network step."""
         check_noise(self.name, self.noise_shape, prompts, noise)
         x = noise.to(self.device, torch.float32) * self.schedule.init
         return self._step(tuple(prompts), x, torch.zeros(len(prompts), dtype=torch.long))
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
-        """Step every row down its schedule and take the next network step there."""
+        """Take every row to the next level of its schedule, and the next network step there.
+
+        Raises:
+            ValueError: A row is finished, or the sampler is stochastic and noise is missing.
+        """
         kernel = self.transition(state)
         if self.stochastic and noise is None:
             raise ValueError(f"{self.name} takes stochastic steps: give noise for every row")
@@ -93,14 +104,24 @@ class Native(Wrapped):
         return self._step(state.prompts, kernels.draw(kernel, noise.to(kernel.mean)), state.step)
 
     def transition(self, state: State) -> Transition:
-        """The Gaussian kernel that `advance` draws from; raises ValueError for finished rows."""
+        """The Gaussian kernel from which `advance` samples.
+
+        Raises:
+            ValueError: A row is finished.
+        """
         refuse_finished(state)
         return self.schedule.transition(state.x, state.extra["output"], state.step - 1)
 
     def rewind(self, state: State, step: Tensor, noise: Noise) -> State:
-        """Noise rows back to where they had taken `step` [b] network steps, and take that step anew.
+        """Noise rows back to an earlier step by the forward kernel, and take the network step there.
 
-        Starts from x, and for finished rows from the sample; 1 <= step <= state.step.
+        Args:
+            state: Rows start from x, finished ones from the sample.
+            step: [b] int64, 1 to state.step.
+            noise: [b, *noise_shape].
+
+        Raises:
+            ValueError: A step is out of range.
         """
         if bool(((step < 1) | (step > state.step)).any()):
             raise ValueError(
@@ -114,11 +135,11 @@ class Native(Wrapped):
         return self._step(state.prompts, kernels.draw(kernel, noise.to(x)), step - 1)
 
     def render(self, state: State) -> Media:
-        """Decode the clean estimates to [b, 3, height, width] in [0, 1]; a safety checker in the pipeline is heard."""
+        """Decode the clean estimates to [b, 3, height, width] in [0, 1]; a safety checker is applied."""
         return in_batches(self._decode, self.decoder_batch, state.clean)
 
     def conditions(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
-        """What the network reads of prompts without guidance, [b, *] each, text [b, length, width] first."""
+        """What the network is conditioned on without guidance, [b, *] each, text [b, length, width] first."""
         encoded = [self._encoded(prompt) for prompt in prompts]
         return tuple(torch.cat([rows[:, -1] for rows in column]) for column in zip(*encoded, strict=True))
 
@@ -128,11 +149,11 @@ class Native(Wrapped):
         return {**describe(self, self.pipeline, self.settings), **own, "components": self._hashes}
 
     def _step(self, prompts: tuple[str, ...], x: Tensor, index: Tensor) -> State:
-        """One network step at position `index` [b] of the schedule, and what follows from it."""
-        seen = self.schedule.scaled(x, index)
+        """The state after one network step at position `index` [b] of the schedule."""
+        scaled = self.schedule.scaled(x, index)
         conditions = [torch.cat(rows) for rows in zip(*(self._encoded(p) for p in prompts), strict=True)]
         timesteps = self.schedule.timesteps[index].to(x.device)
-        output = in_batches(self._network, self.batch_size, seen, timesteps, *conditions)
+        output = in_batches(self._network, self.batch_size, scaled, timesteps, *conditions)
         clean = self.schedule.clean(x, output, index)
         last = index == self.num_steps - 1
         if bool(last.any()):
@@ -141,13 +162,13 @@ class Native(Wrapped):
         return State(prompts, index + 1, self.num_steps, x, clean, {"output": output})
 
     def _pure(self, noise: Noise, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Pure noise as the network is shown it, and its timesteps."""
+        """Pure noise as the network takes it, and its timesteps."""
         index = torch.zeros(len(noise), dtype=torch.long)
         x = noise.to(device, torch.float32) * self.schedule.init
         return self.schedule.scaled(x, index), self.schedule.timesteps[index].to(device)
 
     def _encoded(self, prompt: str) -> tuple[Tensor, ...]:
-        """What the network reads of a prompt, encoded once."""
+        """What the network is conditioned on, encoded once per prompt."""
         if prompt not in self._text:
             while len(self._text) >= PROMPTS_KEPT:
                 del self._text[next(iter(self._text))]
@@ -164,7 +185,14 @@ class Native(Wrapped):
 def call_settings(
     pipeline: Any, steps: int | None, guidance_scale: float | None, max_sequence_length: int | None
 ) -> dict[str, Any]:
-    """The settings that are given, and those of the pipeline's own call for the others."""
+    """The settings that are given, and the defaults of the pipeline's own call for the others.
+
+    Args:
+        pipeline: Of diffusers.
+        steps: Network steps.
+        guidance_scale: Of classifier-free guidance.
+        max_sequence_length: Text tokens of a prompt.
+    """
     call = inspect.signature(pipeline.__call__).parameters
     given = {
         "steps": ("num_inference_steps", steps),
@@ -175,7 +203,15 @@ def call_settings(
 
 
 def multiple(size: tuple[int, int], factor: int) -> tuple[int, int]:
-    """Height and width in pixels; raises ValueError where they are no multiple of the latents' scale."""
+    """Height and width in pixels, checked.
+
+    Args:
+        size: Height and width.
+        factor: Pixels along a side of the smallest block.
+
+    Raises:
+        ValueError: A side is no multiple of the factor.
+    """
     if any(side % factor or side < factor for side in size):
         raise ValueError(
             f"pictures of {size[0]}x{size[1]} are not made of {factor}x{factor} blocks; use multiples of {factor}"

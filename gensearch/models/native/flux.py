@@ -20,10 +20,22 @@ PATCH = 2  # latents that one token holds along each side
 
 
 class Flux(Native):
-    """A FluxPipeline (schnell, dev), one network pass at a time; guidance is an input of dev and nothing to schnell.
+    """A FluxPipeline (schnell, dev), one network pass at a time; guidance is an input of dev and unused by schnell.
 
-    Noise is latents [c, h, w]; they are packed into tokens only for the transformer. `steps`, `guidance_scale` and
-    `max_sequence_length` are by default those of the pipeline's own call.
+    Noise is latents [c, h, w]; they are packed into tokens only for the transformer.
+
+    Args:
+        pipeline: A FluxPipeline, which is left as it is.
+        steps: Network steps, 1 or more (default: the pipeline's).
+        guidance_scale: The distilled guidance of dev, 0 or more (default: the pipeline's).
+        max_sequence_length: Text tokens of a prompt for T5 (default: the pipeline's).
+        height: In pixels, a multiple of 16 (default: the pipeline's).
+        width: In pixels, a multiple of 16 (default: the pipeline's).
+        batch_size: The largest physical batch.
+        name: In logs and records (default: where the pipeline came from).
+
+    Raises:
+        ValueError: An option is unfit, a side is no multiple of a token's, or the scheduler is not FlowMatchEuler.
     """
 
     last_layer = "proj_out"
@@ -41,11 +53,6 @@ class Flux(Native):
         batch_size: Batch = 1,
         name: str | None = None,
     ) -> None:
-        """Read the pipeline's schedule; the pipeline itself is left as it is.
-
-        Raises ValueError for an unfit option, for pictures that are no multiple of a token's size, and for schedulers
-        other than plain FlowMatchEuler.
-        """
         self.pipeline = pipeline
         self.name = name or label(pipeline)
         self.settings = call_settings(pipeline, steps, guidance_scale, max_sequence_length)
@@ -58,7 +65,7 @@ class Flux(Native):
         self.batch_size = batch_size
 
     def look(self, network: Any, noise: Noise, text: Tensor, pooled: Tensor) -> Tensor:
-        """The velocity that a network of the transformer's kind sees in pure noise, fp32 [b, *noise_shape]."""
+        """The velocity that a network like the transformer predicts for pure noise, fp32 [b, *noise_shape]."""
         return self._ask(network, *self._pure(noise, text.device), text, pooled)
 
     def _network(self, x: Tensor, t: Tensor, *conditions: Tensor) -> Tensor:
@@ -67,7 +74,7 @@ class Flux(Native):
         return self._ask(self.network, x, t, text, pooled)
 
     def _ask(self, network: Any, x: Tensor, t: Tensor, text: Tensor, pooled: Tensor) -> Tensor:
-        """One pass of a network of the transformer's kind, on x [b, *noise_shape], fp32."""
+        """One pass of a network like the transformer, on x [b, *noise_shape], fp32."""
         pipe, (_, tall, wide) = self.pipeline, self.noise_shape
         guides = pipe.transformer.config.guidance_embeds
         x = x.to(text.dtype)  # as the pipeline does
@@ -85,7 +92,8 @@ class Flux(Native):
 
     def _unpacked(self, tokens: Tensor) -> Tensor:
         """Tokens [b, length, c * 4] as latents [b, *noise_shape]."""
-        return self.pipeline._unpack_latents(tokens, *self.size, self.pipeline.vae_scale_factor)
+        latents: Tensor = self.pipeline._unpack_latents(tokens, *self.size, self.pipeline.vae_scale_factor)
+        return latents
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, 1, length, width] of T5, and the pooled ones [1, 1, width] of CLIP."""
@@ -101,14 +109,20 @@ class Flux(Native):
         """One physical batch of pictures."""
         vae = self.pipeline.vae
         latents = clean / vae.config.scaling_factor + vae.config.shift_factor
-        image = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
+        image: Tensor = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
         return (image * 0.5 + 0.5).clamp(0, 1).float()
 
 
 def read_flow(scheduler: Any, num_steps: int, tokens: int) -> Flow:
-    """The schedule that the pipeline lays out for pictures of so many tokens; the scheduler is left as it is.
+    """The schedule of the pipeline's own call; the scheduler is left as it is.
 
-    Raises ValueError for schedulers whose steps are no plain Euler steps of the flow.
+    Args:
+        scheduler: Of a FluxPipeline.
+        num_steps: Network steps.
+        tokens: Of one picture, on which the shift of the noise levels depends.
+
+    Raises:
+        ValueError: The scheduler takes other steps than Euler's of the flow.
     """
     from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 

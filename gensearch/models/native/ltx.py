@@ -19,11 +19,29 @@ from verifiers.types import Media
 
 
 class LTX(Native):
-    """An LTXPipeline; guidance is on above 1 and then takes two passes per step.
+    """An LTXPipeline, one network pass at a time.
 
     Noise is latents [c, t, h, w], packed into tokens only for the transformer; media are clips [t, 3, height, width].
-    Options are by default those of the pipeline's own call. An autoencoder that is told a timestep decodes at 0, where
-    no noise is added.
+    An autoencoder that is conditioned on a timestep decodes at 0, where no noise is added.
+
+    Args:
+        pipeline: An LTXPipeline, which is left as it is.
+        steps: Network steps, 1 or more (default: the pipeline's).
+        guidance_scale: Of classifier-free guidance, 0 or more; on above 1, where a step takes two forwards (default:
+            the pipeline's).
+        guidance_rescale: How far the guided output gets back the conditional one's spread, 0 to 1.
+        negative_prompt: For the unconditional row of guidance.
+        max_sequence_length: Text tokens of a prompt (default: the pipeline's).
+        height: In pixels, a multiple of the latents' scale (default: the pipeline's).
+        width: In pixels, a multiple of the latents' scale (default: the pipeline's).
+        num_frames: 1 more than a multiple of the latents' temporal scale (default: the pipeline's).
+        frame_rate: Frames per second (default: the pipeline's).
+        batch_size: The largest physical batch.
+        name: In logs and records (default: where the pipeline came from).
+
+    Raises:
+        ValueError: An option is unfit, the latents cannot have this size, a token holds several latents, the decoder
+            draws random numbers, or the scheduler is no flow.
     """
 
     verbs = frozenset({"branch", "rewind", "transition"})
@@ -45,11 +63,6 @@ class LTX(Native):
         batch_size: Batch = 1,
         name: str | None = None,
     ) -> None:
-        """Read the pipeline's schedule; the pipeline itself is left as it is.
-
-        Raises ValueError for an unfit option, sizes that the latents cannot have, patches of more than one latent and
-        schedulers that are no flow.
-        """
         if (pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size) != (1, 1):
             raise ValueError("this LTX packs several latents into a token; use adapter='probed'")
         if any(pipeline.vae.config.decoder_inject_noise):
@@ -103,14 +116,14 @@ class LTX(Native):
                 return_dict=False,
             )[0].float()
         if passes == 2:
-            without, told = output.chunk(2)
-            output = guided(without, told, self.guidance, self.settings["guidance_rescale"])
+            unconditional, conditional = output.chunk(2)
+            output = guided(unconditional, conditional, self.guidance, self.settings["guidance_rescale"])
         velocity: Tensor = self.pipeline._unpack_latents(output, *self.grid)
         return velocity
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, nfe_per_step, length, width] and their masks, the negative prompt first."""
-        told, told_mask, without, without_mask = self.pipeline.encode_prompt(
+        conditional, mask, unconditional, negative_mask = self.pipeline.encode_prompt(
             prompt=prompt,
             negative_prompt=self.settings["negative_prompt"],
             do_classifier_free_guidance=self.nfe_per_step == 2,
@@ -118,15 +131,15 @@ class LTX(Native):
             device=self.device,
         )
         if self.nfe_per_step == 1:
-            return told[:, None], told_mask[:, None]
-        return torch.stack([without, told], 1), torch.stack([without_mask, told_mask], 1)
+            return conditional[:, None], mask[:, None]
+        return torch.stack([unconditional, conditional], 1), torch.stack([negative_mask, mask], 1)
 
     def _decode(self, clean: Tensor) -> Media:
         """One clip [1, t, 3, height, width]."""
         vae, pipe = self.pipeline.vae, self.pipeline
         latents = pipe._denormalize_latents(clean, vae.latents_mean, vae.latents_std, vae.config.scaling_factor)
-        told = vae.config.timestep_conditioning
-        at = torch.zeros(len(clean), device=latents.device, dtype=vae.dtype) if told else None
+        timed = vae.config.timestep_conditioning
+        at = torch.zeros(len(clean), device=latents.device, dtype=vae.dtype) if timed else None
         video = vae.decode(latents.to(vae.dtype), at, return_dict=False)[0]
         clip: Media = pipe.video_processor.postprocess_video(video, output_type="pt")
         return clip.float()

@@ -21,10 +21,23 @@ from verifiers.types import Media
 class SanaSprint(Native):
     """A SanaSprintPipeline, one network pass at a time; guidance is an input of the network.
 
-    Every step but the last noises its clean estimate anew, so samples of several steps are stochastic. Two steps use
-    the pipeline's intermediate timestep, other counts equal ones. `steps`, `guidance_scale`, `max_sequence_length` and
-    `complex_human_instruction` are by default those of the pipeline's own call; pictures have the size asked for, which
-    is not rounded to the sizes of training.
+    Every step but the last adds fresh noise to its clean estimate, so samples of several steps are stochastic. Two
+    steps use the pipeline's intermediate timestep, other numbers are spaced evenly. Sizes are not rounded to those of
+    training.
+
+    Args:
+        pipeline: A SanaSprintPipeline, which is left as it is.
+        steps: Network steps, 1 or more (default: the pipeline's).
+        guidance_scale: An input of the network, 0 or more (default: the pipeline's).
+        max_sequence_length: Text tokens of a prompt (default: the pipeline's).
+        complex_human_instruction: Put before the prompt; None for none (default: the pipeline's).
+        height: In pixels, a multiple of the latents' scale (default: the pipeline's).
+        width: In pixels, a multiple of the latents' scale (default: the pipeline's).
+        batch_size: The largest physical batch.
+        name: In logs and records (default: where the pipeline came from).
+
+    Raises:
+        ValueError: An option is unfit, a side is no multiple of the latents' scale, or the scheduler is not SCM.
     """
 
     last_layer = "proj_out"
@@ -43,18 +56,13 @@ class SanaSprint(Native):
         batch_size: Batch = 1,
         name: str | None = None,
     ) -> None:
-        """Read the pipeline's schedule; the pipeline itself is left as it is.
-
-        Raises ValueError for an unfit option, for pictures that are no multiple of the latents' scale, and for
-        schedulers other than SCM.
-        """
         self.pipeline = pipeline
         self.name = name or label(pipeline)
         self.settings = call_settings(pipeline, steps, guidance_scale, max_sequence_length)
         call = inspect.signature(pipeline.__call__).parameters
-        told = call["complex_human_instruction"].default
+        default = call["complex_human_instruction"].default
         self.settings["complex_human_instruction"] = (
-            told if complex_human_instruction == "default" else complex_human_instruction
+            default if complex_human_instruction == "default" else complex_human_instruction
         )
         side = pipeline.transformer.config.sample_size * pipeline.vae_scale_factor
         self.size = multiple((height or side, width or side), pipeline.vae_scale_factor)
@@ -65,9 +73,9 @@ class SanaSprint(Native):
         self.batch_size = batch_size
 
     def look(self, network: Any, noise: Noise, text: Tensor, mask: Tensor) -> Tensor:
-        """What a network of the transformer's kind says about pure noise before conversion, fp32 [b, *noise_shape].
+        """The raw output of a network like the transformer for pure noise, fp32 [b, *noise_shape].
 
-        As in HyperNoise (arXiv:2508.09968), which takes this output for the residual.
+        Not converted to TrigFlow, as in HyperNoise (arXiv:2508.09968), which uses this output as the residual.
         """
         shown, t = self._pure(noise, text.device)
         return self._ask(network, *as_flow(shown, t), text, mask)
@@ -76,21 +84,22 @@ class SanaSprint(Native):
         """One physical batch of trigonometric velocities."""
         text, mask = (condition[:, 0] for condition in conditions)
         shown, s = as_flow(x, t)
-        said = self._ask(self.network, shown, s, text, mask)
+        output = self._ask(self.network, shown, s, text, mask)
         (s,) = kernels.rows(x, s)
-        return ((1 - 2 * s) * shown + (1 - 2 * s + 2 * s**2) * said) / (s**2 + (1 - s) ** 2) ** 0.5
+        return ((1 - 2 * s) * shown + (1 - 2 * s + 2 * s**2) * output) / (s**2 + (1 - s) ** 2) ** 0.5
 
     def _ask(self, network: Any, shown: Tensor, s: Tensor, text: Tensor, mask: Tensor) -> Tensor:
-        """One pass of a network of the transformer's kind at flow times s [b], fp32."""
+        """One pass of a network like the transformer at flow times s [b], fp32."""
         scale = self.guidance * self.pipeline.transformer.config.guidance_embeds_scale
-        return network(
+        output: Tensor = network(
             shown.to(self.network.dtype),
             encoder_hidden_states=text.to(self.network.dtype),
             encoder_attention_mask=mask,
             guidance=torch.full((len(shown),), scale, dtype=text.dtype, device=shown.device),
             timestep=s,
             return_dict=False,
-        )[0].float()
+        )[0]
+        return output.float()
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, 1, length, width] and their mask [1, 1, length]."""
@@ -105,21 +114,31 @@ class SanaSprint(Native):
     def _decode(self, clean: Tensor) -> Media:
         """One physical batch of pictures."""
         vae = self.pipeline.vae
-        image = vae.decode(clean.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+        image: Tensor = vae.decode(clean.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
         return (image * 0.5 + 0.5).clamp(0, 1).float()
 
 
 def as_flow(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """A sample at angle t as the flow that the network was made for: scaled, at time sin t / (cos t + sin t)."""
+    """A TrigFlow sample as the rectified flow that the network was trained on: scaled, at sin t / (cos t + sin t).
+
+    Args:
+        x: [b, *].
+        t: Angles [b].
+    """
     s = t.sin() / (t.cos() + t.sin())
     (wide,) = kernels.rows(x, s)
     return x * (wide**2 + (1 - wide) ** 2) ** 0.5, s
 
 
 def read_trigflow(pipeline: Any, num_steps: int) -> TrigFlow:
-    """The angles that the pipeline steps through; the scheduler is left as it is.
+    """The angles of the pipeline's own call; the scheduler is left as it is.
 
-    Raises ValueError for schedulers that know no angles.
+    Args:
+        pipeline: A SanaSprintPipeline.
+        num_steps: Network steps.
+
+    Raises:
+        ValueError: The scheduler is not SCM.
     """
     own = copy.deepcopy(pipeline.scheduler)
     if "SCMScheduler" not in {kind.__name__ for kind in type(own).__mro__}:

@@ -1,4 +1,4 @@
-"""Schedules read from diffusers schedulers; the steps along them are ours, because schedulers keep step state."""
+"""Noise levels read from diffusers schedulers, with pure step functions, because schedulers keep state."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ SAMPLERS = {
 class Schedule(Protocol):
     """Noise levels of a sampler and its steps between them; `index` [b] is each row's position, from 0.
 
-    `signal` and `noise` [num_steps + 1] are a and b of x = a clean + b eps at each position and, last, at the end.
+    Attributes:
+        timesteps: [num_steps], an input of the network.
+        signal: [num_steps + 1], a of x = a clean + b eps at each position and, last, at the end.
+        noise: [num_steps + 1], b of the same.
+        init: Standard deviation of the first sample.
+        stochastic: Whether steps draw noise.
     """
 
-    timesteps: Tensor  # [num_steps], what the network is told
+    timesteps: Tensor
     signal: Tensor
     noise: Tensor
-    init: Tensor | float  # standard deviation of the first sample
+    init: Tensor | float
     stochastic: bool
 
     def scaled(self, x: Tensor, index: Tensor) -> Tensor:
-        """What the network is shown of x [b, *]."""
+        """The network's input for x [b, *]."""
 
     def clean(self, x: Tensor, output: Tensor, index: Tensor) -> Tensor:
         """The clean estimate behind a network output, both [b, *]."""
@@ -42,7 +47,7 @@ class Schedule(Protocol):
 
 
 class Found(NamedTuple):
-    """A scheduler of our own to read from, the sampler that fits it, and what had to be changed."""
+    """A copy of a scheduler, the sampler that fits it, and notes on what differs from the pipeline's own."""
 
     scheduler: Any
     sampler: str
@@ -50,10 +55,15 @@ class Found(NamedTuple):
 
 
 def find_scheduler(scheduler: Any, sampler: str | None, spacing: str | None) -> Found:
-    """A copy of a pipeline's scheduler, or DDIM on its noise levels if its own steps are not among ours.
+    """A copy of a pipeline's scheduler, or DDIM on its noise levels if we have no such steps.
 
-    `sampler` and `spacing` replace the pipeline's choice. Raises ValueError for an unknown sampler or spacing, and for
-    a scheduler whose noise levels are not those of its betas (EDM, flows).
+    Args:
+        scheduler: Of the pipeline.
+        sampler: "ddim", "euler" or "euler_ancestral", instead of the pipeline's.
+        spacing: "trailing", "leading" or "linspace", instead of the pipeline's.
+
+    Raises:
+        ValueError: Sampler or spacing is unknown, or the noise levels do not follow from betas (EDM, flows).
     """
     if sampler is not None and sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {sampler!r}; known are {', '.join(SAMPLERS)}")
@@ -84,9 +94,16 @@ def find_scheduler(scheduler: Any, sampler: str | None, spacing: str | None) -> 
 
 
 def read_schedule(scheduler: Any, sampler: str, num_steps: int, eta: float) -> Schedule:
-    """The schedule of `num_steps` that a scheduler lays out; sets the scheduler's own timesteps.
+    """The schedule of a scheduler, whose timesteps are set.
 
-    Raises ValueError for settings that a sampler cannot follow.
+    Args:
+        scheduler: A copy that may be changed.
+        sampler: "ddim", "euler" or "euler_ancestral".
+        num_steps: Network steps.
+        eta: Of DDIM, 0 (deterministic) to 1 (ancestral).
+
+    Raises:
+        ValueError: The sampler cannot follow these settings.
     """
     known = ("epsilon", "v_prediction", "sample")
     kind = scheduler.config.prediction_type
@@ -108,7 +125,15 @@ def read_schedule(scheduler: Any, sampler: str, num_steps: int, eta: float) -> S
 
 
 class Ddim:
-    """DDIM with eta on a variance-preserving schedule."""
+    """DDIM with eta on a variance-preserving schedule (Song et al. 2021, arXiv:2010.02502).
+
+    Args:
+        scheduler: With its timesteps set.
+        eta: 0 (deterministic) to 1 (ancestral).
+
+    Raises:
+        ValueError: Its settings do not fit DDIM on latents.
+    """
 
     def __init__(self, scheduler: Any, eta: float) -> None:
         config = scheduler.config
@@ -136,11 +161,11 @@ class Ddim:
         self.stochastic = eta > 0
 
     def scaled(self, x: Tensor, index: Tensor) -> Tensor:
-        """What the network is shown."""
+        """The network's input."""
         return x
 
     def clean(self, x: Tensor, output: Tensor, index: Tensor) -> Tensor:
-        """The clean estimate, clipped where the scheduler says so."""
+        """The clean estimate, clipped if the scheduler clips."""
         a, b = self.signal[index], self.noise[index]
         if self.kind == "epsilon":
             clean = steps.eps_to_clean(x, output, a, b)
@@ -160,7 +185,12 @@ class Ddim:
 
 
 class KDiffusion:
-    """Euler's method, plain or ancestral, for x = clean + sigma eps."""
+    """Euler's method, plain or ancestral, for x = clean + sigma eps (Karras et al. 2022, arXiv:2206.00364).
+
+    Args:
+        scheduler: With its timesteps set.
+        step: `kernels.euler` or `kernels.euler_ancestral`.
+    """
 
     def __init__(self, scheduler: Any, step: Callable[..., Transition]) -> None:
         self.kind = scheduler.config.prediction_type
@@ -172,7 +202,7 @@ class KDiffusion:
         self.stochastic = step is steps.euler_ancestral
 
     def scaled(self, x: Tensor, index: Tensor) -> Tensor:
-        """What the network is shown: unit variance."""
+        """The network's input: unit variance."""
         (sigma,) = steps.rows(x, self.sigmas[index])
         return x / (sigma**2 + 1) ** 0.5
 
@@ -189,18 +219,22 @@ class KDiffusion:
 
 
 class Flow:
-    """Euler's method for x = (1 - sigma) clean + sigma eps; the network predicts the velocity eps - clean."""
+    """Euler's method for x = (1 - sigma) clean + sigma eps; the network predicts the velocity eps - clean.
+
+    Args:
+        sigmas: Levels [num_steps + 1], the last one 0.
+        timesteps: [num_steps], an input of the network.
+    """
 
     init: Tensor | float = 1.0
     stochastic = False
 
     def __init__(self, sigmas: Tensor, timesteps: Tensor) -> None:
-        """Levels [num_steps + 1], the last one 0, and what the network is told at each but that."""
         self.noise, self.signal = sigmas, 1 - sigmas
         self.timesteps = timesteps
 
     def scaled(self, x: Tensor, index: Tensor) -> Tensor:
-        """What the network is shown."""
+        """The network's input."""
         return x
 
     def clean(self, x: Tensor, output: Tensor, index: Tensor) -> Tensor:
@@ -215,19 +249,21 @@ class Flow:
 class TrigFlow:
     """Consistency steps for x = cos(t) clean + sin(t) eps (Lu & Song 2024, arXiv:2410.11081, sCM).
 
-    Each step takes the clean estimate and noises it anew; samples are in units of the data's standard deviation.
+    Each step adds fresh noise to the clean estimate; samples are in units of the data's standard deviation.
+
+    Args:
+        angles: [num_steps + 1], from about pi/2 down to 0.
     """
 
     init: Tensor | float = 1.0
 
     def __init__(self, angles: Tensor) -> None:
-        """Angles [num_steps + 1] from about pi/2 down to 0."""
         self.timesteps = angles[:-1]
         self.signal, self.noise = angles.cos(), angles.sin()
         self.stochastic = len(angles) > 2
 
     def scaled(self, x: Tensor, index: Tensor) -> Tensor:
-        """What the network is shown: unit variance, as it is."""
+        """The network's input, which has unit variance already."""
         return x
 
     def clean(self, x: Tensor, output: Tensor, index: Tensor) -> Tensor:
@@ -235,6 +271,6 @@ class TrigFlow:
         return steps.v_to_clean(x, output, self.signal[index], self.noise[index])
 
     def transition(self, x: Tensor, output: Tensor, index: Tensor) -> Transition:
-        """The clean estimate, noised up to the next level."""
+        """Fresh noise of the next level on the clean estimate."""
         a, b = steps.rows(x, self.signal[index + 1], self.noise[index + 1])
         return Transition(a * self.clean(x, output, index), b.expand_as(x))

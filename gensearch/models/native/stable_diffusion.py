@@ -24,9 +24,26 @@ from verifiers.types import Media
 class StableDiffusion(Native):
     """A StableDiffusionPipeline or StableDiffusionXLPipeline, one network pass at a time.
 
-    Guidance is on above `guidance_scale` 1 and then takes two passes per step. `steps` and `guidance_scale` are by
-    default those of the pipeline's own call. `sampler` ("ddim", "euler", "euler_ancestral") and `spacing` replace what
-    its scheduler says; a scheduler with other steps gives way to DDIM, with a warning that `notes` keeps.
+    A scheduler without a native step is replaced by DDIM on its noise levels, with a warning that `notes` keeps.
+
+    Args:
+        pipeline: Which is left as it is.
+        steps: Network steps, 1 or more (default: the pipeline's).
+        guidance_scale: Of classifier-free guidance, 0 or more; on above 1, where a step takes two forwards (default:
+            the pipeline's).
+        guidance_rescale: How far the guided output gets back the conditional one's spread, 0 to 1.
+        negative_prompt: For the unconditional row of guidance.
+        eta: Of DDIM, 0 (deterministic) to 1 (ancestral).
+        sampler: "ddim", "euler" or "euler_ancestral" (default: the pipeline's).
+        spacing: Of timesteps, "trailing", "leading" or "linspace" (default: the pipeline's).
+        height: In pixels, a multiple of the latents' scale (default: the pipeline's).
+        width: In pixels, a multiple of the latents' scale (default: the pipeline's).
+        batch_size: The largest physical batch.
+        name: In logs and records (default: where the pipeline came from).
+
+    Raises:
+        ValueError: An option is unfit, a side is no multiple of the latents' scale, the UNet takes more than latents
+            and text, or `read_schedule` refuses the schedule.
     """
 
     last_layer = "conv_out"
@@ -48,11 +65,6 @@ class StableDiffusion(Native):
         batch_size: Batch = 1,
         name: str | None = None,
     ) -> None:
-        """Read the pipeline's schedule; the pipeline itself is left as it is.
-
-        Raises ValueError for an unfit option and for what this loop cannot do: pictures that are no multiple of the
-        latents' scale, networks that take more than latents and text, and schedules that `read_schedule` refuses.
-        """
         self.pipeline = pipeline
         self.name = name or label(pipeline)
         self.scheduler, sampler, self.notes = find_scheduler(pipeline.scheduler, sampler, spacing)
@@ -85,27 +97,28 @@ class StableDiffusion(Native):
         return self.pipeline.unet
 
     def look(self, network: Any, noise: Noise, text: Tensor, pooled: Tensor | None = None) -> Tensor:
-        """What a network of the UNet's kind says about pure noise, fp32 [b, *noise_shape]; no guidance."""
+        """The output of a network like the UNet for pure noise, fp32 [b, *noise_shape], without guidance."""
         return self._ask(network, *self._pure(noise, text.device), text, pooled)
 
     def _network(self, x: Tensor, t: Tensor, *conditions: Tensor) -> Tensor:
-        """One physical batch: what the UNet says after guidance, fp32. Conditions are [b, nfe_per_step, *]."""
+        """The UNet's output after guidance for one physical batch, fp32; conditions are [b, nfe_per_step, *]."""
         passes = self.nfe_per_step
-        read = [stacked(condition) for condition in conditions]
-        output = self._ask(self.network, torch.cat([x] * passes), torch.cat([t] * passes), *read)
+        rows = [stacked(condition) for condition in conditions]
+        output = self._ask(self.network, torch.cat([x] * passes), torch.cat([t] * passes), *rows)
         if passes == 1:
             return output
-        without, told = output.chunk(2)
-        return guided(without, told, self.guidance_scale, self.guidance_rescale)
+        unconditional, conditional = output.chunk(2)
+        return guided(unconditional, conditional, self.guidance_scale, self.guidance_rescale)
 
     def _ask(self, network: Any, x: Tensor, t: Tensor, text: Tensor, pooled: Tensor | None = None) -> Tensor:
-        """One pass of a network of the UNet's kind, fp32."""
+        """One pass of a network like the UNet, fp32."""
         x = x.to(text.dtype)  # as the pipeline does
         added = None
         if pooled is not None:
             sizes = torch.tensor([[*self.size, 0, 0, *self.size]], dtype=text.dtype, device=x.device)
             added = {"text_embeds": pooled, "time_ids": sizes.repeat(len(x), 1)}
-        return network(x, t, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False)[0].float()
+        output: Tensor = network(x, t, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False)[0]
+        return output.float()
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, nfe_per_step, length, width], the negative prompt first; SDXL adds pooled ones."""
@@ -118,7 +131,7 @@ class StableDiffusion(Native):
             negative_prompt=self.negative_prompt,
         )
         pairs = [found[i : i + 2] for i in range(0, len(found), 2)]
-        return tuple(torch.stack([without, told] if twice else [told], dim=1) for told, without in pairs)
+        return tuple(torch.stack(pair[::-1] if twice else pair[:1], dim=1) for pair in pairs)
 
     def _decode(self, clean: Tensor) -> Media:
         """One physical batch of pictures."""
@@ -129,7 +142,7 @@ class StableDiffusion(Native):
             latents = clean * std / config.scaling_factor + mean
         else:
             latents = clean / config.scaling_factor + (config.get("shift_factor") or 0)
-        image = vae.decode(latents.to(self._precision), return_dict=False)[0]
+        image: Tensor = vae.decode(latents.to(self._precision), return_dict=False)[0]
         media = (image * 0.5 + 0.5).clamp(0, 1).float()
         if getattr(self.pipeline, "safety_checker", None) is None:
             return media
@@ -149,12 +162,12 @@ class StableDiffusion(Native):
 
     @cached_property
     def _precision(self) -> torch.dtype:
-        """What the decoder computes in, asked once: it walks through all its parameters to tell."""
+        """The decoder's dtype; cached, since it walks through all its parameters to find it."""
         return cast(torch.dtype, self._vae.dtype)
 
 
 def callers_level() -> int:
-    """The `stacklevel` of a warning that shall point to the first line outside this package."""
+    """The `stacklevel` of a warning that points to the first line outside this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back and frame.f_globals["__name__"].split(".")[0] == "gensearch":
         level, frame = level + 1, frame.f_back
@@ -162,32 +175,53 @@ def callers_level() -> int:
 
 
 def stacked(conditions: Tensor) -> Tensor:
-    """[b, passes, *] as the network takes it, [passes * b, *]."""
+    """Conditions [b, passes, *] as the network takes them, [passes * b, *]."""
     return conditions.transpose(0, 1).flatten(0, 1)
 
 
-def guided(without: Tensor, told: Tensor, scale: float, rescale: float) -> Tensor:
-    """Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598), its spread partly put back.
+def guided(unconditional: Tensor, conditional: Tensor, scale: float, rescale: float) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans, arXiv:2207.12598), rescaled (Lin et al., arXiv:2305.08891, 3.4).
 
-    `rescale` in [0, 1] is how far back to the conditional output's spread (Lin et al. 2023, arXiv:2305.08891, 3.4).
+    Args:
+        unconditional: The output for the negative prompt, [b, *].
+        conditional: The output for the prompt, [b, *].
+        scale: Of guidance.
+        rescale: How far the result gets back the standard deviation of the conditional output, 0 to 1.
     """
-    output = without + scale * (told - without)
+    output = unconditional + scale * (conditional - unconditional)
     if not rescale:
         return output
     axes = list(range(1, output.ndim))
-    spread = told.std(dim=axes, keepdim=True) / output.std(dim=axes, keepdim=True)
+    spread = conditional.std(dim=axes, keepdim=True) / output.std(dim=axes, keepdim=True)
     return rescale * (output * spread) + (1 - rescale) * output
 
 
 def picture_size(pipeline: Any, height: int | None, width: int | None) -> tuple[int, int]:
-    """Height and width in pixels, by default what the network was trained for; raises ValueError for uneven ones."""
+    """Height and width in pixels.
+
+    Args:
+        pipeline: Of Stable Diffusion.
+        height: None for that of training.
+        width: None for that of training.
+
+    Raises:
+        ValueError: A side is no multiple of the latents' scale.
+    """
     factor, sample = pipeline.vae_scale_factor, pipeline.unet.config.sample_size
     tall, wide = (sample, sample) if isinstance(sample, int) else sample
     return multiple((height or tall * factor, width or wide * factor), factor)
 
 
 def latent_shape(pipeline: Any, size: tuple[int, int]) -> tuple[int, int, int]:
-    """Channels, height and width of the latents; raises ValueError for a UNet that needs more than latents and text."""
+    """Channels, height and width of the latents.
+
+    Args:
+        pipeline: Of Stable Diffusion.
+        size: Height and width in pixels.
+
+    Raises:
+        ValueError: The UNet takes more than latents and text.
+    """
     config = pipeline.unet.config
     if config.in_channels != config.out_channels:
         raise ValueError(

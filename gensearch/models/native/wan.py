@@ -20,11 +20,27 @@ from verifiers.types import Media
 
 
 class Wan(Native):
-    """A WanPipeline of one transformer (Wan 2.1); guidance is on above 1 and then takes two passes per step.
+    """A WanPipeline of one transformer (Wan 2.1), one network pass at a time.
 
-    Noise is latents [c, t, h, w] and media are clips [t, 3, height, width]. A multistep solver in the pipeline gives
-    way to Euler steps on its noise levels, with a warning that `notes` keeps. Options are by default those of the
-    pipeline's own call.
+    Noise is latents [c, t, h, w] and media are clips [t, 3, height, width]. A multistep solver of the pipeline is
+    replaced by Euler steps on its noise levels, with a warning that `notes` keeps.
+
+    Args:
+        pipeline: A WanPipeline, which is left as it is.
+        steps: Network steps, 1 or more (default: the pipeline's).
+        guidance_scale: Of classifier-free guidance, 0 or more; on above 1, where a step takes two forwards (default:
+            the pipeline's).
+        negative_prompt: For the unconditional row of guidance.
+        max_sequence_length: Text tokens of a prompt (default: the pipeline's).
+        height: In pixels, a multiple of the latents' scale times the patch size (default: the pipeline's).
+        width: In pixels, the same (default: the pipeline's).
+        num_frames: 1 more than a multiple of the latents' temporal scale (default: the pipeline's).
+        batch_size: The largest physical batch.
+        name: In logs and records (default: where the pipeline came from).
+
+    Raises:
+        ValueError: An option is unfit, the latents cannot have this size, there is a second transformer, timesteps
+            belong to tokens, or the scheduler is no flow.
     """
 
     verbs = frozenset({"branch", "rewind", "transition"})
@@ -44,11 +60,6 @@ class Wan(Native):
         batch_size: Batch = 1,
         name: str | None = None,
     ) -> None:
-        """Read the pipeline's schedule; the pipeline itself is left as it is.
-
-        Raises ValueError for an unfit option, sizes that the latents cannot have, a second transformer, timesteps per
-        token and schedulers that are no flow.
-        """
         config, network = pipeline.config, pipeline.transformer
         if config.get("boundary_ratio") is not None or config.get("expand_timesteps") or network is None:
             raise ValueError("this Wan has two transformers or timesteps per token; use adapter='probed'")
@@ -75,32 +86,33 @@ class Wan(Native):
         return {**super().fingerprint(), "num_frames": self.num_frames}
 
     def _network(self, x: Tensor, t: Tensor, *conditions: Tensor) -> Tensor:
-        """One physical batch of velocities; with guidance [b, 2, length, width] is read row by row, told last."""
+        """One physical batch of velocities; with guidance the rows of [b, 2, length, width] take a pass each."""
         (text,) = conditions
-        told = self._ask(x, t, text[:, -1], "cond")
+        conditional = self._ask(x, t, text[:, -1], "cond")
         if self.nfe_per_step == 1:
-            return told
-        without = self._ask(x, t, text[:, 0], "uncond")
-        return without + self.guidance * (told - without)
+            return conditional
+        unconditional = self._ask(x, t, text[:, 0], "uncond")
+        return unconditional + self.guidance * (conditional - unconditional)
 
     def _ask(self, x: Tensor, t: Tensor, text: Tensor, context: str) -> Tensor:
         """One pass of the transformer, fp32."""
         with self.network.cache_context(context):
-            output = self.network(
+            output: Tensor = self.network(
                 hidden_states=x.to(self.network.dtype), timestep=t, encoder_hidden_states=text, return_dict=False
             )[0]
         return output.float()
 
     def _encode(self, prompt: str) -> tuple[Tensor, ...]:
         """Text embeddings [1, nfe_per_step, length, width], the negative prompt first."""
-        told, without = self.pipeline.encode_prompt(
+        conditional, unconditional = self.pipeline.encode_prompt(
             prompt=prompt,
             negative_prompt=self.settings["negative_prompt"],
             do_classifier_free_guidance=self.nfe_per_step == 2,
             max_sequence_length=self.settings["max_sequence_length"],
             device=self.device,
         )
-        return (torch.stack([without, told] if self.nfe_per_step == 2 else [told], 1).to(self.network.dtype),)
+        rows = [unconditional, conditional] if self.nfe_per_step == 2 else [conditional]
+        return (torch.stack(rows, 1).to(self.network.dtype),)
 
     def _decode(self, clean: Tensor) -> Media:
         """One clip [1, t, 3, height, width]."""
@@ -111,7 +123,15 @@ class Wan(Native):
 
 
 def whole_clip(num_frames: int, stride: int) -> int:
-    """A number of frames that latents can have; raises ValueError for any other."""
+    """A number of frames that latents can have, checked.
+
+    Args:
+        num_frames: Of a clip.
+        stride: Frames per latent frame.
+
+    Raises:
+        ValueError: It is not 1 more than a multiple of the stride.
+    """
     if (num_frames - 1) % stride:
         near = (num_frames - 1) // stride * stride + 1
         raise ValueError(f"{num_frames} frames are not 1 more than a multiple of {stride}; take {near}")
@@ -119,10 +139,15 @@ def whole_clip(num_frames: int, stride: int) -> int:
 
 
 def read_video_flow(scheduler: Any, num_steps: int, **given: Any) -> tuple[Flow, tuple[str, ...]]:
-    """The flow that a scheduler lays out, and what had to be changed: a multistep solver gives way to Euler steps.
+    """The flow of a scheduler, and notes on what differs: a multistep solver is replaced by Euler steps.
 
-    `given` goes to its `set_timesteps`. Raises ValueError for schedulers that are no flow or do not end at 0; the
-    scheduler is left as it is.
+    Args:
+        scheduler: Which is left as it is.
+        num_steps: Network steps.
+        given: For its `set_timesteps`, instead of the number of steps.
+
+    Raises:
+        ValueError: The scheduler is no flow or does not end at 0.
     """
     own, config = copy.deepcopy(scheduler), scheduler.config
     kinds = {kind.__name__ for kind in type(scheduler).__mro__}

@@ -10,15 +10,22 @@ from torch import Tensor
 
 
 def clean_estimate(scheduler: Any, model_output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
-    """The x0 that a model output implies, before the scheduler takes the step; fp32, shaped like `sample`.
+    """The x0 that a model output implies, before the scheduler takes the step; fp32 [b, *].
 
-    `model_output`, `timestep` and `sample` are what `scheduler.step` was given. Knows a scheduler by its class or a
-    parent of it; raises ValueError for others and for a prediction type that the scheduler itself does not take.
+    Args:
+        scheduler: Of diffusers, known by its class or a parent of it.
+        model_output: As for `scheduler.step`, [b, *].
+        timestep: The same.
+        sample: The same, [b, *].
+
+    Raises:
+        ValueError: The scheduler is unknown, or its prediction type is one that it does not take itself.
     """
     for kind in type(scheduler).__mro__:
         if kind.__name__ in FORMULAS:
             x0 = FORMULAS[kind.__name__](scheduler, model_output.float(), timestep, sample.float())
-            return scheduler._threshold_sample(x0) if scheduler.config.get("thresholding") else x0
+            clean: Tensor = scheduler._threshold_sample(x0) if scheduler.config.get("thresholding") else x0
+            return clean
     raise ValueError(
         f"no clean estimate is known for {type(scheduler).__name__}; use BlackBox, or set a scheduler that has the "
         f"same noise levels, if one of these does: {', '.join(FORMULAS)}"
@@ -26,14 +33,31 @@ def clean_estimate(scheduler: Any, model_output: Tensor, timestep: Any, sample: 
 
 
 def sigma_now(scheduler: Any, timestep: Any) -> Tensor:
-    """The scheduler's sigma at the step it is about to take."""
+    """The scheduler's sigma at the step it is about to take.
+
+    Args:
+        scheduler: With `sigmas`.
+        timestep: As for `scheduler.step`.
+    """
     if scheduler.step_index is None:
         scheduler._init_step_index(timestep)
-    return scheduler.sigmas[scheduler.step_index]
+    sigma: Tensor = scheduler.sigmas[scheduler.step_index]
+    return sigma
 
 
 def gaussian_path(kind: str, output: Tensor, sample: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """x0 for x_t = a x0 + b eps, by what the network predicts; flow has a = 1 - b."""
+    """x0 for x_t = a x0 + b eps, by what the network predicts; flow has a = 1 - b.
+
+    Args:
+        kind: The prediction type of the scheduler.
+        output: Of the network, [b, *].
+        sample: x_t, [b, *].
+        a: Of the step.
+        b: Of the step.
+
+    Raises:
+        ValueError: The prediction type is unknown.
+    """
     if kind == "epsilon":
         return (sample - b * output) / a
     if kind == "v_prediction":
@@ -87,7 +111,8 @@ def discrete(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> T
 def consistency(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
     """Latent consistency models: `discrete` between boundary scalings, which is what their pipelines decode."""
     c_skip, c_out = scheduler.get_scalings_for_boundary_condition_discrete(timestep)
-    return c_out * discrete(scheduler, output, timestep, sample) + c_skip * sample
+    clean: Tensor = c_out * discrete(scheduler, output, timestep, sample) + c_skip * sample
+    return clean
 
 
 def trigflow(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
@@ -100,9 +125,12 @@ def trigflow(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> T
 
 def dataward(scheduler: Any, output: Tensor, timestep: Any, sample: Tensor) -> Tensor:
     """Flow with the opposite sign and time: t = 1 - s and v = x0 - eps."""
-    return sample + (1 - timestep) * output
+    clean: Tensor = sample + (1 - timestep) * output
+    return clean
 
 
+# (scheduler, model output [b, *], timestep, sample [b, *]) -> x0 [b, *]: the arguments of all functions that follow
+# `gaussian_path`, as `scheduler.step` takes them.
 Formula = Callable[[Any, Tensor, Any, Tensor], Tensor]
 
 FORMULAS: dict[str, Formula] = {

@@ -1,4 +1,7 @@
-"""What each pipeline family makes of `latents=`, of a clean estimate, and how it decodes."""
+"""How each family of pipelines scales and decodes its latents.
+
+Functions `decode_*` take (pipeline, settings of its call, latents [b, *]) and return media in [0, 1]; `Family` says so.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ def as_it_is(pipeline: Any, x0: Tensor) -> Tensor:
 
 def by_sigma_data(pipeline: Any, x0: Tensor) -> Tensor:
     """TrigFlow schedulers work on data scaled by `sigma_data`."""
-    return x0 / pipeline.scheduler.config.sigma_data
+    scale: float = pipeline.scheduler.config.sigma_data
+    return x0 / scale
 
 
 def decode_scaled(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
@@ -81,25 +85,30 @@ def decode_clip(pipeline: Any, settings: Settings, latents: Tensor) -> Media:
     """Wan: a mean and deviation per channel, then the video autoencoder; [b, t, 3, h, w]."""
     vae = pipeline.vae
     video = vae.decode(denormalised(vae, latents.to(vae.dtype)), return_dict=False)[0]
-    return pipeline.video_processor.postprocess_video(video, output_type="pt")
+    clips: Media = pipeline.video_processor.postprocess_video(video, output_type="pt")
+    return clips
 
 
 def images(pipeline: Any, decoded: Tensor) -> Media:
     """From the decoder's range to [0, 1]."""
-    return pipeline.image_processor.postprocess(decoded, output_type="pt")
+    media: Media = pipeline.image_processor.postprocess(decoded, output_type="pt")
+    return media
 
 
 @dataclass(frozen=True)
 class Family:
     """How one family of pipelines decodes.
 
-    `decode` takes what `output_type="latent"` returns and gives the pipeline's own media, bit for bit. `unscaled`
-    takes a clean estimate in the scheduler's units to the same place.
+    Attributes:
+        decode: (pipeline, settings, latents) -> the pipeline's own media, bit for bit, from what
+            `output_type="latent"` returns.
+        unscaled: (pipeline, x0) -> latents in the units of `decode`, from a clean estimate in the scheduler's units.
+        clips: Whether media are clips, which are decoded one at a time.
     """
 
     decode: Callable[[Any, Settings, Tensor], Media]
     unscaled: Callable[[Any, Tensor], Tensor] = as_it_is
-    clips: bool = False  # which are decoded one at a time
+    clips: bool = False
 
 
 FAMILIES: dict[str, Family] = {
@@ -116,15 +125,19 @@ FAMILIES: dict[str, Family] = {
 
 
 def family(pipeline: Any) -> Family | None:
-    """The family of a pipeline; None where only the pipeline itself can decode, as when it has a safety checker."""
+    """The family of a pipeline; None if only the pipeline itself can decode, as with a safety checker."""
     return None if getattr(pipeline, "safety_checker", None) is not None else FAMILIES.get(type(pipeline).__name__)
 
 
 def rearranged(sample: Tensor, noise: Tensor, tolerance: float = 1e-2) -> bool:
-    """Whether a first sample [b, *] is the noise handed over, up to one scale and the order of its numbers.
+    """Whether a first sample is the noise that was passed as `latents=`, up to one scale and the order of its numbers.
 
-    Pipelines pack `latents=` into tokens and many multiply it (by `init_noise_sigma` or `sigma_data`), so callers
-    always hand over N(0, 1) and compare here. `tolerance` is relative: half precision rounds to about 1e-3.
+    Pipelines pack `latents=` into tokens, and many multiply it by `init_noise_sigma` or `sigma_data`.
+
+    Args:
+        sample: The first scheduler step's, [b, *].
+        noise: What was passed, [b, *noise_shape], standard normal.
+        tolerance: Relative; half precision rounds to about 1e-3.
     """
     if sample[0].numel() != noise[0].numel():
         return False

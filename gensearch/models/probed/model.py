@@ -1,4 +1,4 @@
-"""Any diffusers pipeline as a model, unforked: its own call, stopped inside every scheduler step."""
+"""Any diffusers pipeline as a model: its own call, which waits inside every scheduler step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ OURS = ("prompt", "latents", "generator", "output_type", "num_images_per_prompt"
 
 @dataclass(frozen=True)
 class Running(State):
-    """Unfinished rows: slots of the one pipeline call that holds them. Dropping them ends the call."""
+    """Unfinished rows: slots of the pipeline call that holds them, which ends when they are dropped.
+
+    Attributes:
+        call: The pipeline call.
+    """
 
     call: Call
 
@@ -42,10 +46,20 @@ class Probed(Wrapped):
     after `advance`, the older state is spent. Finished rows are plain data. `render` of unfinished rows needs a family
     whose decoder is known.
 
-    `settings` are keyword arguments of the pipeline call. Construction runs the denoiser twice at most on `prompt`, to
-    measure the latents' shape, the steps and the passes per step; raises ValueError if the pipeline ignores `latents`.
-    `noise_shape` is for pipelines whose `latents=` are laid out otherwise than what their scheduler sees (FLUX.2).
-    A stochastic scheduler gets the caller's noise; the step after the last network pass takes none.
+    A stochastic scheduler gets the caller's noise; the step after the last network pass takes none. Construction runs
+    the denoiser at most twice, to measure the latents' shape, the steps and the forwards per step.
+
+    Args:
+        pipeline: Of diffusers, with `latents=`; its code is left as it is.
+        batch_size: Slots of one call.
+        noise_shape: Of one sample, for pipelines whose `latents=` have another layout than the scheduler's samples
+            (FLUX.2); None measures it.
+        name: In logs and records (default: where the pipeline came from).
+        prompt: For the measurement.
+        settings: Of the pipeline's call.
+
+    Raises:
+        ValueError: The pipeline ignores `latents`, or the search sets one of the settings.
     """
 
     verbs: frozenset[str] = frozenset()
@@ -81,7 +95,11 @@ class Probed(Wrapped):
         return 1 if self.family is not None and self.family.clips else self.batch_size
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
-        """Begin a pipeline call and wait in its first scheduler step."""
+        """Begin a pipeline call and wait in its first scheduler step.
+
+        Raises:
+            ValueError: There are more rows than slots, or noise has another shape.
+        """
         rows = len(prompts)
         if rows > self.batch_size:
             raise ValueError(
@@ -97,7 +115,11 @@ class Probed(Wrapped):
             return self._state(call, self._pass(call, call.first), tuple(prompts), list(range(rows)))
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
-        """Take the scheduler step with per-row noise [b, *noise_shape] and make the next network pass."""
+        """Take the scheduler step with noise [b, *noise_shape] and run the next network pass.
+
+        Raises:
+            ValueError: The state is finished or outdated, its rows do not fit, or noise is missing.
+        """
         call = self._call(state)
         slots, source = settle(state.extra["slot"].tolist(), call.prompts)
         moved = source if source != list(range(len(call.prompts))) else None
@@ -112,7 +134,11 @@ class Probed(Wrapped):
             return self._state(call, report, state.prompts, slots)
 
     def render(self, state: State) -> Media:
-        """The pipeline's own decoding, without a graph: previews of unfinished rows, the result of finished ones."""
+        """The pipeline's own decoding, without a graph: previews of unfinished rows, the result of finished ones.
+
+        Raises:
+            ValueError: Rows are unfinished and the family's decoder is not known.
+        """
         if self.family is None:
             if not bool(state.done.all()):
                 raise ValueError(
@@ -190,11 +216,11 @@ class Probed(Wrapped):
 
     @property
     def _unasked(self) -> Noise:
-        """Noise for a scheduler that draws none: one that does all the same, since it was exchanged, is refused."""
+        """Empty noise for a scheduler that draws none; one that was exchanged and draws is refused."""
         return torch.empty(0, *self.noise_shape)
 
     def _measure(self, prompts: list[str], noise_shape: Sequence[int] | None) -> None:
-        """Find the latents' layout, steps, passes and randomness on first steps that are never finished."""
+        """Measure the latents' shape, steps, forwards and randomness on first steps that are never finished."""
         self.dtype = self.pipeline.dtype
         if noise_shape is None:
             step = self._first_step(prompts, None)
@@ -205,7 +231,7 @@ class Probed(Wrapped):
             step = self._first_step(prompts, noise)
         if not rearranged(step.x, noise):
             raise ValueError(
-                f"{self.name} ignores its `latents`: the first step sees other numbers. "
+                f"{self.name} ignores its `latents`: its first step starts from other numbers. "
                 "Take a text-to-image or text-to-video pipeline"
             )
         self._drew = step.drew
@@ -220,10 +246,16 @@ class Probed(Wrapped):
 
 
 def settle(wanted: Sequence[int], held: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Where rows go that want the contents of some slots of a call with prompts `held`, and what each slot then holds.
+    """Assign rows to slots: the slot of each row, and for each slot the one that its contents come from.
 
-    The first row that wants a slot stays in it; copies take free slots of the same prompt. Raises ValueError if none
-    is left.
+    The first row of a slot stays in it; copies take free slots of the same prompt.
+
+    Args:
+        wanted: The slot whose contents each row has.
+        held: The prompt of each slot.
+
+    Raises:
+        ValueError: No slot is free for a copy.
     """
     free = [s for s in range(len(held)) if s not in wanted]
     slots: list[int] = []

@@ -1,4 +1,4 @@
-"""See, and change, every scheduler step of a diffusers pipeline without touching the pipeline."""
+"""Observe and change every scheduler step of a diffusers pipeline without changing the pipeline's code."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ DECODE_CLEAN = ("LCMScheduler", "SCMScheduler")  # their pipelines decode step()
 
 
 class Draws(TorchFunctionMode):
-    """Answers `torch.randn` in this thread from given noise, in order, whatever generator was passed.
+    """Makes `torch.randn` in this thread return given noise, in order, whatever generator is passed.
 
-    `noise` is [b, *] standard normal; a scheduler may ask for it in one piece or, with a list of generators, row by
-    row. `used` counts rows. Raises ValueError if more is asked for than was given.
+    A scheduler may draw it in one piece or, with a list of generators, row by row. `used` counts rows.
+
+    Args:
+        noise: [b, *], standard normal.
+
+    Raises:
+        ValueError: More is drawn than was given.
     """
 
     def __init__(self, noise: Tensor) -> None:
@@ -47,25 +52,38 @@ class Draws(TorchFunctionMode):
 
 @dataclass
 class Step:
-    """One scheduler step: what it was given, and once taken, what it returned.
+    """One scheduler step: its arguments and, once taken, its result.
 
-    Assigning to `previous` replaces x_{t-1}, and also what is decoded where a pipeline decodes the clean estimate.
+    Assigning to `previous` replaces x_{t-1}, and the clean estimate too if that is what the pipeline decodes.
+
+    Attributes:
+        scheduler: Whose step it is.
+        model_output: [b, *], after guidance.
+        timestep: As the pipeline passed it.
+        x: x_t, [b, *].
+        clean: x0, [b, *].
+        call: The arguments.
+        original: The scheduler's own `step`.
+        output: What it returned; None before.
+        drew: Whether it used the noise that `take` was given.
     """
 
     scheduler: Any
-    model_output: Tensor  # [b, *], after guidance
+    model_output: Tensor
     timestep: Any
-    x: Tensor  # [b, *], x_t
-    clean: Tensor  # [b, *], x0
+    x: Tensor
+    clean: Tensor
     call: inspect.BoundArguments
     original: Callable[..., Any]
     output: Any = None
-    drew: bool = False  # whether it used the noise that `take` was given
+    drew: bool = False
 
     def take(self, rows: Sequence[int] | None = None, noise: Tensor | None = None) -> None:
-        """Let the scheduler step; `rows` first puts sample rows[i] into row i, with all that the solver remembers.
+        """Let the scheduler step.
 
-        `noise` [b, *] replaces every random number that the scheduler draws.
+        Args:
+            rows: Puts sample rows[i] into row i first, with the history of a multistep solver.
+            noise: [b, *], replaces every random number that the scheduler draws.
         """
         if rows is not None:
             index = torch.as_tensor(rows, device=self.x.device)
@@ -79,7 +97,8 @@ class Step:
     @property
     def previous(self) -> Tensor:
         """x_{t-1} [b, *]."""
-        return self.output[0]
+        sample: Tensor = self.output[0]
+        return sample
 
     @previous.setter
     def previous(self, value: Tensor) -> None:
@@ -96,7 +115,13 @@ class Step:
 def gather_history(scheduler: Any, index: Tensor, shape: torch.Size) -> None:
     """Rearrange the rows of every sample-shaped tensor that a multistep solver keeps.
 
-    Raises ValueError for a solver with a noise process of its own, which cannot be rearranged.
+    Args:
+        scheduler: The solver.
+        index: The row that each row comes from, [b].
+        shape: Of the samples.
+
+    Raises:
+        ValueError: The solver has a noise process of its own, which cannot be rearranged.
     """
     if getattr(scheduler, "noise_sampler", None) is not None:
         raise ValueError(
@@ -115,11 +140,14 @@ def gather_history(scheduler: Any, index: Tensor, shape: torch.Size) -> None:
 
 @contextmanager
 def probe(scheduler: Any, visit: Callable[[Step], None]) -> Iterator[None]:
-    """Call `visit` on every step that a scheduler or a deep copy of it takes.
+    """Call a function on every step that a scheduler or a deep copy of it takes.
 
-    A visitor that does not call `take` leaves the step to the probe: a passive probe changes no bit. The class is
-    swapped for a subclass of the same name, because an attribute on the instance would not follow a copy; it is put
-    back on the way out, also after an exception.
+    The class is replaced by a subclass of the same name, because a copy would not keep an attribute of the instance; it
+    is restored at the end, also after an exception.
+
+    Args:
+        scheduler: Of a pipeline.
+        visit: Takes a Step; if it does not call `take`, the probe does, and no bit changes.
     """
     real: Any = type(scheduler)
     signature = inspect.signature(real.step)
@@ -129,11 +157,11 @@ def probe(scheduler: Any, visit: Callable[[Step], None]) -> Iterator[None]:
         call = signature.bind(self, *args, **kwargs)
         given = call.arguments
         clean = clean_estimate(self, given["model_output"], given["timestep"], given["sample"])
-        seen = Step(self, given["model_output"], given["timestep"], given["sample"], clean, call, real.step)
-        visit(seen)
-        if seen.output is None:
-            seen.take()
-        return seen.output
+        visited = Step(self, given["model_output"], given["timestep"], given["sample"], clean, call, real.step)
+        visit(visited)
+        if visited.output is None:
+            visited.take()
+        return visited.output
 
     ours: Any = type(real.__name__, (real,), {"step": step, "__module__": real.__module__, "over": False})
     scheduler.__class__ = ours

@@ -1,4 +1,4 @@
-"""One pipeline call driven step by step from outside: a worker thread that stops inside every scheduler step."""
+"""One pipeline call driven step by step from outside: a worker thread that waits inside every scheduler step."""
 
 from __future__ import annotations
 
@@ -24,18 +24,28 @@ class Cancelled(BaseException):
 
 
 class Order(NamedTuple):
-    """How to take the step that the worker is waiting in."""
+    """How to take the step that the worker waits in.
 
-    rows: Sequence[int] | None  # sample rows[i] goes to row i first
-    noise: Tensor  # [b, *] for a scheduler that draws, no rows for others
+    Attributes:
+        rows: Sample rows[i] goes to row i first; None leaves them.
+        noise: [b, *] for a scheduler that draws, no rows for others.
+    """
+
+    rows: Sequence[int] | None
+    noise: Tensor
 
 
 class Call:
-    """A pipeline call that waits inside its scheduler until it is told to go on.
+    """A pipeline call that waits inside every scheduler step until it gets an order.
 
     `first` starts it and returns the first step, `go` the next one, or what the pipeline returned. Nothing runs before
-    `first`, so that whoever counts its passes can be in place. Dropping the last reference closes it: the pipeline
-    unwinds, the thread ends, and the pipeline is as it was.
+    `first`, so that hooks which count passes can be set. Dropping the last reference closes it: the pipeline unwinds,
+    the thread ends, and the pipeline is as it was.
+
+    Args:
+        pipeline: Of diffusers.
+        prompts: Of every slot.
+        run: Calls the pipeline.
     """
 
     def __init__(self, pipeline: Any, prompts: Sequence[str], run: Callable[[], Tensor]) -> None:
@@ -44,7 +54,7 @@ class Call:
         self.taken = 0  # scheduler steps
         self.owner = threading.current_thread()
         orders: SimpleQueue[Order | None] = SimpleQueue()
-        reports: SimpleQueue[Any] = SimpleQueue()
+        reports: SimpleQueue[Step | Tensor | BaseException] = SimpleQueue()
         self._thread = threading.Thread(target=work, args=(pipeline, run, orders, reports), daemon=True)
         self._orders, self._reports = orders, reports
         self.close = weakref.finalize(self, stop, orders, self._thread)
@@ -56,13 +66,17 @@ class Call:
         return self._report()
 
     def go(self, order: Order) -> Step | Tensor:
-        """Take the step that the worker waits in, and wait for the next one or for what the pipeline returns."""
+        """Take the step that the worker waits in, and wait for the next one or for what the pipeline returns.
+
+        Args:
+            order: How to take it.
+        """
         self.owner = threading.current_thread()
         self.taken += 1
         self._orders.put(order)
         return self._report()
 
-    def _report(self) -> Any:
+    def _report(self) -> Step | Tensor:
         try:
             report = self._reports.get()
         except BaseException:  # Ctrl-C while the network runs: unwind at its next step
@@ -77,24 +91,44 @@ class Call:
 
 
 def first_step(pipeline: Any, run: Callable[[], Any]) -> Step:
-    """Run a pipeline call up to and including its first scheduler step; raises ValueError if it has none."""
-    seen: list[Step] = []
+    """Run a pipeline call up to and including its first scheduler step.
+
+    Args:
+        pipeline: Of diffusers.
+        run: Calls it.
+
+    Raises:
+        ValueError: It never calls `scheduler.step`.
+    """
+    steps: list[Step] = []
 
     def visit(step: Step) -> None:
         step.take(noise=torch.zeros_like(step.x))
-        seen.append(step)
+        steps.append(step)
         raise Cancelled
 
     with suppress(Cancelled), probe(pipeline.scheduler, visit):
         run()
     pipeline.maybe_free_model_hooks()
-    if not seen:
+    if not steps:
         raise ValueError(f"{type(pipeline).__name__} never calls scheduler.step; use BlackBox instead")
-    return seen[0]
+    return steps[0]
 
 
-def work(pipeline: Any, run: Callable[[], Tensor], orders: SimpleQueue[Any], reports: SimpleQueue[Any]) -> None:
-    """The worker: report every step, wait for an order, report the end. Holds no reference to its `Call`."""
+def work(
+    pipeline: Any,
+    run: Callable[[], Tensor],
+    orders: SimpleQueue[Order | None],
+    reports: SimpleQueue[Step | Tensor | BaseException],
+) -> None:
+    """The worker: report every step, wait for an order, report the end; it holds no reference to its `Call`.
+
+    Args:
+        pipeline: Of diffusers.
+        run: Calls it.
+        orders: In; None ends the call.
+        reports: Out: steps, and last what the pipeline returned or raised.
+    """
 
     worker = threading.current_thread()
 
@@ -123,8 +157,13 @@ def work(pipeline: Any, run: Callable[[], Tensor], orders: SimpleQueue[Any], rep
         reports.put(made)
 
 
-def stop(orders: SimpleQueue[Any], thread: threading.Thread) -> None:
-    """End a worker at its next scheduler step and wait for it; one that never started has nothing to end."""
+def stop(orders: SimpleQueue[Order | None], thread: threading.Thread) -> None:
+    """End a worker at its next scheduler step and wait for it.
+
+    Args:
+        orders: Of the worker.
+        thread: Which may never have started.
+    """
     orders.put(None)
     if thread.ident is not None:
         thread.join()

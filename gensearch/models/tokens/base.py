@@ -1,8 +1,8 @@
-"""What unified token models share: first a plan in words, then image tokens, one at a time, as one Model.
+"""The base of autoregressive image models: first a plan in words, then image tokens, one at a time.
 
-Noise is one number for each position, text first, as in core.gumbel: it keys the chance of its position, or says
-the token itself. So a prefix that is kept, a suffix that is drawn again and tokens that a search decided on are all
-noise, and every recipe of noise replays them.
+Noise is one number for each position, text first, as in gensearch.core.gumbel: it seeds the sampling of its position,
+or encodes the token itself. A kept prefix, a resampled suffix and tokens that a search chose are thus all noise, which
+recipes replay.
 """
 
 from __future__ import annotations
@@ -26,23 +26,28 @@ from verifiers.types import Media
 
 
 class Tokens(Decoding):
-    """A model that writes a plan and then draws image tokens, in `num_steps` blocks, with guidance or without.
+    """An autoregressive image model, which may write a plan first; subclasses call its network and heads.
 
-    Subclasses say how their network reads a context and is fed tokens, and what its heads say.
+    Attributes:
+        num_steps: Blocks of image tokens.
+        image_length: Image tokens of a sample.
+        rows: Of guidance: 1 without, 2 with.
+        temperature: Of image tokens.
+        shift: Of image logits, [vocabulary] or 0.
     """
 
     verbs = frozenset({"branch", "tokens"})
     stochastic = False
     nfe_per_step = 0
-    num_steps: int  # blocks of image tokens
+    num_steps: int
     image_length: int
-    rows: int  # of guidance: 1 or 2
-    temperature = 1.0  # of image tokens
-    shift: Tensor | float = 0.0  # of image logits
+    rows: int
+    temperature = 1.0
+    shift: Tensor | float = 0.0
 
     @abstractmethod
     def _decode(self, tokens: Tensor) -> Media:
-        """One physical batch of pictures of image tokens [b, image_length]."""
+        """Pictures of one physical batch of image tokens [b, image_length]."""
 
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
@@ -55,39 +60,46 @@ class Tokens(Decoding):
 
     @property
     def step_costs(self) -> tuple[Cost, ...]:
-        """At most what one sample costs in each step."""
+        """The most that one sample costs in each step."""
         longest = self.context_length
         words = Cost(tokens=longest + self.text_length - 1, prefills=1) if self.text_length else Cost()
         ends = [self.stop(step) for step in range(self.num_steps)]
         sizes = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
-        sizes[-1] -= 1  # nothing is drawn after the last token
+        sizes[-1] -= 1  # the last token is not fed to the network
         blocks = [Cost(tokens=self.rows * size) for size in sizes]
         blocks[0] = blocks[0].plus(Cost(tokens=self.rows * longest, prefills=self.rows)).plus(words)
         return tuple(blocks)
 
     def stop(self, step: int) -> int:
-        """How many image tokens are there after step + 1 blocks."""
+        """Image tokens of a sample after step + 1 blocks."""
         return self.image_length * (step + 1) // self.num_steps
 
     def tilted(self, temperature: float, shift: Tensor) -> Self:
-        """The same model with image logits (logits + shift) / temperature, where its own are `logits` [vocabulary]."""
+        """The same model with image logits (logits + shift) / temperature.
+
+        Args:
+            temperature: Above 0.
+            shift: [vocabulary].
+        """
         other = copy.copy(self)
         other.temperature, other.shift = self.temperature * temperature, self.shift + self.temperature * shift
         return other
 
     def stand_in(self) -> Tokens:
-        """For dry runs: without a plan a model that runs no network; with one itself, as words decide what it costs."""
+        """For dry runs: a model without a network; with a plan itself, since the length of plans decides the cost."""
         return self if self.text_length else StandIn(self)
 
     # --- the Model contract
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
-        """Write the plans and draw the first block of image tokens."""
+        """Write the plans and generate the first block of image tokens, by noise [b, positions]."""
         check_noise(self.name, self.noise_shape, prompts, noise)
         words, states, lengths, plans = self._plans(prompts, noise[:, : self.text_length])
         contexts = [self._fitting(prompt, plan) for prompt, plan in zip(prompts, plans, strict=True)]
         hidden, cache, context = self._read_all(contexts)
         size = len(prompts)
+        if not self.text_length:  # as wide as those of a plan, so that searches need not distinguish them
+            states = hidden.new_zeros(size, 0, 1, hidden.shape[-1])
         tokens = torch.cat([words, torch.full((size, self.image_length), -1)], 1)
         extra = {
             "length": lengths,
@@ -100,12 +112,16 @@ class Tokens(Decoding):
         return self._block(State(tuple(prompts), torch.zeros(size).long(), self.num_steps, noise, tokens, extra))
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
-        """Draw the next block of image tokens, by the noise that the rows started from."""
+        """Generate the next block of image tokens, by the noise that the rows started from.
+
+        Raises:
+            ValueError: A row is finished.
+        """
         refuse_finished(state)
         return self._block(state)
 
     def render(self, state: State) -> Media:
-        """Pictures [b, 3, h, w] in [0, 1]; what is not drawn yet looks like the first token, which is a corner."""
+        """Pictures [b, 3, h, w] in [0, 1]; tokens that are still missing are replaced by the first, of a corner."""
         tokens = state.clean[:, self.text_length :]
         tokens = torch.where(tokens >= 0, tokens, tokens[:, :1])
         done = [self._decode(tokens[rows])[: len(keep)] for keep, rows in self._batches([0] * len(tokens))]
@@ -114,20 +130,20 @@ class Tokens(Decoding):
     # --- the verb "tokens"
 
     def trace(self, state: State) -> Trace:
-        """The tokens of a state and the hidden states that chose them."""
+        """The tokens of a state and the hidden states from which they were chosen."""
         extra = state.extra
         text, image = state.clean.split([self.text_length, self.image_length], 1)
         return Trace(text, extra["text"], extra["length"], image, extra["image"])
 
     def branch(self, state: State, noise: Noise) -> State:
-        """The same pictures as far as they are drawn, to go on by other noise [b, positions]."""
+        """The same tokens as far as they are chosen, to go on by other noise [b, positions]."""
         drawn = state.clean.to(noise.device)
         return replace(state, x=torch.where(drawn >= 0, given(drawn), noise))
 
     # --- inside
 
     def _fitting(self, prompt: str, plan: str) -> Context:
-        """What is read before a picture; last words of a plan that has no room beside its prompt are left out."""
+        """The context of a picture; last words of a plan that does not fit beside its prompt are left out."""
         context = self._context(prompt, plan)
         while plan and len(context[0]) > self.context_length:
             plan = plan.rpartition(" ")[0]
@@ -135,7 +151,7 @@ class Tokens(Decoding):
         return context
 
     def _tilt(self, logits: Tensor) -> Tensor:
-        """Image logits as they are sampled from."""
+        """Image logits as they are sampled."""
         shift = self.shift.to(logits) if isinstance(self.shift, Tensor) else self.shift
         return (logits + shift) / self.temperature
 
@@ -163,20 +179,22 @@ class Tokens(Decoding):
 
 
 class StandIn(Tokens):
-    """The stand-in for a model that writes no plan: all its tokens are equally likely, and no network runs.
+    """The stand-in of a model without a plan for dry runs: all tokens are equally likely, and no network runs.
 
-    Contexts are tokenized by the real model, so that reading them costs the same.
+    Contexts are tokenized by the real model, so that encoding them costs the same.
+
+    Args:
+        model: From which it takes all that the cost of a sample depends on.
     """
 
     vocabulary = 8
 
     def __init__(self, model: Tokens) -> None:
-        """Take over what the cost of a sample depends on."""
         self.model = model
         for name in ("name", "verbs", "image_length", "rows", "greedy", "end", "num_steps", "batch_size"):
             setattr(self, name, getattr(model, name))
         self.text_length = 0
-        self.pipeline = getattr(model, "pipeline", None)  # searches look for files beside its weights
+        self.pipeline = getattr(model, "pipeline", None)  # searches use files beside its weights
         own = getattr(model, "width", None)
         self.width = int(own or model.language.config.hidden_size)  # type: ignore[attr-defined]
 

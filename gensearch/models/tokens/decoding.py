@@ -1,4 +1,4 @@
-"""How tokens come about: a context is read, then one physical batch after the other is run, one token at a time."""
+"""Cached decoding: contexts are encoded, then one physical batch after the other is decoded token by token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from gensearch.core.gumbel import pick, prefix, told
+from gensearch.core.gumbel import encoded, pick, prefix
 from gensearch.core.ledger import Cost
 from gensearch.core.types import Noise
 from gensearch.core.verbs import Side
@@ -21,35 +21,51 @@ Context = tuple[tuple[int, ...], ...]  # token ids, one row or the rows of guida
 
 
 class Run(NamedTuple):
-    """What one physical batch goes on from."""
+    """The state from which one physical batch is decoded.
 
-    hidden: Tensor  # [b, rows, width], what the next token is chosen by
+    Attributes:
+        hidden: [b, rows, width], from which the next token is chosen.
+        live: The network's cache.
+        noise: [b, n], of the positions to come.
+        first: The position of the first of them on its side, from 0.
+        kept: How many of them the noise encodes.
+        samples: How many rows are samples; the others fill the batch.
+        final: Whether the last token need not be fed to the network.
+    """
+
+    hidden: Tensor
     live: Any
-    noise: Noise  # [b, n], of the positions to come
-    first: int  # the position of the first of them on its side
-    kept: int  # how many of them the noise says itself
-    samples: int  # how many rows are samples; the others fill the batch
-    final: bool  # whether nothing is read after them
+    noise: Noise
+    first: int
+    kept: int
+    samples: int
+    final: bool
 
 
 class Decoding(ABC):
-    """A network that reads contexts and is fed tokens, whose heads say what comes next.
+    """A network that encodes contexts and is fed tokens, with heads for the next token.
 
-    Hidden states are those that a head reads, [b, positions, rows, width], with one row for text and the rows of
-    guidance for the image. Contexts are padded on the left to a fixed length, and each is read by itself: once for all
-    samples that share it.
+    Hidden states are the inputs of a head, [b, positions, rows, width], with one row for text and the rows of guidance
+    for the image: conditional, then unconditional. Contexts are padded on the left to a fixed length, and each is
+    encoded by itself, once for all samples that share it.
+
+    Attributes:
+        text_length: The longest plan, in tokens with its end; 0 for none.
+        greedy: Whether plans take the likeliest words, whatever the noise.
+        end: The text token that ends a plan.
+        book: Is called with the cost of every network pass as soon as it is done: of samples, and of padding.
     """
 
     name: str
     batch_size: int
-    text_length: int  # the longest plan, in tokens with its end; 0 for none
-    greedy: bool  # whether plans are the likeliest words, whatever the noise
-    end: int  # the text token that ends a plan
-    book: Book = staticmethod(lambda spent, filled: None)  # told of every network pass as soon as it is done
+    text_length: int
+    greedy: bool
+    end: int
+    book: Book = staticmethod(lambda spent, filled: None)
 
     @abstractmethod
     def _context(self, prompt: str, plan: str | None) -> Context:
-        """Token ids of what is read before a plan (`plan` None) or a picture, one row or `rows` of equal length."""
+        """Token ids of the context of a plan (`plan` None) or of a picture, one row or `rows` of equal length."""
 
     @property
     @abstractmethod
@@ -74,22 +90,29 @@ class Decoding(ABC):
 
     @abstractmethod
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
-        """What tokens are drawn by, [*, vocabulary] in fp32, of states [*, rows, width]; differentiable."""
+        """Logits [*, vocabulary] in fp32 from hidden states [*, rows, width]; differentiable."""
 
     @abstractmethod
     def write(self, tokens: Sequence[int]) -> str:
         """Words of text tokens, without special ones."""
 
     def booked(self, book: Book) -> Self:
-        """The same model, telling `book` of the row-steps of every network pass: those of samples, and of padding."""
+        """The same model, which reports every network pass.
+
+        Args:
+            book: Is called with the cost of samples and the cost of padding.
+        """
         other = copy.copy(self)
         other.book = book
         return other
 
     def choose(self, side: Side, hidden: Tensor, noise: Noise) -> Tensor:
-        """The tokens [b, k] that states [b, k, rows, width] choose at the first k positions of a side, by its noise.
+        """The tokens [b, k] at the first k positions of a side.
 
-        Noise is that of these positions, [b, k].
+        Args:
+            side: "text" or "image".
+            hidden: [b, k, rows, width].
+            noise: Of these positions, [b, k].
         """
         first = 0 if side == "text" else self.text_length
         return torch.stack([self._pick(side, hidden[:, i], noise[:, i], first + i) for i in range(hidden.shape[1])], 1)
@@ -97,8 +120,8 @@ class Decoding(ABC):
     def _pick(self, side: Side, hidden: Tensor, noise: Noise, position: int) -> Tensor:
         logits = self.logits(side, hidden)
         if side == "text" and self.greedy:
-            said = told(noise).to(logits.device)
-            return torch.where(said >= 0, said, logits.argmax(-1)).cpu()
+            known = encoded(noise).to(logits.device)
+            return torch.where(known >= 0, known, logits.argmax(-1)).cpu()
         return pick(logits, noise, position).cpu()
 
     def _plans(self, prompts: Sequence[str], noise: Noise) -> tuple[Tensor, Tensor, Tensor, list[str]]:
@@ -108,8 +131,8 @@ class Decoding(ABC):
             nothing = torch.zeros(size, 0)
             return nothing.long(), nothing[:, :, None, None], torch.zeros(size).long(), [""] * size
         hidden, cache, context = self._read_all([self._context(prompt, None) for prompt in prompts])
-        said = told(noise) == self.end
-        kept = torch.minimum(prefix(noise), torch.where(said.any(1), said.long().argmax(1) + 1, self.text_length))
+        ends = encoded(noise) == self.end
+        kept = torch.minimum(prefix(noise), torch.where(ends.any(1), ends.long().argmax(1) + 1, self.text_length))
         parts = []
         for keep, rows in self._batches(kept.tolist()):
             live = self._open(cache[rows.to(cache.device)], context[rows], 0)
@@ -123,9 +146,9 @@ class Decoding(ABC):
         return tokens, states, lengths, words
 
     def _run(self, side: Side, run: Run) -> tuple[Tensor, Tensor, Tensor, Any]:
-        """Tokens [b, n] and the states that chose them; the state after them, and what to go on with.
+        """Tokens [b, n] and the states they were chosen from; the state after them, and the cache.
 
-        A prefix that is known is fed in one pass. Nothing is fed after the final token, nor after all plans ended.
+        A known prefix is fed in one pass. Nothing is fed after the final token, nor after all plans ended.
         """
         hidden, live, noise, first, kept, samples, final = run
         size, n = noise.shape
@@ -134,7 +157,7 @@ class Decoding(ABC):
         while position < n and not bool(over.all()):
             width = max(1, kept - position)
             if position < kept:
-                chosen = told(noise[:, :kept])
+                chosen = encoded(noise[:, :kept])
             else:
                 at = position + first + (self.text_length if side == "image" else 0)
                 chosen = torch.where(over, self.end, self._pick(side, hidden, noise[:, position], at))[:, None]
@@ -154,19 +177,19 @@ class Decoding(ABC):
         return tokens, states, hidden, live
 
     def _read_all(self, contexts: Sequence[Context]) -> tuple[Tensor, Tensor, Tensor]:
-        """States [b, rows, width], caches [b, rows, *] and lengths [b] of contexts, each of which is read once."""
+        """States [b, rows, width], caches [b, rows, *] and lengths [b] of contexts, each of which is encoded once."""
         longest = self.context_length
-        seen = {}
+        found = {}
         for context in dict.fromkeys(contexts):
             if len(context[0]) > longest:
                 raise ValueError(
                     f"prompt and plan take {len(context[0])} tokens and {self.name} reads {longest}; "
                     "shorten the prompt or load the model with a larger `context`"
                 )
-            seen[context] = self._read(context)
+            found[context] = self._read(context)
             real = len(context) * len(context[0])
             self.book(Cost(tokens=real, prefills=len(context)), Cost(tokens=len(context) * longest - real))
-        hidden, cache = (torch.stack([seen[context][part] for context in contexts]) for part in range(2))
+        hidden, cache = (torch.stack([found[context][part] for context in contexts]) for part in range(2))
         return hidden, cache, torch.tensor([len(context[0]) for context in contexts])
 
     def _batches(self, keys: Sequence[Any]) -> Iterator[tuple[list[int], Tensor]]:
@@ -178,7 +201,11 @@ class Decoding(ABC):
 
 
 def rejoined(parts: Sequence[tuple[list[int], tuple[Tensor, ...]]]) -> list[Tensor]:
-    """What batches found for some rows each, [rows and what fills up, *], as whole columns in the order of all rows."""
+    """Columns of several batches as whole columns, in the order of all rows and without padding.
+
+    Args:
+        parts: For each batch the rows it holds, and its columns [rows and padding, *].
+    """
     order = [row for keep, _ in parts for row in keep]
     if len(parts) == 1 and order == sorted(order):
         return [column[: len(order)] for column in parts[0][1]]

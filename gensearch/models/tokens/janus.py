@@ -1,4 +1,4 @@
-"""Janus and Janus-Pro: transformers' model and processor in our own cached loop, first a plan, then image tokens."""
+"""Janus and Janus-Pro: transformers' model and processor in our own cached loop: a plan, then image tokens."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ DRAW_BARE = "<|User|>: {prompt}\n\n<|Assistant|>:"
 
 @dataclass
 class JanusPipeline:
-    """A JanusForConditionalGeneration and its JanusProcessor, which belong together and have no class that says so."""
+    """A JanusForConditionalGeneration with its JanusProcessor, which transformers have no common class for.
+
+    Attributes:
+        model: The network.
+        processor: With its tokenizer.
+        name_or_path: Where both came from.
+    """
 
     model: Any
     processor: Any
@@ -37,7 +43,15 @@ class JanusPipeline:
 
     @classmethod
     def from_pretrained(cls, source: str, *, dtype: torch.dtype = torch.float32) -> Self:
-        """From a folder or a name on the hub, in safetensors; no remote code is run, missing weights raise OSError."""
+        """Load from a folder or a name on the hub, in safetensors; no remote code is run.
+
+        Args:
+            source: The folder or name.
+            dtype: Of the weights.
+
+        Raises:
+            OSError: It cannot be read, or weights are missing.
+        """
         from transformers import AutoProcessor, JanusForConditionalGeneration
 
         safe = {"trust_remote_code": False}
@@ -50,7 +64,7 @@ class JanusPipeline:
 
     @property
     def components(self) -> dict[str, Any]:
-        """Both."""
+        """Model and processor, by name."""
         return {"model": self.model, "processor": self.processor}
 
     def to(self, device: str) -> Self:
@@ -60,11 +74,27 @@ class JanusPipeline:
 
 
 class Janus(Language, Tokens):
-    """Janus: the plan is said by the language head, image tokens by the generation head under guidance.
+    """Janus (arXiv:2410.13848, 2501.17811): a plan by the language head, then image tokens by the generation head.
 
-    Rows of guidance are the prompt, and the same prompt with all tokens but the first and the last hidden.
-    `plan` "greedy" takes the likeliest words, "sampled" draws them, "none" draws from the bare prompt. `context` is the
-    number of tokens that prompt and plan may take together; short ones are padded, so that bits do not depend on it.
+    The unconditional row of guidance is the prompt with all tokens but the first and the last replaced by padding.
+
+    Args:
+        pipeline: The network with its processor.
+        name: In logs and records (default: where the pipeline came from).
+        plan: "greedy" takes the likeliest words, "sampled" samples them, "none" leaves out the plan.
+        text_length: The longest plan in tokens, 1 or more.
+        context: Tokens that prompt and plan may take together; shorter contexts are padded.
+        guidance_scale: Of image tokens, 0 or more; off at 1.
+        temperature: Of image tokens, above 0.
+        steps: Blocks of image tokens, 1 to their number.
+        batch_size: The largest physical batch.
+        ask: The template for a plan, with {prompt}.
+        draw: The template for a picture with a plan, with {prompt} and {plan}.
+        draw_bare: The template for a picture without one, with {prompt}.
+        question: The template of `own_judge`, with {prompt}.
+
+    Raises:
+        ValueError: An option is unfit, or there are more steps than image tokens.
     """
 
     @checked
@@ -85,7 +115,6 @@ class Janus(Language, Tokens):
         draw_bare: Annotated[str, Field(pattern=r"\{prompt\}")] = DRAW_BARE,
         question: Annotated[str, Field(pattern=r"\{prompt\}")] = QUESTION,
     ) -> None:
-        """Raises ValueError for options that do not fit, and for more `steps` than there are image tokens."""
         self.pipeline = pipeline
         self.network = pipeline.model.requires_grad_(False).eval()
         self.language, self.tokenizer = self.network.model.language_model, pipeline.processor.tokenizer
@@ -109,26 +138,31 @@ class Janus(Language, Tokens):
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.network.device
+        device: torch.device = self.network.device
+        return device
 
     def _embed(self, side: Side, tokens: Tensor) -> Tensor:
-        if side == "text":
-            return self.network.get_input_embeddings()(tokens)
-        return self.network.prepare_embeddings_for_image_generation(tokens)
+        network = self.network
+        embed = network.get_input_embeddings() if side == "text" else network.prepare_embeddings_for_image_generation
+        embedded: Tensor = embed(tokens)
+        return embedded
 
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
         """By the language head, or by the generation head as u + g (c - u)."""
         core = self.network.model
         if side == "text":
             head = self.network.lm_head
-            return head(hidden[..., 0, :].to(head.weight)).float()
-        said = core.generation_head(hidden.to(next(core.generation_head.parameters()))).float()
+            words: Tensor = head(hidden[..., 0, :].to(head.weight))
+            return words.float()
+        rows: Tensor = core.generation_head(hidden.to(next(core.generation_head.parameters()))).float()
+        conditional = rows[..., 0, :]
         if self.rows == 1:
-            return self._tilt(said[..., 0, :])
-        return self._tilt(said[..., 1, :] + self.guidance * (said[..., 0, :] - said[..., 1, :]))
+            return self._tilt(conditional)
+        unconditional = rows[..., 1, :]
+        return self._tilt(unconditional + self.guidance * (conditional - unconditional))
 
     def own_judge(self) -> Verifier:
-        """Whether the model itself would say that a picture shows its prompt."""
+        """A verifier that asks the model itself whether a picture shows its prompt (VQAScore)."""
         return VQAScore(self.network, self.pipeline.processor, name="self", question=self.question)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -163,5 +197,5 @@ class Janus(Language, Tokens):
         return (ids, hidden)[: self.rows]
 
     def _decode(self, tokens: Tensor) -> Media:
-        pixels = self.network.decode_image_tokens(tokens.to(self.network.device))
+        pixels: Tensor = self.network.decode_image_tokens(tokens.to(self.network.device))
         return (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 3, 1, 2).contiguous()

@@ -1,4 +1,4 @@
-"""A cache of keys and values that is written in place."""
+"""A key-value cache that is written in place."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 
-class Reserved(DynamicLayer):
-    """A cache layer in memory set aside for `longest` tokens; DynamicLayer copies all that it holds at every token."""
+class Reserved(DynamicLayer):  # type: ignore[misc]  # its base is Any: transformers is not followed
+    """A cache layer with memory for a fixed number of tokens; DynamicLayer copies its contents at every token.
+
+    Args:
+        longest: Tokens that fit.
+    """
 
     def __init__(self, longest: int) -> None:
         super().__init__()
@@ -17,9 +21,16 @@ class Reserved(DynamicLayer):
         self.room: tuple[Tensor, ...] = ()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """All keys and values so far [b, heads, length, width], with these [b, heads, k, width] at the end.
+        """All keys and values so far, [b, heads, length, width], with new ones at the end.
 
-        Raises IndexError where they do not fit.
+        Args:
+            key_states: [b, heads, k, width].
+            value_states: [b, heads, k, width].
+            args: Ignored.
+            kwargs: Ignored.
+
+        Raises:
+            IndexError: They do not fit.
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -35,9 +46,16 @@ class Reserved(DynamicLayer):
 
 
 def reserved(config: Any, longest: int) -> DynamicCache:
-    """A model's cache with room for `longest` tokens; windows of attention are left to the mask, so that rows can fork.
+    """A cache with room for a fixed number of tokens; sliding-window attention is left to the mask.
 
-    Raises ValueError for layers that keep anything but keys and values.
+    All keys are kept, so that samples can branch from any position.
+
+    Args:
+        config: Of a language model of transformers.
+        longest: Tokens that fit.
+
+    Raises:
+        ValueError: A layer keeps anything but keys and values.
     """
     cache = DynamicCache(config=config)
     for layer in cache.layers:
@@ -51,5 +69,5 @@ def reserved(config: Any, longest: int) -> DynamicCache:
 
 
 def windowed(config: Any) -> bool:
-    """Whether some layer of a model attends to a window."""
+    """Whether some layer of a model has sliding-window attention."""
     return any(isinstance(layer, DynamicSlidingWindowLayer) for layer in DynamicCache(config=config).layers)

@@ -1,4 +1,4 @@
-"""Transformers' language models in our own cached loop: contexts read one by one, tokens fed in fixed batches."""
+"""Transformers' language models in our own cached loop: contexts one by one, tokens in physical batches."""
 
 from __future__ import annotations
 
@@ -16,20 +16,33 @@ from gensearch.models.tokens.decoding import Context, Decoding
 
 
 class Live(NamedTuple):
-    """What a batch goes on from: transformers' cache, and which of its positions are read."""
+    """The state from which a batch is decoded.
+
+    Attributes:
+        cache: Of transformers.
+        mask: Positions that are attended to, [b * rows, length].
+        rows: Of guidance.
+    """
 
     cache: Any
-    mask: Tensor  # [b * rows, length]
+    mask: Tensor
     rows: int
 
 
 class Language(Decoding):
-    """A decoder of transformers with its tokenizer. Contexts are padded on the left to `padded` tokens."""
+    """A decoder-only transformer of transformers with its tokenizer.
+
+    Attributes:
+        tokenizer: Of the model.
+        padded: Tokens to which contexts are padded, on the left.
+        longest: Tokens that may follow a context.
+        language: The transformer, whose last hidden states are those after the final norm.
+    """
 
     tokenizer: Any
     padded: int
-    longest: int  # how many tokens may follow a context
-    language: Any  # the transformer, whose last states are those after the final norm
+    longest: int
+    language: Any
 
     @property
     def context_length(self) -> int:
@@ -37,12 +50,14 @@ class Language(Decoding):
         return self.padded
 
     def _embed(self, side: Side, tokens: Tensor) -> Tensor:
-        """What the transformer is fed for tokens [b, k] of a side, [b, k, width]."""
-        return self.language.get_input_embeddings()(tokens)
+        """Embeddings [b, k, width] of tokens [b, k] of a side."""
+        embedded: Tensor = self.language.get_input_embeddings()(tokens)
+        return embedded
 
     def write(self, tokens: Sequence[int]) -> str:
         """Words of text tokens, without special ones."""
-        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text.strip()
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text)["input_ids"])
@@ -73,10 +88,10 @@ class Language(Decoding):
     def _close(self, live: Live) -> Tensor:
         layers = live.cache.layers
         b, heads, length, width = layers[0].keys.shape
-        cache = layers[0].keys.new_zeros(b, len(layers), 2, heads, self.padded + self.longest, width)
+        cache: Tensor = layers[0].keys.new_zeros(b, len(layers), 2, heads, self.padded + self.longest, width)
         for number, layer in enumerate(layers):
             cache[:, number, 0, :, :length], cache[:, number, 1, :, :length] = layer.keys, layer.values
-        return cache.unflatten(0, (-1, live.rows))
+        return cache.reshape(-1, live.rows, *cache.shape[1:])
 
     def _cache(self) -> Any:
         from gensearch.models.tokens.kv_cache import reserved
@@ -89,10 +104,10 @@ class Language(Decoding):
         place = (mask.cumsum(1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
         keep = {self._cache_name: live.cache}
         if embedded.shape[1] == 1 and not self._windowed and self.language.config._attn_implementation == "sdpa":
-            seen = mask.bool()[:, None, None]  # what transformers would work out, at length, for each token
+            attended = mask.bool()[:, None, None]  # what transformers would compute, slowly, for each token
         else:
-            seen = mask
-        out = self.language(inputs_embeds=embedded, attention_mask=seen, position_ids=place, use_cache=True, **keep)
+            attended = mask
+        out = self.language(inputs_embeds=embedded, attention_mask=attended, position_ids=place, use_cache=True, **keep)
         return out.last_hidden_state.float(), Live(live.cache, mask, live.rows)
 
     @cached_property
@@ -103,10 +118,15 @@ class Language(Decoding):
 
     @cached_property
     def _cache_name(self) -> str:
-        """What this version of transformers calls a cache."""
+        """The name of the cache argument in this version of transformers."""
         return "cache" if "cache" in inspect.signature(self.language.forward).parameters else "past_key_values"
 
 
 def filled(template: str, **fields: str) -> str:
-    """A template with {name} replaced by each field, whatever braces the fields themselves hold."""
+    """A template with {name} replaced by each field; braces inside fields are left as they are.
+
+    Args:
+        template: Of a prompt.
+        fields: By name.
+    """
     return re.sub(r"\{(\w+)\}", lambda found: fields.get(found[1], found[0]), template)

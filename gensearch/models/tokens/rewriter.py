@@ -1,4 +1,4 @@
-"""A language model that rewrites prompts before any other model draws them: text latents, and noise as before."""
+"""A language model that rewrites the prompts of any other model, so that searches can optimise the words too."""
 
 from __future__ import annotations
 
@@ -29,9 +29,20 @@ ASK = (
 
 
 class Rewriter(Language):
-    """Any model behind a rewriter: noise is one number for each word, as in core.gumbel, then the model's own.
+    """Any model behind a prompt rewriter; noise is one number for each word, as in core.gumbel, then the model's own.
 
-    An empty rewriting leaves the prompt as it is. The verifier always judges by the prompt that was given.
+    An empty rewriting leaves the prompt as it is. Verifiers always score by the original prompt.
+
+    Args:
+        model: The generator.
+        language: A causal language model of transformers.
+        tokenizer: Of the language model.
+        name: In logs and records (default: the model's, with "rewritten").
+        greedy: Whether a rewriting takes the likeliest words, whatever its noise.
+        text_length: The longest rewriting in tokens, 1 or more.
+        context: Tokens to which the request is padded, 1 or more.
+        ask: The template of the request, with {prompt}.
+        draw: The template of the model's prompt, with {plan}, and {prompt} if wanted.
     """
 
     rows = 1
@@ -51,7 +62,6 @@ class Rewriter(Language):
         ask: Annotated[str, Field(pattern=r"\{prompt\}")] = ASK,
         draw: Annotated[str, Field(pattern=r"\{plan\}")] = "{plan}",
     ) -> None:
-        """Put a causal language model of transformers with its tokenizer before a Model."""
         self.model: Model = model
         self.head = language.requires_grad_(False).eval()
         self.language, self.tokenizer = language.base_model, tokenizer
@@ -66,7 +76,7 @@ class Rewriter(Language):
 
     @property
     def step_costs(self) -> tuple[Cost, ...]:
-        """At most what one sample costs in each step."""
+        """The most that one sample costs in each step."""
         first, *others = step_costs(self.model)
         return (first.plus(Cost(tokens=self.padded + self.text_length - 1, prefills=1)), *others)
 
@@ -74,12 +84,12 @@ class Rewriter(Language):
         """Rewrite the prompts and take the model's first step."""
         check_noise(self.name, self.noise_shape, prompts, noise)
         tokens, states, lengths, plans = self._plans(prompts, noise[:, : self.text_length])
-        said = [
+        rewritten = [
             filled(self.draw, prompt=prompt, plan=plan) if plan else prompt
             for prompt, plan in zip(prompts, plans, strict=True)
         ]
         own = self._own(noise)
-        inner = self._step(len(prompts), 0, lambda rows: self.model.start(said[rows], own[rows]))
+        inner = self._step(len(prompts), 0, lambda rows: self.model.start(rewritten[rows], own[rows]))
         return self._outer(inner, noise, {"words": tokens, "text": states, "length": lengths})
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
@@ -97,15 +107,16 @@ class Rewriter(Language):
         return self.model.render(self._inner(state))
 
     def trace(self, state: State) -> Trace:
-        """The words of a state and the hidden states that chose them; there are no image tokens."""
+        """The words of a state and the hidden states they were chosen from; there are no image tokens."""
         size, extra = len(state), state.extra
-        nothing = torch.zeros(size, 0)
-        return Trace(extra["words"], extra["text"], extra["length"], nothing.long(), nothing[:, :, None, None])
+        states = extra["text"].new_zeros(size, 0, 1, extra["text"].shape[-1])
+        return Trace(extra["words"], extra["text"], extra["length"], torch.zeros(size, 0).long(), states)
 
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
         """By the language head."""
         head = self.head.get_output_embeddings()
-        return head(hidden[..., 0, :].to(head.weight)).float()
+        logits: Tensor = head(hidden[..., 0, :].to(head.weight))
+        return logits.float()
 
     def fingerprint(self) -> dict[str, Any]:
         """What the bits of a sample depend on."""
@@ -117,7 +128,7 @@ class Rewriter(Language):
         return (self._ids(filled(self.ask, prompt=prompt)),)
 
     def _own(self, noise: Noise) -> Noise:
-        return noise[:, self.text_length :].unflatten(1, self.model.noise_shape)
+        return noise[:, self.text_length :].reshape(len(noise), *self.model.noise_shape)
 
     def _step(self, rows: int, step: int, work: Callable[[slice], State]) -> State:
         """A step of the model, each physical batch booked as soon as it is done."""

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gensearch.core.types import Noise
-from gensearch.models.chunks.base import Chunk, Chunks
+from gensearch.models.chunks.base import Chunks
+from gensearch.models.chunks.clip import Chunk
 from gensearch.models.options import Batch, Count, checked
 from verifiers.types import Media
 
@@ -34,14 +35,22 @@ class Painter(nn.Module):
         pixels[:, 0] = good[:, None, None]
         pixels[:, 1, :, :HASH] = prefix[:, None]
         pixels[:, 2] = (noise / 16 + 0.5).clamp(0, 1).flatten(1)[:, None]
-        return pixels.unflatten(3, noise.shape[2:])
+        return pixels.reshape(*pixels.shape[:3], *noise.shape[2:])
 
 
 class ToyChunks(Chunks):
     """Clips of `num_steps` chunks, each good with probability `p`: if the first number of its noise is low.
 
-    A chunk also shows a digest of its prompt and of all chunks before it, so that mixed-up prefixes are seen. `reading`
-    is what it books, and runs, to read a prefix. `good` says which chunks of a clip are.
+    A chunk also shows a digest of its prompt and of all chunks before it, so that mixed-up prefixes are detected.
+    `good` tells which chunks of a clip are good.
+
+    Args:
+        num_steps: Chunks of a clip, 1 or more.
+        p: The probability that a chunk is good, above 0 and below 1.
+        chunk_frames: Frames of a chunk, 1 or more.
+        size: Height and width in pixels, 3 or more.
+        reading: Forwards (NFE) that encode a prefix, 0 or 1.
+        batch_size: The largest physical batch.
     """
 
     name = "toy/chunks"
@@ -72,26 +81,36 @@ class ToyChunks(Chunks):
 
     def _make(self, prompts: Sequence[str], before: Sequence[Chunk | None], memory: Sequence[Any], noise: Noise) -> Any:
         digests = [
-            digest(prompt, chunk) if told is None else told
-            for prompt, chunk, told in zip(prompts, before, memory, strict=True)
+            digest(prompt, chunk) if known is None else known
+            for prompt, chunk, known in zip(prompts, before, memory, strict=True)
         ]
-        return self.network(noise.float(), torch.tensor([list(told) for told in digests]) / 255)
+        return self.network(noise.float(), torch.tensor([list(known) for known in digests]) / 255)
 
     def _read(self, chunks: Sequence[Chunk]) -> list[bytes]:
         if self.reading:  # a pass like any other, for its cost
             self.network(torch.zeros(len(chunks), *self.noise_shape), torch.zeros(len(chunks), HASH))
         return [digest(chunk.prompt, chunk) for chunk in chunks]
 
-    def _show(self, chunk: Chunk, film: Any) -> tuple[Tensor, Any]:
+    def _show(self, chunk: Chunk, kept: Any) -> tuple[Tensor, Any]:
         return self.decoder(chunk.sample[None])[0].transpose(0, 1), None
 
 
 def digest(prompt: str, chunk: Chunk | None) -> bytes:
-    """A few bytes that depend on a prompt and, through what it shows, on every chunk up to one."""
-    seen = chunk.sample.numpy().tobytes() if chunk else b""
-    return hashlib.blake2b(prompt.encode() + seen, digest_size=HASH).digest()
+    """A few bytes that depend on a prompt and on every chunk up to a given one, since each shows the digest before it.
+
+    Args:
+        prompt: Of the clip.
+        chunk: The last chunk; None for an empty clip.
+    """
+    pixels = chunk.sample.numpy().tobytes() if chunk else b""
+    return hashlib.blake2b(prompt.encode() + pixels, digest_size=HASH).digest()
 
 
 def good(media: Media, chunk_frames: int = 1) -> Tensor:
-    """Which chunks [b, chunks] of toy clips are good."""
+    """Which chunks of toy clips are good, bool [b, chunks].
+
+    Args:
+        media: [b, t, 3, h, w].
+        chunk_frames: Frames of a chunk.
+    """
     return media[:, ::chunk_frames, 0, 0, 0] > 0.5

@@ -1,4 +1,4 @@
-"""Generators whose every distribution is known in closed form: a linear Gaussian and a mixture tied to words."""
+"""Generators in closed form: a Gaussian flow, its one-step distillation, and a mixture with a component per word."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Toy(ABC):
-    """What the toys share: the path x_t = (1 - t) x_0 + t e from t = 1 down, guidance, fixed batches, a picture.
+    """The base of the toys: the path x_t = (1 - t) x_0 + t e from t = 1 to 0, guidance, physical batches, pictures.
 
-    Samples are [c, h, w] with c = 1 or 3; [-8, 8] is drawn as [0, 1]. `churn` in [0, 1] is how much of the noise
-    each step renews; at 0 the model is an ODE. `guidance` None takes one network pass per step, a number takes two.
+    Samples are [c, h, w] with c = 1 or 3; [-8, 8] is shown as [0, 1].
+
+    Args:
+        network: The denoiser.
+        noise_shape: (c, h, w).
+        num_steps: Network steps, 1 or more.
+        churn: The share of the noise that each step replaces, 0 (an ODE) to 1.
+        guidance: The scale, with two forwards per step; None for one forward without guidance.
+        batch_size: The largest physical batch.
     """
 
     name: str
@@ -50,11 +57,11 @@ class Toy(ABC):
         self.stochastic = churn > 0
         self.churn = churn
         self.guidance = guidance
-        self.times = torch.linspace(1, 0, num_steps + 1)[:-1]  # what network step 1, 2, ... looks at
+        self.times = torch.linspace(1, 0, num_steps + 1)[:-1]  # of network step 1, 2, ...
 
     @abstractmethod
     def condition(self, prompt: str) -> Tensor:
-        """What the network is told about a prompt; the empty prompt stands for no condition."""
+        """What the network is conditioned on; the empty prompt is unconditional."""
 
     @abstractmethod
     def transition(self, state: State) -> Transition:
@@ -64,20 +71,20 @@ class Toy(ABC):
         """The first network step."""
         conditions = torch.stack([self.condition(prompt) for prompt in prompts])
         step = torch.ones(len(prompts), dtype=torch.long)
-        return self._look(tuple(prompts), step, noise, conditions)
+        return self._stepped(tuple(prompts), step, noise, conditions)
 
     def advance(self, state: State, noise: Noise | None = None) -> State:
         """One more network step."""
         mean, std = self.transition(state)
         x = mean if noise is None or not self.stochastic else mean + std * noise
-        return self._look(state.prompts, state.step + 1, x, state.extra["condition"])
+        return self._stepped(state.prompts, state.step + 1, x, state.extra["condition"])
 
     def rewind(self, state: State, step: Tensor, noise: Noise) -> State:
-        """Noise rows to an earlier step by the forward kernel of the path, and look at them there."""
+        """Noise rows back to an earlier step by the forward kernel of the path, and take the network step there."""
         t, earlier = wide(self.times[state.step - 1]), wide(self.times[step - 1])
         ratio = (1 - earlier) / (1 - t)
         x = ratio * state.x + (earlier**2 - (ratio * t) ** 2).sqrt() * noise
-        return self._look(state.prompts, step, x, state.extra["condition"])
+        return self._stepped(state.prompts, step, x, state.extra["condition"])
 
     def render(self, state: State) -> Media:
         """Pictures [b, 3, h, w] of the clean estimates."""
@@ -89,21 +96,22 @@ class Toy(ABC):
         names = ("name", "noise_shape", "num_steps", "churn", "guidance", "batch_size")
         return {name: getattr(self, name) for name in names} | {"weights": module_hash(self.network)}
 
-    def _look(self, prompts: tuple[str, ...], step: Tensor, x: Tensor, conditions: Tensor) -> State:
+    def _stepped(self, prompts: tuple[str, ...], step: Tensor, x: Tensor, conditions: Tensor) -> State:
         clean = in_batches(self._denoise, self.batch_size, x, self.times[step - 1], conditions)
         return State(prompts, step, self.num_steps, x, clean, {"condition": conditions})
 
     def _denoise(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         if self.guidance is None:
-            return self.network(x, t, condition)
+            clean: Tensor = self.network(x, t, condition)
+            return clean
         nothing = self.condition("").expand_as(condition)
-        both = self.network(torch.cat([x, x]), torch.cat([t, t]), torch.cat([condition, nothing]))
-        with_prompt, without = both.chunk(2)
-        return without + self.guidance * (with_prompt - without)
+        both: Tensor = self.network(torch.cat([x, x]), torch.cat([t, t]), torch.cat([condition, nothing]))
+        conditional, unconditional = both.chunk(2)
+        return unconditional + self.guidance * (conditional - unconditional)
 
 
 class Decoder(nn.Module):
-    """Draw a sample: [-8, 8] becomes [0, 1]. Plain arithmetic, for exp has other last bits at the end of an array."""
+    """Pictures of samples: [-8, 8] becomes [0, 1]; without exp, which rounds differently at the end of an array."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures of samples, of the same shape."""
@@ -111,7 +119,7 @@ class Decoder(nn.Module):
 
 
 def undrawn(media: Media) -> Tensor:
-    """The sample behind a picture, three equal channels if it had one."""
+    """The sample of a picture [b, 3, h, w], with three equal channels if it had one."""
     return (media - 0.5) * 16
 
 
@@ -150,8 +158,16 @@ class GaussianFlow(Toy):
     """A perfect flow model of x_0 ~ N(mean(prompt), std^2), independent pixels.
 
     Its steps keep every marginal exact, x_t ~ N((1 - t) mean, (1 - t)^2 std^2 + t^2), at any churn and number of
-    steps. The last clean estimate is a posterior mean, so finished samples are a little less spread than the data;
-    `marginal` says how much.
+    steps. The last clean estimate is a posterior mean, so finished samples have a slightly smaller standard deviation
+    than the data, which `marginal` returns.
+
+    Args:
+        noise_shape: (c, h, w) with c = 1 or 3.
+        num_steps: Network steps, 1 or more.
+        churn: The share of the noise that each step replaces, 0 (an ODE) to 1.
+        guidance: The scale, with two forwards per step; None for one forward without guidance.
+        batch_size: The largest physical batch.
+        std: Of the data, above 0.
     """
 
     name = "toy/flow"
@@ -176,11 +192,11 @@ class GaussianFlow(Toy):
         return PosteriorMean(std)
 
     def condition(self, prompt: str) -> Tensor:
-        """The mean picture of a prompt: smooth nowhere, fixed for ever; zero for the empty prompt."""
+        """The mean sample of a prompt: random numbers seeded by its words; zero for the empty prompt."""
         return 0.5 * randn([derive("toy", prompt)], self.noise_shape)[0] if prompt else torch.zeros(self.noise_shape)
 
     def transition(self, state: State) -> Transition:
-        """An exact step: keep the standardised sample, but for a share of fresh noise."""
+        """An exact step: the standardised sample, with a share of it replaced by fresh noise."""
         t, later = wide(self.times[state.step - 1]), wide(self.times[state.step])
         mean = state.extra["condition"] * (1.0 if self.guidance is None else self.guidance)
         spread = self.network.spread(later)
@@ -195,7 +211,13 @@ class GaussianFlow(Toy):
 
 
 class GaussianTurbo(GaussianFlow):
-    """The same flow distilled: every clean estimate is the end of its ODE, so samples are exact even in one step."""
+    """The same flow distilled: every clean estimate is the end of its ODE, so samples are exact even in one step.
+
+    Args:
+        noise_shape: (c, h, w) with c = 1 or 3.
+        num_steps: Network steps, 1 or more.
+        options: Those of GaussianFlow.
+    """
 
     name = "toy/turbo"
 
@@ -235,7 +257,17 @@ class GaussianMixture(Toy):
     """A perfect denoiser of a mixture with one component per word it knows; sampled by DDIM steps.
 
     Words in the prompt have weight 1 and all others `leak`, so that a share of the samples ignores the prompt, as
-    with real models. `shows` tells exactly which word a finished sample shows.
+    with real models. `shows` gives the exact posterior of the word that a finished sample shows.
+
+    Args:
+        noise_shape: (c, h, w) with c = 1 or 3.
+        words: One component each.
+        leak: The weight of words that are not in the prompt, 0 to 1.
+        num_steps: Network steps, 1 or more.
+        churn: The share of the noise that each step replaces, 0 (an ODE) to 1.
+        guidance: The scale, with two forwards per step; None for one forward without guidance.
+        batch_size: The largest physical batch.
+        std: Of each component, above 0.
     """
 
     name = "toy/mixture"
@@ -261,11 +293,11 @@ class GaussianMixture(Toy):
 
     def condition(self, prompt: str) -> Tensor:
         """Log-weights [k] of the components."""
-        said = prompt.lower().split()
-        return torch.tensor([1.0 if word in said else self.leak for word in self.words]).log().log_softmax(0)
+        given = prompt.lower().split()
+        return torch.tensor([1.0 if word in given else self.leak for word in self.words]).log().log_softmax(0)
 
     def transition(self, state: State) -> Transition:
-        """A DDIM step: the clean estimate and its noise, part of it renewed, at the next noise level."""
+        """A DDIM step: the clean estimate and its noise, part of it replaced, at the next noise level."""
         t, later = wide(self.times[state.step - 1]), wide(self.times[state.step])
         noise = (state.x - (1 - t) * state.clean) / t
         kept = later * (1 - self.churn**2) ** 0.5 * noise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gensearch.core.errors import nearest
@@ -18,16 +19,26 @@ TOYS = {
 
 
 def toy(name: str, /, **options: Any) -> Model:
-    """A model in closed form, of 16x16 pictures or of clips; raises ValueError for an unknown name or option."""
+    """A model in closed form, of 16x16 pictures or of clips.
+
+    Args:
+        name: "toy/flow", "toy/turbo", "toy/mixture" or "toy/chunks".
+        options: steps, batch_size, and of pictures guidance_scale and churn.
+
+    Raises:
+        ValueError: The name or an option is unknown.
+    """
     from gensearch.models.toy.chunks import ToyChunks
     from gensearch.models.toy.gaussian import GaussianFlow, GaussianMixture, GaussianTurbo
 
-    classes: dict[str, Any] = {kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture, ToyChunks)}
+    classes: dict[str, Callable[..., Model]] = {
+        kind.name: kind for kind in (GaussianFlow, GaussianTurbo, GaussianMixture, ToyChunks)
+    }
     if name not in classes:
         raise ValueError(f"no model is called {name!r}{nearest(name, classes)}")
     known = {"steps": "num_steps", "batch_size": "batch_size"}
     shape: tuple[Any, ...] = ()
-    if classes[name] is not ToyChunks:
+    if name != ToyChunks.name:
         known, shape = {**known, "guidance_scale": "guidance", "churn": "churn"}, ((3, 16, 16),)
     for option in options:
         if option not in known:

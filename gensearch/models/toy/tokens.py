@@ -1,4 +1,4 @@
-"""A token model so small that every sequence can be listed: exact expectations, exact gradients."""
+"""An autoregressive image model so small that every sequence can be enumerated: exact expectations and gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from verifiers.types import Media
 
 
 class Recurrent(nn.Module):
-    """A state that moves with each token: tanh of itself, turned, and the token's vector."""
+    """A recurrent network: the next state is tanh(W state + the token's vector).
+
+    Args:
+        vocabulary: Tokens.
+        width: Of the state.
+        generator: For the weights.
+    """
 
     def __init__(self, vocabulary: int, width: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -42,10 +48,21 @@ class Recurrent(nn.Module):
 
 
 class ToyTokens(Tokens):
-    """A recurrent network with linear heads; pictures show a grey level for each image token.
+    """A recurrent network with linear heads; a picture has a grey level for each image token.
 
-    `sequences` lists all pictures of a prompt with their probabilities. Without a plan by default; with guidance the
-    image head reads two rows. States have unit scale, so logits have a spread of about `sharpness`.
+    `sequences` enumerates all pictures of a prompt with their probabilities.
+
+    Args:
+        image_length: Image tokens of a sample, 1 or more.
+        vocabulary: Of image tokens, 1 or more.
+        text_length: The longest plan in tokens; 0 without a plan.
+        words: The vocabulary of plans and prompts, 1 or more.
+        width: Of the state, 1 or more.
+        guidance: The scale; None for a single row.
+        greedy: Whether plans take the likeliest words.
+        sharpness: About the standard deviation of the logits.
+        num_steps: Blocks of image tokens, 1 or more.
+        batch_size: The largest physical batch.
     """
 
     name = "toy/tokens"
@@ -80,15 +97,15 @@ class ToyTokens(Tokens):
         self.decoder = Levels(vocabulary)
 
     def logits(self, side: Side, hidden: Tensor) -> Tensor:
-        """Linear in the states; of guidance's two rows u + g (c - u)."""
-        told = (hidden[..., None, :] * self.heads[side].to(hidden)).sum(-1)
+        """Linear in the states; with guidance unconditional + scale (conditional - unconditional)."""
+        rows = (hidden[..., None, :] * self.heads[side].to(hidden)).sum(-1)
+        conditional: Tensor = rows[..., 0, :]
         if side == "text":
-            return told[..., 0, :]
+            return conditional
         if self.guidance is None:
-            fused = told[..., 0, :]
-        else:
-            fused = told[..., 1, :] + self.guidance * (told[..., 0, :] - told[..., 1, :])
-        return self._tilt(fused)
+            return self._tilt(conditional)
+        unconditional: Tensor = rows[..., 1, :]
+        return self._tilt(unconditional + self.guidance * (conditional - unconditional))
 
     def write(self, tokens: Any) -> str:
         """The numbers of the words."""
@@ -96,7 +113,12 @@ class ToyTokens(Tokens):
 
     @torch.no_grad()
     def sequences(self, prompt: str, plan: str = "") -> Iterator[tuple[tuple[int, ...], float]]:
-        """Every picture's tokens with its probability given a plan, in closed form."""
+        """The tokens of every picture with its probability given a plan, in closed form.
+
+        Args:
+            prompt: Of the picture.
+            plan: Words, as `write` returns them.
+        """
         start, _ = self._read(self._context(prompt, plan))
         for tokens in itertools.product(range(self.vocabulary), repeat=self.image_length):
             state, chance = start, 1.0
@@ -111,8 +133,8 @@ class ToyTokens(Tokens):
         return {name: getattr(self, name) for name in names} | {"weights": module_hash(self.network)}
 
     def _context(self, prompt: str, plan: str | None) -> Context:
-        said = prompt if plan is None else f"{prompt}. {plan}"
-        ids = tuple(derive("toy/tokens", word) % self.words for word in said.split())
+        text = prompt if plan is None else f"{prompt}. {plan}"
+        ids = tuple(derive("toy/tokens", word) % self.words for word in text.split())
         return (ids,) if plan is None else (ids, (0,) * len(ids))[: self.rows]
 
     def _read(self, context: Context) -> tuple[Tensor, Tensor]:
@@ -131,17 +153,23 @@ class ToyTokens(Tokens):
         return after, after[:, -1]
 
     def _step(self, tokens: Tensor, side: Side, state: Tensor) -> Tensor:
-        return self.network(tokens + (self.words if side == "image" else 0), state)
+        after: Tensor = self.network(tokens + (self.words if side == "image" else 0), state)
+        return after
 
     def _close(self, live: Tensor) -> Tensor:
         return live
 
     def _decode(self, tokens: Tensor) -> Media:
-        return self.decoder(tokens)
+        pictures: Media = self.decoder(tokens)
+        return pictures
 
 
 class Levels(nn.Module):
-    """A picture [3, 1, n] of n tokens: token v of V is the grey level v / (V - 1)."""
+    """A picture [3, 1, n] of n tokens: token v of V is the grey level v / (V - 1).
+
+    Args:
+        vocabulary: V.
+    """
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
@@ -153,5 +181,10 @@ class Levels(nn.Module):
 
 
 def levels(media: Media, vocabulary: int) -> Tensor:
-    """The tokens [b, n] behind pictures of a toy."""
+    """The tokens [b, n] of pictures of the toy.
+
+    Args:
+        media: [b, 3, 1, n].
+        vocabulary: Of image tokens.
+    """
     return (media[:, 0, 0] * max(1, vocabulary - 1)).round().long()

@@ -14,7 +14,7 @@ from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.types import Model, Noise
 from gensearch.core.verbs import Trace
 from gensearch.files.atomic import write_atomic
-from gensearch.models.fingerprint import judge_hashes
+from gensearch.models.fingerprint import verifier_hashes
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -62,7 +62,7 @@ def open_journal(folder: str, ledger: Ledger, model: Model, verifier: Verifier, 
     if not folder:
         return None
     return Journal(
-        Path(folder), ledger, json.dumps([prompt, verifier.name, judge_hashes(verifier), model.fingerprint()])
+        Path(folder), ledger, json.dumps([prompt, verifier.name, verifier_hashes(verifier), model.fingerprint()])
     )
 
 

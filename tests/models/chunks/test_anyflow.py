@@ -1,4 +1,4 @@
-"""AnyFlow-FAR, chunk by chunk: the pipeline's own clip bit for bit, the laws of chunks, and what branches cost."""
+"""AnyFlow-FAR: the pipeline's own clip bit for bit, the laws of chunks, and what branches cost."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def test_a_clip_goes_on_from_its_file(tmp_path):
     save_clips(shared, tmp_path / "three.safetensors", model)
     back = load_clips(tmp_path / "three.safetensors", model)
     assert back.extra["clip"][0] is back.extra["clip"][2], "rows that share a clip still do"
-    assert back.extra["desk"][0] is back.extra["desk"][2], "and read it once"
+    assert back.extra["cache"][0] is back.extra["cache"][2], "and read it once"
     early = model.start([PROMPT], randn([1], model.noise_shape))[[0, 0]]
     save_clips(early, tmp_path / "two.safetensors", model)
     noise = randn([4, 5], model.noise_shape)

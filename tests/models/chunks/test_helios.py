@@ -1,4 +1,4 @@
-"""Helios chunk by chunk: the pipeline's own clip bit for bit, the laws of chunks, and what it costs."""
+"""Helios: the pipeline's own clip bit for bit, the laws of chunks, and what it costs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def standing(pipeline: Any) -> tuple[Any, ...]:
 
 
 class Fails(RandomScore):
-    """A judge that has an accident when clips are finished."""
+    """A verifier that fails when clips are finished."""
 
     def __call__(self, media, prompts, *, progress=1.0):
         if progress == 1.0:
@@ -90,16 +90,16 @@ class Fails(RandomScore):
         return super().__call__(media, prompts, progress=progress)
 
 
-@pytest.mark.parametrize(("accident", "call"), [("judge", None), ("transformer", 3), ("vae.post_quant_conv", 3)])
-def test_the_pipeline_is_as_before_a_search_that_failed(accident, call):
+@pytest.mark.parametrize(("failing", "call"), [("verifier", None), ("transformer", 3), ("vae.post_quant_conv", 3)])
+def test_the_pipeline_is_as_before_a_search_that_failed(failing, call):
     """Two first chunks and two second ones: network call 3 is that of the last clip."""
     model = helios(steps=1)
     before = plainly(model, torch.Generator().manual_seed(5))
     stands = standing(model.pipeline)
-    judge = Fails() if accident == "judge" else RandomScore()
-    networks = {} if accident == "judge" else {"any": attrgetter(accident)(model.pipeline)}
+    verifier = Fails() if failing == "verifier" else RandomScore()
+    networks = {} if failing == "verifier" else {"any": attrgetter(failing)(model.pipeline)}
     with counting(networks, fail_at=call), pytest.raises(Failure):
-        list(stream(tree_of_frames, model, judge, PROMPT, branch=2))
+        list(stream(tree_of_frames, model, verifier, PROMPT, branch=2))
     assert standing(model.pipeline) == stands
     assert torch.equal(plainly(model, torch.Generator().manual_seed(5)), before)
 

@@ -50,7 +50,7 @@ LAYOUTS: dict[str, tuple[Callable[[], Any], tuple[int, ...], dict[str, Any]]] = 
     "channels, frames": (tiny_dit.wan, (4, 2, 4, 4), CLIP),
     "frames, channels": (tiny_video.cogvideox, (2, 4, 4, 4), CLIP),
     "packed tokens": (tiny_video.ltx, (192, 8), CLIP),
-    "a network that is told its guidance": (tiny_video_more.hunyuan, (4, 2, 4, 4), HUNYUAN),
+    "guidance as an input": (tiny_video_more.hunyuan, (4, 2, 4, 4), HUNYUAN),
     "six frames for one": (tiny_video_more.mochi, (12, 2, 4, 2), MOCHI),
     "channels last": (tiny_video_more.kandinsky, (2, 4, 4, 4), KANDINSKY),
     "channels last, and room for a picture": (picture_room, (2, 4, 4, 4), KANDINSKY),
@@ -90,7 +90,7 @@ def test_a_probe_makes_the_pipelines_own_clip_and_keeps_what_the_network_saw(lay
     build, shape, settings = LAYOUTS[layout]
     pipeline = build()
     model = Probed(pipeline, batch_size=1, guidance_scale=3.0, **settings)
-    assert model.nfe_per_step == (1 if layout == "a network that is told its guidance" else 2)
+    assert model.nfe_per_step == (1 if layout == "guidance as an input" else 2)
     noise, given = randn([3], shape), []
     hook = pipeline.transformer.register_forward_pre_hook(
         lambda module, args, kwargs: given.append(kwargs["hidden_states"][:1].clone()), with_kwargs=True
@@ -104,7 +104,7 @@ def test_a_probe_makes_the_pipelines_own_clip_and_keeps_what_the_network_saw(lay
     assert torch.equal(model.render(last), plainly(pipeline, noise, guidance_scale=3.0, **settings))
 
 
-@pytest.mark.parametrize("layout", ["channels, frames", "a network that is told its guidance"])
+@pytest.mark.parametrize("layout", ["channels, frames", "guidance as an input"])
 def test_one_negative_prompt_is_for_every_row(layout):
     build, shape, settings = LAYOUTS[layout]
     scale = "true_cfg_scale" if build is tiny_video_more.hunyuan else "guidance_scale"

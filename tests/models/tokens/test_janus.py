@@ -9,11 +9,14 @@ from gensearch.core.gumbel import given
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import randn
 from gensearch.engine.metered import MeteredModel
+from gensearch.engine.run import run
 from gensearch.models.load import load
 from gensearch.models.tokens.janus import Janus
+from gensearch.search.tokens.milr import milr
 from gensearch.testing import ModelLaws
 from gensearch.testing.witness import assert_booked, counting, weights_of
 from tests.builders.tiny_janus import janus
+from verifiers.controls.redness import Redness
 
 TEMPLATES = {
     "ask": "user : {prompt} plan :",
@@ -194,6 +197,15 @@ def test_costs_have_their_closed_form():
     read = ask + 2 * sum(len(model._context(PROMPT, plan)[0]) for plan in plans)
     assert ledger.spent.tokens == read + int((trace.lengths - 1).sum()) + 3 * 2 * 15
     assert ledger.spent.prefills == 1 + 2 * len(plans)
+
+
+@pytest.mark.parametrize("strategy", ["joint", "alt", "t2v", "image"])
+def test_without_a_plan_its_states_are_none_of_the_usual_width(strategy):
+    model = build(plan="none")
+    trace = model.trace(draw(model, randn([1, 2], model.noise_shape), [PROMPT] * 2))
+    assert trace.text_states.shape == (2, 0, 1, trace.image_states.shape[-1])
+    outcome = run(milr, model, Redness(), PROMPT, iterations=2, strategy=strategy)
+    assert len(outcome.lineage) == 3
 
 
 def test_a_folder_is_loaded_as_janus(tmp_path):

@@ -122,7 +122,7 @@ def test_braces_in_a_prompt_are_letters():
 
 def test_text_latents_are_moved_and_the_picture_noise_is_kept():
     model = build(greedy=False)
-    judge = LinearScore(torch.ones(1, 3, 3))
+    verifier = LinearScore(torch.ones(1, 3, 3))
     knobs: dict[str, Any] = {
         "iterations": 6,
         "strategy": "text",
@@ -131,7 +131,7 @@ def test_text_latents_are_moved_and_the_picture_noise_is_kept():
         "lr": 3.0,
         "baseline": "none",
     }
-    rounds = [p.round for p in stream(milr, model, judge, PROMPT, seed=2, **knobs)]
+    rounds = [p.round for p in stream(milr, model, verifier, PROMPT, seed=2, **knobs)]
     assert len({r.media.numpy().tobytes() for r in rounds}) > 1
-    still = [p.round for p in stream(milr, model, judge, PROMPT, seed=2, **{**knobs, "lr": 0.0})]
+    still = [p.round for p in stream(milr, model, verifier, PROMPT, seed=2, **{**knobs, "lr": 0.0})]
     assert all(torch.equal(r.media, still[0].media) for r in still)

@@ -71,7 +71,7 @@ def test_what_nothing_goes_on_from_is_forgotten():
     model = ToyChunks(num_steps=3, reading=1)
     parent = model.start([PROMPT] * 3, randn([1, 2, 3], model.noise_shape))
     pruned = [weakref.ref(parent.extra["clip"][row]) for row in (1, 2)]
-    memory = weakref.ref(parent.extra["desk"][0])
+    memory = weakref.ref(parent.extra["cache"][0])
     child = model.advance(parent[[0]], randn([4], model.noise_shape))
     held = memory()
     assert held is not None

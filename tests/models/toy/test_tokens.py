@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from gensearch.core.gumbel import given, gumbel, pick, prefix, told
+from gensearch.core.gumbel import encoded, given, gumbel, pick, prefix
 from gensearch.core.ledger import Ledger
 from gensearch.core.noise import randn
 from gensearch.core.price import price
@@ -201,7 +201,7 @@ def test_gumbel_noise_depends_on_number_and_position():
 
 def test_given_tokens_come_back():
     tokens = torch.tensor([[0, 1, 16383, 102399]])
-    assert torch.equal(told(given(tokens)), tokens)
+    assert torch.equal(encoded(given(tokens)), tokens)
     noise = torch.cat([given(tokens[:, :2]), torch.tensor([[0.3]]), given(tokens[:, :1])], 1)
-    assert told(noise).tolist() == [[0, 1, -1, 0]]
+    assert encoded(noise).tolist() == [[0, 1, -1, 0]]
     assert prefix(noise).tolist() == [2]
