@@ -83,7 +83,8 @@ class TokenModel(Model, Protocol):
     """A model with the verb "tokens": an autoregressive image model, which may first write a plan in words.
 
     Image tokens are generated in `num_steps` blocks. Its noise [text_length + image_length] has one number for each
-    position, as in gensearch.core.gumbel.
+    position, as in gensearch.core.gumbel. A prompt rewriter before another model has words only: `image_length` is 0,
+    and `branch` and `tilted` may be missing.
     """
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gensearch.core.noise import randn
-from gensearch.models.toy.gaussian import undrawn
+from gensearch.models.toy.base import undrawn
 from gensearch.testing.witness import disturb, global_state
 from verifiers.types import Media, Scores, Verifier
 

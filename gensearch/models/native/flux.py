@@ -64,8 +64,9 @@ class Flux(Native):
         self.guidance = self.settings["guidance_scale"] if pipeline.transformer.config.guidance_embeds else 0.0
         self.batch_size = batch_size
 
-    def look(self, network: Any, noise: Noise, text: Tensor, pooled: Tensor) -> Tensor:
+    def look(self, network: Any, noise: Noise, *conditions: Tensor) -> Tensor:
         """The velocity that a network like the transformer predicts for pure noise, fp32 [b, *noise_shape]."""
+        text, pooled = conditions
         return self._ask(network, *self._pure(noise, text.device), text, pooled)
 
     def _network(self, x: Tensor, t: Tensor, *conditions: Tensor) -> Tensor:

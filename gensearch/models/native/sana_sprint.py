@@ -72,11 +72,12 @@ class SanaSprint(Native):
         self.guidance = self.settings["guidance_scale"]
         self.batch_size = batch_size
 
-    def look(self, network: Any, noise: Noise, text: Tensor, mask: Tensor) -> Tensor:
+    def look(self, network: Any, noise: Noise, *conditions: Tensor) -> Tensor:
         """The raw output of a network like the transformer for pure noise, fp32 [b, *noise_shape].
 
         Not converted to TrigFlow, as in HyperNoise (arXiv:2508.09968), which uses this output as the residual.
         """
+        text, mask = conditions
         shown, t = self._pure(noise, text.device)
         return self._ask(network, *as_flow(shown, t), text, mask)
 

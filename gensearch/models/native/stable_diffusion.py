@@ -96,9 +96,9 @@ class StableDiffusion(Native):
         """The denoiser."""
         return self.pipeline.unet
 
-    def look(self, network: Any, noise: Noise, text: Tensor, pooled: Tensor | None = None) -> Tensor:
+    def look(self, network: Any, noise: Noise, *conditions: Tensor) -> Tensor:
         """The output of a network like the UNet for pure noise, fp32 [b, *noise_shape], without guidance."""
-        return self._ask(network, *self._pure(noise, text.device), text, pooled)
+        return self._ask(network, *self._pure(noise, conditions[0].device), *conditions)
 
     def _network(self, x: Tensor, t: Tensor, *conditions: Tensor) -> Tensor:
         """The UNet's output after guidance for one physical batch, fp32; conditions are [b, nfe_per_step, *]."""

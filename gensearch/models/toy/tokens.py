@@ -16,7 +16,7 @@ from gensearch.models.fingerprint import module_hash
 from gensearch.models.options import Batch, Count, checked
 from gensearch.models.tokens.base import Tokens
 from gensearch.models.tokens.decoding import Context
-from gensearch.models.toy.gaussian import Guidance
+from gensearch.models.toy.base import Guidance
 from verifiers.types import Media
 
 
