@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gensearch.search import SEARCHES
+from gensearch.search.knobs import bounds, describe, documented, knobs_of, shown, source, summary
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -50,29 +51,76 @@ def test_code_in_the_documentation_runs(page, tmp_path, monkeypatch):
     run(page)
 
 
-def test_most_pages_have_code_that_runs():
-    assert {f"docs/methods/{name}.md" for name in SEARCHES} <= {page for page in PAGES if blocks(page)}
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_search_has_code_that_runs(name):
+    page = f"docs/methods/{name}.md"
+    assert page in PAGES, missing(name)
+    assert blocks(page), f"add a ```python block to {page} that runs {name} on an embedded model"
 
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_every_search_has_a_page_with_its_knobs(name):
-    text = (DOCS / "methods" / f"{name}.md").read_text()
+    page = DOCS / "methods" / f"{name}.md"
+    assert page.exists(), missing(name)
+    text = page.read_text()
+    for heading in ("## Update rule", "## Knobs", "## When not to use it"):
+        assert f"\n{heading}\n" in text, f"add the section '{heading}' to docs/methods/{name}.md"
     table = text.split("\n## Knobs\n")[1].split("\n## ")[0]
     written = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", table, flags=re.M))
     parameters = inspect.signature(SEARCHES[name]).parameters.values()
     knobs = {p.name: str(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in GIVEN}
-    assert {key: value.strip("'") for key, value in written.items()} == {k: v.strip("'") for k, v in knobs.items()}
-    for heading in ("## Update rule", "## When not to use it"):
-        assert heading in text
+    assert {key: value.strip("'") for key, value in written.items()} == {k: v.strip("'") for k, v in knobs.items()}, (
+        f"give the table under '## Knobs' in docs/methods/{name}.md one row '| `KNOB` | `DEFAULT` | range | meaning |' "
+        "for each knob of the signature"
+    )
     for row in ("changes", "paper", "needs", "cost"):
-        assert f"\n| {row} |" in text
-    for index in (DOCS / "methods" / "index.md", ROOT / "README.md", ROOT / "mkdocs.yml"):
-        assert f"{name}.md" in index.read_text(), f"{index.name} does not list {name}"
+        assert f"\n| {row} |" in text, f"add the row '| {row} | ... |' to the first table of docs/methods/{name}.md"
+    for index, link in (
+        ("docs/methods/index.md", f"[`{name}`]({name}.md)"),
+        ("README.md", f"[`{name}`](docs/methods/{name}.md)"),
+    ):
+        assert link in (ROOT / index).read_text(), f"add a row for {link} to the table of searches in {index}"
+
+
+def missing(name: str) -> str:
+    """What to do about a search without a page."""
+    return (
+        f"add docs/methods/{name}.md with a first table, a ```python block, '## Update rule', '## Knobs' and "
+        "'## When not to use it'; docs/methods/zero_order.md is one to copy"
+    )
+
+
+def methods_in_nav() -> dict[str, str]:
+    """Pages of the navigation under Methods: page -> title."""
+    nav = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1].split("  - Methods:\n")[1]
+    found = re.findall(r"^      - (?:(.+): )?(methods/\S+)$", nav, flags=re.M)
+    return {page: title.strip("\"'") for title, page in found}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_search_is_in_the_navigation_under_its_name(name):
+    nav = methods_in_nav()
+    line = f"'- {name}: methods/{name}.md'"
+    assert f"methods/{name}.md" in nav, f"add {line} under Methods to nav in mkdocs.yml"
+    assert nav[f"methods/{name}.md"] == name, f"write {line} in mkdocs.yml: a title under Methods is its file's name"
+
+
+def test_the_worked_search_keeps_the_rules_of_the_repository():
+    """It can be copied as it stands."""
+    search = run("CONTRIBUTING.md")["greedy_walk"]
+    assert re.fullmatch(r"[A-Z][^\n]{20,118}\.", summary(search))
+    assert re.search(r"arXiv:|doi:|control", source(search))
+    assert list(documented(search)) == [*knobs_of(search), "propose"]
+    assert bounds(search)
+    for knob in describe(search):
+        line = f"{knob.text}; {knob.range} (default {shown(knob.default)}"
+        assert documented(search)[knob.name].startswith(line)
 
 
 def test_pages_are_in_the_navigation():
     nav = (ROOT / "mkdocs.yml").read_text()
-    assert [page for page in PAGES if page.removeprefix("docs/") not in nav] == []
+    lost = [page.removeprefix("docs/") for page in PAGES if page.removeprefix("docs/") not in nav]
+    assert lost == [], f"add to nav in mkdocs.yml: {', '.join(f'TITLE: {page}' for page in lost)}"
 
 
 def commands() -> list[str]:
@@ -91,17 +139,17 @@ def test_commands_in_the_documentation_exist():
 
     assert len(commands()) > 20
     for command in commands():
-        shown = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
-        assert shown.exit_code == 0, f"{command}\n{shown.output}"
+        printed = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
+        assert printed.exit_code == 0, f"a page shows a command that does not exist: {command}\n{printed.output}"
 
 
 def test_links_between_files_exist():
-    missing = []
+    broken = []
     for page in ("README.md", "CONTRIBUTING.md", *PAGES):
         for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", (ROOT / page).read_text()):
             if not ((ROOT / page).parent / target).exists():
-                missing.append(f"{page}: {target}")
-    assert missing == []
+                broken.append(f"{page}: {target}")
+    assert broken == [], "links to files that do not exist; mend the path or add the file"
 
 
 @pytest.mark.slow

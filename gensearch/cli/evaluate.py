@@ -101,7 +101,7 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
         rows.append((method.name, method.model, method.search, method.verifier, method.select or "guide", cost))
     constant = [column for column in (1, 4) if len({row[column] for row in rows}) == 1]
     kept = [column for column in range(len(header)) if column not in constant]
-    table = Table()
+    table = Table(show_edge=False)
     for column in kept:
         table.add_column(header[column], no_wrap=column == 0, overflow="fold")  # nothing is cut, names stay whole
     for row in rows:

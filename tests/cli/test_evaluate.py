@@ -51,6 +51,24 @@ def test_a_dry_run_counts_what_the_run_would_spend(method, cost):
     assert cost in done.output
 
 
+def test_a_dry_run_cuts_no_name_and_counts_everything():
+    shared = "model:shapes/video,verifier:shapes/clip-motion,search:tree_of_frames,compute:2"
+    flags = ["--method", f"oracle_backtracking8={shared}", "--method", f"b={shared}", "--prompts", "1", "--dry-run"]
+    done = CliRunner().invoke(app, ["moving", *flags], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    for whole in ("oracle_backtracking8", "tree_of_frames", "shapes/clip-motion", "2 x 4 = 8"):
+        assert whole in done.output
+    assert "model of every method: shapes/video" in done.output
+    assert "total: at most 240 NFE" in done.output
+
+
+def test_a_dry_run_loads_no_model_from_elsewhere():
+    flags = ["--method", "a=model:someone/else,compute:2", "--method", "b=knobs.n:4", "--prompts", "1", "--dry-run"]
+    done = CliRunner().invoke(app, ["shapes", *flags], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "total: without b, whose knobs set the cost; without what runs on someone/else" in done.output
+
+
 @pytest.mark.parametrize("mistake", ["verifier:nope", "search:nope", "knobs.compute:3"])
 def test_a_dry_run_of_what_cannot_run_fails(mistake):
     done = CliRunner().invoke(app, ["shapes", "--method", f"a={mistake}", "--dry-run"])

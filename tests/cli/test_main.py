@@ -412,7 +412,8 @@ def test_a_foreign_verifiers_is_one_line_of_the_command(tmp_path):
 MISFITS = {
     "a model without chunks": (
         [PROMPT, *TOY, "--search", "tree_of_frames"],
-        "error: tree_of_frames branches between the chunks of a clip, and toy/turbo has none; take a chunk-autoregressive video model",
+        "error: tree_of_frames branches between the chunks of a clip, and toy/turbo has none; "
+        "take a chunk-autoregressive video model",
     ),
     "a judge of pictures": (
         [PROMPT, "--model", "toy/chunks", "--verifier", "shapes/clip"],

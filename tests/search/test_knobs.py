@@ -36,14 +36,23 @@ from tests.builders.closed_forms import PROMPT, case
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_says_what_it_does_and_where_it_comes_from(name):
     search = SEARCHES[name]
-    assert re.fullmatch(r"[A-Z][^\n]{20,118}\.", summary(search))
-    assert "arXiv:" in source(search) or name == "unguided"
+    assert re.fullmatch(r"[A-Z][^\n]{20,118}\.", summary(search)), (
+        f"begin the docstring of {name} with one sentence of 22 to 120 characters that ends in a full stop"
+    )
+    assert re.search(r"arXiv:\d|doi(:|\.org/)|control", source(search), flags=re.IGNORECASE), (
+        f"add a paragraph 'Source: AUTHORS YEAR, arXiv:NUMBER.' to the docstring of {name}; a DOI as 'doi:10...' will "
+        "do, and 'Source: a control, without a paper.' for what has none"
+    )
 
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_every_knob_is_documented_once_and_nothing_else_is(name):
-    assert list(documented(SEARCHES[name])) == [*knobs_of(SEARCHES[name]), "propose"]
-    assert all(documented(SEARCHES[name]).values())
+    wanted = [*knobs_of(SEARCHES[name]), "propose"]
+    assert list(documented(SEARCHES[name])) == wanted, (
+        f"give the docstring of {name} an 'Args:' block with one line for each of {', '.join(wanted)}, in this order"
+    )
+    empty = [knob for knob, text in documented(SEARCHES[name]).items() if not text]
+    assert not empty, f"say in 'Args:' of {name} what these do: {', '.join(empty)}"
 
 
 @pytest.mark.parametrize(
@@ -51,11 +60,14 @@ def test_every_knob_is_documented_once_and_nothing_else_is(name):
 )
 def test_the_documentation_of_a_knob_agrees_with_its_declaration(name, knob):
     (found,) = [one for one in describe(SEARCHES[name]) if one.name == knob]
-    assert found.text
-    assert found.range
+    assert found.text, f"say in 'Args:' of {name} what {knob} does"
+    assert found.range, f"annotate {knob} of {name} with a range, such as PositiveInt or Annotated[float, Field(gt=0)]"
     said = documented(SEARCHES[name])[knob]
     declared = f"{found.text}; {found.range} (default {shown(found.default)}"
-    assert said == f"{declared})" or said.startswith(f"{declared}: ")
+    assert said == f"{declared})" or said.startswith(f"{declared}: "), (
+        f"write the line of {knob} in 'Args:' of {name} as 'MEANING; {found.range} (default {shown(found.default)})', "
+        "where ': MORE' may follow the default"
+    )
     assert found.bounds == (knob in bounds(SEARCHES[name]))
 
 
@@ -64,15 +76,18 @@ def test_docstrings_have_their_sections_in_order(name):
     text = inspect.getdoc(SEARCHES[name]) or ""
     places = [text.find(section) for section in ("\n\nSource: ", "\n\nArgs:\n", "\n\nRaises:\n")]
     found = [place for place in places if place >= 0]
-    assert found == sorted(found)
-    assert min(places[:2]) > 0
-    assert places[2] > 0 or "ValueError" not in text
+    order = "write the docstring as: a sentence, 'Source: ...', 'Args:', 'Raises:', each after an empty line"
+    assert found == sorted(found), f"{name}: {order}"
+    assert min(places[:2]) > 0, f"{name}: {order}"
+    assert places[2] > 0 or "ValueError" not in text, f"list ValueError of {name} under 'Raises:'"
 
 
 def test_a_defaults_are_in_their_ranges():
     for search in SEARCHES.values():
         defaults = {name: parameter.default for name, parameter in knobs_of(search).items()}
-        assert checked_knobs(search, defaults) == defaults
+        assert checked_knobs(search, defaults) == defaults, (
+            f"a default of {search.__name__} does not fit its annotation"
+        )
 
 
 # --- what they need
@@ -85,7 +100,7 @@ def test_a_search_asks_for_the_verbs_that_it_needs_and_for_no_others(name):
     knobs |= {bounds(search)[0]: 2}
     bare = copy.copy(model)
     bare.verbs = needed
-    assert run(search, bare, verifier, PROMPT, **knobs).best
+    assert run(search, bare, verifier, PROMPT, **knobs).best, f"add what {name} needs to NEEDS in gensearch/search"
     for verb in needed:
         bare.verbs = model.verbs - {verb}
         with pytest.raises(ValueError, match=f"{name} .*{model.name}"):
@@ -106,7 +121,8 @@ def test_a_search_asks_for_gradients_of_the_verifier_if_it_says_so(name):
 
 
 def test_needs_are_those_of_searches():
-    assert set(NEEDS) <= set(SEARCHES)
+    unknown = set(NEEDS) - set(SEARCHES)
+    assert not unknown, f"add {unknown} to SEARCHES in gensearch/search/__init__.py, or take it out of NEEDS"
     with pytest.raises(ValueError, match="did you mean 'milr'"):
         find("mlir")
 
