@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import wraps
 from typing import Any
 
@@ -242,7 +242,8 @@ class SearchLaws:
             if last.best:
                 break
         assert not log, "the search did all its work before the first pause"
-        progress.close()  # type: ignore[attr-defined]
+        assert isinstance(progress, Generator)
+        progress.close()
         assert log == ["ended"], "the search's `finally` did not run"
         outcome = result(last, closed=True)
         assert outcome.stopped == "closed"

@@ -36,7 +36,7 @@ def dense_attention(device: torch.device, masks: dict[int, tuple[BlockMask, Tens
 
     with LOCK:
         own = module.flex_attention
-        module.flex_attention = attend  # type: ignore[assignment]
+        module.flex_attention = attend  # type: ignore[assignment]  # it takes the arguments that are used here
         try:
             yield
         finally:

@@ -195,8 +195,8 @@ class StandIn(Tokens):
             setattr(self, name, getattr(model, name))
         self.text_length = 0
         self.pipeline = getattr(model, "pipeline", None)  # searches use files beside its weights
-        own = getattr(model, "width", None)
-        self.width = int(own or model.language.config.hidden_size)  # type: ignore[attr-defined]
+        inner: Any = model
+        self.width = int(getattr(model, "width", None) or inner.language.config.hidden_size)  # a toy's, or a Language's
 
     @property
     def context_length(self) -> int:
