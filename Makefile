@@ -68,8 +68,8 @@ bench: $(VENV)/installed
 	@set -e; for script in $(filter-out benchmarks/clip_motion.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(VENV)/bin/python "$$script"; done
 
 wheel: $(VENV)/installed-dev
-	rm -rf dist build/lib
-	$(VENV)/bin/python -m build --wheel
+	rm -rf dist build/lib && mkdir -p build
+	$(VENV)/bin/python -m build --wheel > build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
 	@ls -lh dist/*.whl
 
 # The wheel itself, with the dependencies of the development environment, in an empty folder.
