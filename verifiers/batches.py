@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -24,14 +24,22 @@ def cut(rows: int, most: int) -> list[tuple[int, int]]:
         most: largest physical batch, 1 or more.
     """
     largest = 1 << (most.bit_length() - 1)
-    pieces = [(largest, largest)] * (rows // largest)
+    found = [(largest, largest)] * (rows // largest)
     rows %= largest
     while rows:
         up = 1 << (rows - 1).bit_length()
         size = up if (up - rows) * SLACK <= up else up // 2
-        pieces.append((min(rows, size), size))
+        found.append((min(rows, size), size))
         rows -= min(rows, size)
-    return pieces
+    return found
+
+
+def pieces(rows: int, most: int) -> Iterator[tuple[slice, int, int]]:
+    """Go through rows as `cut` cuts them: which rows, how many they are, and the physical size of their batch."""
+    first = 0
+    for count, size in cut(rows, most):
+        yield slice(first, first + count), count, size
+        first += count
 
 
 def sizes(rows: int, most: int) -> list[int]:
@@ -46,14 +54,10 @@ def padding(rows: int, most: int) -> int:
 
 def physical_batches(rows: int, most: int) -> list[slice | Tensor]:
     """Which rows go into each physical batch: slices, or an index that repeats the last row to fill it."""
-    batches: list[slice | Tensor] = []
-    first = 0
-    for count, size in cut(rows, most):
-        last = first + count
-        whole = count == size
-        batches.append(slice(first, last) if whole else torch.arange(first, first + size).clamp(max=last - 1))
-        first = last
-    return batches
+    return [
+        part if count == size else torch.arange(part.start, part.start + size).clamp(max=part.stop - 1)
+        for part, count, size in pieces(rows, most)
+    ]
 
 
 def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import torch
 from gensearch.core.noise import step_noise
 from gensearch.core.price import decoder_batch
 from gensearch.core.types import Model, Noise, Recipe, Round, Sizes, State
-from verifiers.batches import cut, sizes
+from verifiers.batches import pieces, sizes
 from verifiers.types import Media, Scores, Verifier
 
 LEAST = 4  # samples of a round, so that a single unscorable sample does not leave it empty
@@ -30,9 +30,8 @@ def generate(
     Returns:
         Media [b, 3, h, w] or [b, t, 3, h, w] in [0, 1].
     """
-    media, first = [], 0
-    for count, _ in cut(len(prompts), model.batch_size):
-        rows, first = slice(first, first + count), first + count
+    media = []
+    for rows, _, _ in pieces(len(prompts), model.batch_size):
         state = model.start(prompts[rows], noise[rows])
         for step in range(1, model.num_steps):
             state = model.advance(state, fresh_noise(model, recipes[rows], step, [s[rows] for s in steps]))

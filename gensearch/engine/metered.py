@@ -14,7 +14,7 @@ from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.price import decoder_batch, fee, scorings, step_costs
 from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
-from verifiers.batches import cut, padding, sizes
+from verifiers.batches import padding, pieces, sizes
 from verifiers.combine import leaves, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -112,11 +112,10 @@ class MeteredModel:
 
     def _batches(self, verb: str, rows: int, most: int, unit: Cost, work: Callable[[slice], T]) -> list[T]:
         self._ledger.require(f"{verb} {rows} samples", unit.times(rows))
-        done, first = [], 0
-        for count, size in cut(rows, most):
-            done.append(work(slice(first, first + count)))
+        done = []
+        for part, count, size in pieces(rows, most):
+            done.append(work(part))
             self._ledger.charge(unit.times(count), unit.times(size - count))
-            first += count
         return done
 
 
@@ -185,13 +184,11 @@ class Booked:
         """The verifier's own scores; arguments as for every verifier."""
         rows = max(len(media), len(prompts))  # so that the verifier notices if they differ
         most = getattr(self._verifier, "batch_size", None)
-        done, first = [], 0
-        for count, size in cut(rows, most) if most else [(rows, rows)]:
-            part = slice(first, first + count)
+        done = []
+        for part, count, size in pieces(rows, most) if most else [(slice(0, rows), rows, rows)]:
             scores = self._verifier(media[part], prompts[part], progress=progress)
             done.append(self._checked(scores, len(prompts[part])))
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
-            first += count
         parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
         return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
 

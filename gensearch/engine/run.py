@@ -18,7 +18,7 @@ from gensearch.core.noise import Rng, gaussian
 from gensearch.core.price import price
 from gensearch.core.result import Node, Point, Prefix, Progress, Result, Sample
 from gensearch.core.sampling import sizes_behind
-from gensearch.core.types import Model, Round, Search
+from gensearch.core.types import Model, Round, Search, Sizes
 from gensearch.engine.job import Job
 from gensearch.engine.metered import MeteredModel, MeteredProposal, MeteredVerifier
 from gensearch.engine.motion import Dynamics
@@ -157,12 +157,13 @@ def _stream(
         for round in rounds:
             if round.done:
                 scores = pick(chooser, round, prompt) if chooser else round.scores
-                base = base or sample(job.model, round, scores, 0)
+                made_in = sizes_behind(job.model, round)
+                base = base or sample(round, scores, 0, made_in)
                 if vote:
-                    pool += [sample(job.model, round, scores, row) for row in range(len(round.ids))]
+                    pool += [sample(round, scores, row, made_in) for row in range(len(round.ids))]
                     best = pool[vote.winner([candidate.parts for candidate in pool])]
                 else:
-                    found = sample(job.model, round, scores, int(scores.total.argmax()))
+                    found = sample(round, scores, int(scores.total.argmax()), made_in)
                     best = found if best is None or found.score > best.score else best
                 curve += climb(curve[-1] if curve else None, ledger, scores.total.tolist())
                 lineage += map(Node, round.ids, round.parents, round.recipes, scores.total.tolist())
@@ -208,17 +209,16 @@ def pick(select: Verifier, round: Round, prompt: str) -> Scores:
     return select(round.media, [prompt] * len(round.ids))
 
 
-def sample(model: Model, round: Round, scores: Scores, row: int) -> Sample:
+def sample(round: Round, scores: Scores, row: int, made_in: Sequence[Sizes]) -> Sample:
     """One row of a round as a record of its own, detached from any graph.
 
     Args:
-        model: What the search ran on.
         round: What a search yielded.
         scores: Of the verifier that selects.
         row: Which sample, 0 or more.
+        made_in: The sizes of the physical batches of each sample.
     """
     parts = {name: values[row].item() for name, values in scores.parts.items()}
     media = round.media[row].detach().clone()
-    made_in = sizes_behind(model, round)[row]
     own = (round.ids[row], media, scores.total[row].item(), parts, round.recipes[row], round.parents[row])
-    return Sample(*own, made_in)
+    return Sample(*own, made_in[row])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gensearch.core.types import Noise, State
-from verifiers.batches import cut
+from verifiers.batches import pieces
 
 
 def check_noise(name: str, shape: Sequence[int], prompts: Sequence[str], noise: Noise) -> None:
@@ -53,16 +53,10 @@ def in_batches(function: Callable[..., Tensor], most: int, *tensors: Tensor) -> 
     Returns:
         [b, *].
     """
-    made, first = [], 0
-    for count, size in cut(len(tensors[0]), most):
-        rows = [first + row % count for row in range(size)]
-        piece = (
-            tensors
-            if size == len(tensors[0]) == count
-            else tuple(t[rows[0] : rows[-1] + 1] if count == size else t[rows] for t in tensors)
-        )
-        made.append(function(*piece)[:count])
-        first += count
+    made = []
+    for part, count, size in pieces(len(tensors[0]), most):
+        rows = part if count == size else [part.start + row % count for row in range(size)]
+        made.append(function(*(tensor[rows] for tensor in tensors))[:count])
     return torch.cat(made)
 
 
@@ -83,8 +77,6 @@ def grouped(rows: Sequence[int], most: int) -> Iterator[tuple[Sequence[int], lis
         rows: Row numbers.
         most: The largest physical batch.
     """
-    first = 0
-    for count, size in cut(len(rows), most):
-        keep = rows[first : first + count]
+    for part, count, size in pieces(len(rows), most):
+        keep = rows[part]
         yield keep, [keep[i % count] for i in range(size)]
-        first += count

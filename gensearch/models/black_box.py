@@ -15,7 +15,7 @@ from gensearch.models.clip_decoder import clip_by_clip
 from gensearch.models.media import to_media
 from gensearch.models.options import Batch, Count, Shape, checked
 from gensearch.models.pipelines import Wrapped, as_latents, counting, describe, exclusive, for_rows, generators, label
-from verifiers.batches import cut
+from verifiers.batches import pieces
 from verifiers.types import Media
 
 
@@ -69,10 +69,9 @@ class BlackBox(Wrapped):
 
     def start(self, prompts: Sequence[str], noise: Noise) -> State:
         """Generate every row, in physical batches."""
-        media, first = [], 0
-        for count, size in cut(len(prompts), self.batch_size):
-            media.append(self._batch(prompts[first : first + count], noise[first : first + count], size))
-            first += count
+        media = []
+        for part, _, size in pieces(len(prompts), self.batch_size):
+            media.append(self._batch(prompts[part], noise[part], size))
         steps = torch.ones(len(prompts), dtype=torch.long)
         return State(tuple(prompts), steps, self.num_steps, noise, torch.cat(media), {})
 

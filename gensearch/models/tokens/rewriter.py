@@ -19,7 +19,7 @@ from gensearch.models.fingerprint import module_hash
 from gensearch.models.options import Count, checked
 from gensearch.models.tokens.decoding import Context
 from gensearch.models.tokens.language import Language, filled
-from verifiers.batches import cut
+from verifiers.batches import pieces
 from verifiers.types import Media
 
 ASK = (
@@ -132,11 +132,10 @@ class Rewriter(Language):
 
     def _step(self, rows: int, step: int, work: Callable[[slice], State]) -> State:
         """A step of the model, each physical batch booked as soon as it is done."""
-        unit, done, first = step_costs(self.model)[step], [], 0
-        for count, size in cut(rows, self.batch_size):
-            done.append(work(slice(first, first + count)))
+        unit, done = step_costs(self.model)[step], []
+        for part, count, size in pieces(rows, self.batch_size):
+            done.append(work(part))
             self.book(unit.times(count), unit.times(size - count))
-            first += count
         return cat(done)
 
     def _outer(self, inner: State, noise: Noise, own: dict[str, Tensor]) -> State:
