@@ -185,6 +185,8 @@ def split(blob: np.ndarray, share: np.ndarray, misfit: np.ndarray) -> Iterator[n
     """
     counts = np.bincount(misfit.argmin(0)[blob], minlength=len(PALETTE))
     colors = np.flatnonzero(counts > COLOR_SHARE * counts.sum())
+    if not len(colors):  # five or more colours of equal share: none of them is a part
+        return
     owner = colors[misfit[colors].argmin(0)]
     for index in colors:
         own = blob & (owner == index) & (share[index] > COVERED) & (misfit[index] < PIXEL_TOLERANCE)

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from gensearch.shapes.train.clips import video, video_map, video_vae
-from gensearch.shapes.train.judges import clip, clip_motion
+from gensearch.shapes.train.judges import clip, clip_motion, pools
 from gensearch.shapes.train.pictures import dmd, sd, turbo, vae
 from gensearch.shapes.train.tokens import janus, value, vq
 
@@ -36,6 +36,7 @@ TRAINERS: dict[str, Callable[..., None]] = {
     "clip": clip.train,
     "clip-holdout": clip.train,
     "clip-motion": clip_motion.train,
+    "pools": pools.train,
 }
 
 

@@ -1,0 +1,100 @@
+"""What a picture of the Shapes world shows, as a table that a critic learns from: counts, colours and relations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gensearch.shapes import world
+from gensearch.shapes.train.judges.matches import COLOR, RELATION, SHAPE, related
+from verifiers.detect.geneval import Detection, keep, relations
+
+MOST = 5  # objects of one shape that are told apart
+MIXED = len(world.COLORS)  # no colour of the palette, or several colours
+ABSENT = -1  # no label: there is no object of the shape
+
+
+class Table(NamedTuple):
+    """The answers for n pictures.
+
+    Attributes:
+        some: objects of each shape that count in all tags but `counting`, uint8 [n, 8], at most `MOST`.
+        sure: objects that count in the tag `counting`, uint8 [n, 8], at most `MOST`.
+        color: of the most certain object of each shape, int8 [n, 8]; `MIXED`, or `ABSENT`.
+        every: the colour that all objects of a shape have, int8 [n, 8]; `MIXED`, or `ABSENT`.
+        relation: of the most certain objects of two shapes, bool [n, 8, 8, 4]; false where one is absent.
+    """
+
+    some: np.ndarray
+    sure: np.ndarray
+    color: np.ndarray
+    every: np.ndarray
+    relation: np.ndarray
+
+
+def blank(n: int) -> Table:
+    """Return the table of n empty pictures."""
+    counts, colors = np.zeros((2, n, 8), np.uint8), np.full((2, n, 8), ABSENT, np.int8)
+    return Table(*counts, *colors, np.zeros((n, 8, 8, 4), bool))
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """Return one table of all pictures."""
+    return Table(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
+
+
+def of_detections(found: Sequence[Mapping[str, Sequence[Detection]]]) -> Table:
+    """Label pictures by what the classical detector found in them, with GenEval's thresholds.
+
+    Args:
+        found: unfiltered detections of each picture.
+    """
+    table = blank(len(found))
+    for row, detections in enumerate(found):
+        some, sure = keep(detections, "position"), keep(detections, "counting")
+        for shape, i in SHAPE.items():
+            group = some.get(shape, [])
+            table.some[row, i] = min(len(group), MOST)
+            table.sure[row, i] = min(len(sure.get(shape, [])), MOST)
+            name_colors(table, row, i, [d.color for d in group])
+            for other, j in SHAPE.items():
+                if i != j and group and some.get(other):
+                    for relation in relations(group[0].box, some[other][0].box):
+                        table.relation[row, i, j, RELATION[relation]] = True
+    return table
+
+
+def of_scenes(scenes: Sequence[Sequence[world.Thing]]) -> Table:
+    """Label rendered scenes by the objects that they were drawn from; no detector is asked.
+
+    Relations are given for shapes that occur once.
+
+    Args:
+        scenes: the well-formed objects of each.
+    """
+    table = blank(len(scenes))
+    for row, things in enumerate(scenes):
+        for shape, i in SHAPE.items():
+            group = [thing for thing in things if thing.shape == shape]
+            table.some[row, i] = table.sure[row, i] = min(len(group), MOST)
+            name_colors(table, row, i, [thing.color for thing in group])
+            for thing in things:
+                if len(group) == 1 and thing.shape != shape:
+                    table.relation[row, i, SHAPE[thing.shape]] = related(group[0], thing)
+    return table
+
+
+def name_colors(table: Table, row: int, i: int, colors: Sequence[str | None]) -> None:
+    """Enter the colours of all objects of one shape, the most certain object first."""
+    if colors:
+        numbers = [MIXED if color is None else COLOR[color] for color in colors]
+        table.color[row, i] = numbers[0]
+        table.every[row, i] = numbers[0] if len(set(numbers)) == 1 else MIXED
+
+
+def held_out(found: Mapping[str, Sequence[Detection]]) -> bool:
+    """Return whether a picture shows a held-out pair of colour and shape, or of two classes."""
+    shown = keep(found, "position")
+    return world.is_held_out(tuple((shape, d.color or "") for shape, group in shown.items() for d in group))
