@@ -21,11 +21,13 @@ class Entry(NamedTuple):
         build: returns the verifier; called with the device if `network` is true, else without arguments.
         about: what it is, in a few words.
         network: whether it has a network that runs on a device.
+        module: where its `CARD` is, such as "verifiers.embedding.pickscore"; imported only to show it.
     """
 
     build: Callable[..., Verifier]
     about: str
     network: bool = False
+    module: str = ""
 
 
 # --- builders
