@@ -47,16 +47,19 @@ def search(name: str) -> Search:
 def proposal(name: str, model: Model) -> Proposal:
     """The proposal of a noise hypernetwork for a model.
 
-    Installed packages offer loaders, called as (source, model, gain), as entry points of the group PROPOSALS.
+    Installed packages offer loaders, called as (source, model, gain, passes), as entry points of the group PROPOSALS.
 
     Args:
-        name: `shapes/NAME`, a folder or a repository, or one of these as `GAIN*NAME` with a finite gain.
+        name: `shapes/NAME`, a folder or a repository; `GAIN*NAME` with a finite gain; `NAME^2` to apply it twice.
         model: The generator.
 
     Raises:
-        ValueError: The gain is no finite number, or as the loader does.
+        ValueError: The gain is no finite number, the number of passes no integer from 1 to 8, or as the loader does.
     """
-    gain, source = split_weight(name)
+    gain, rest = split_weight(name)
+    source, power, passes = rest.rpartition("^") if "^" in rest else (rest, "", "1")
+    if power and passes not in [*"12345678"]:
+        raise ValueError(f"{passes!r} is no number of passes; write 1 to 8 of them, as in 'shapes/hypernoise^2'")
     try:
         factor = float(gain or 1)
     except ValueError:
@@ -64,7 +67,7 @@ def proposal(name: str, model: Model) -> Proposal:
     if not math.isfinite(factor):
         raise ValueError(f"the gain of {source!r} is {gain}; give a finite one, as in '0.5*shapes/hypernoise'")
     (loader,) = entry_points(group=PROPOSALS, name="hypernetwork")
-    found: Proposal = loader.load()(source, model, factor)
+    found: Proposal = loader.load()(source, model, factor, int(passes))
     return found
 
 

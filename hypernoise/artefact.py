@@ -21,28 +21,33 @@ from hypernoise.card import card
 from hypernoise.form import build, lookable
 from hypernoise.manifest import MANIFEST, WEIGHTS, Manifest, find, read_manifest, refuse_others
 from hypernoise.network import fold, trainable
+from hypernoise.objective import unrolled
 
 
 @dataclass
 class HyperNoise:
     """A proposal x0 + gain * f(x0, prompt), where a trained network shifts the noise (arXiv:2508.09968, eq. 6).
 
+    With several passes each starts from where the last one ended, as steps of an optimiser do.
+
     Attributes:
         network: f.
         manifest: what it was trained for.
         gain: factor of the shift; 0 is plain noise, bit for bit.
+        passes: how often f is applied, at least 1.
         quick: the network with merged LoRA, as `folded` makes it.
     """
 
     network: nn.Module
     manifest: Manifest
     gain: float = 1.0
+    passes: int = 1
     quick: nn.Module | None = None
 
     @property
     def cost(self) -> Cost:
         """The cost of one noise."""
-        return Cost(proposed=self.manifest.form.passes)
+        return Cost(proposed=self.passes * self.manifest.form.passes)
 
     @torch.no_grad()
     def __call__(self, model: Model, prompts: Sequence[str], seeds: Sequence[int]) -> Noise:
@@ -58,8 +63,12 @@ class HyperNoise:
         noise = randn(seeds, model.noise_shape)
         texts = [self.manifest.template.replace("{prompt}", prompt) for prompt in prompts]
         conditions = lookable(model).conditions(texts)
-        added = in_batches(self.quick or self.network, model.batch_size, noise.to(conditions[0].device), *conditions)
-        return noise + self.gain * added.to(noise)
+        network, device = self.quick or self.network, conditions[0].device
+
+        def residual(x: Noise) -> Noise:
+            return in_batches(network, model.batch_size, x.to(device), *conditions).to(x)
+
+        return noise + unrolled(residual, self.passes, self.gain)(noise)
 
     def folded(self) -> HyperNoise:
         """Return the same proposal with merged LoRA: faster, for the memory of one more network."""
@@ -82,13 +91,14 @@ class HyperNoise:
         write_atomic(Path(folder) / "README.md", card(self.manifest, size).encode())
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, model: Model, gain: float = 1.0) -> HyperNoise:
+    def from_pretrained(cls, source: str | Path, model: Model, gain: float = 1.0, passes: int = 1) -> HyperNoise:
         """Load a hypernetwork for the generator that it was trained for.
 
         Args:
             source: "shapes/NAME", a local folder, or a repository on the Hugging Face hub.
             model: the generator.
             gain: factor of the shift.
+            passes: how often f is applied, at least 1.
 
         Raises:
             ValueError: if there is none, for another generator, and for weights that do not fit the manifest.
@@ -98,7 +108,7 @@ class HyperNoise:
         refuse_others(manifest, model, str(source))
         network = build(manifest.form, model)
         fill(network, folder / WEIGHTS, manifest)
-        return cls(network.eval(), manifest, gain)
+        return cls(network.eval(), manifest, gain, passes)
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
         """Upload weights, manifest and model card to the Hugging Face hub and return their address.

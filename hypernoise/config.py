@@ -52,6 +52,7 @@ class TrainConfig(Strict):
 
     temperature: PositiveFloat | None = None  # weight of the KL divergence in units of reward per nat, or instead
     mean_weight: PositiveFloat | None = None  # the weight on the mean square of f over elements, as in released code
+    unroll: Annotated[int, Field(ge=1, le=8)] = 1  # rows take 1 to so many passes of f in turn, each where the last ended
     order: PositiveInt = 1  # terms of the KL divergence: 1 is |f|^2 / 2, 2 corrects it to second order
     probes: PositiveInt = 1  # random vectors per row for the terms beyond the first
     budget: PositiveFloat | None = None  # KL divergence to reach in nats: `temperature` is then adapted from its value

@@ -30,6 +30,7 @@ class Manifest(Strict):
         form: of the network.
         timestep: of pure noise, which the denoiser is conditioned on.
         guidance: scale of classifier-free guidance, 0 for none.
+        unroll: most passes of the network that it was trained with; its default is one.
         template: text that the network is conditioned on, with {prompt}.
         temperature: weight of the KL divergence in units of reward per nat.
         rewards: name of the verifier that it was trained with.
@@ -44,6 +45,7 @@ class Manifest(Strict):
     form: Form
     timestep: float
     guidance: float
+    unroll: int = 1
     template: str = "{prompt}"
     temperature: float
     rewards: str

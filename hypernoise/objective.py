@@ -57,6 +57,24 @@ def divergence(
     return f, shift_nats(f) + rest
 
 
+def unrolled(residual: Map, passes: int, gain: float = 1.0) -> Map:
+    """Return the shift of `passes` steps x + gain * f(x), each from where the last one ended, as one map of the noise.
+
+    Args:
+        residual: f, from [b, *shape] to [b, *shape], each row on its own.
+        passes: steps, at least 1; 1 is f itself.
+        gain: factor of each step.
+    """
+
+    def shift(noise: Tensor) -> Tensor:
+        moved = gain * residual(noise)
+        for _ in range(passes - 1):
+            moved = moved + gain * residual(noise + moved)
+        return moved
+
+    return shift
+
+
 def signs(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Return random signs [len(seeds), *shape] of -1 and 1, one generator per row.
 

@@ -12,22 +12,23 @@ from hypernoise.memory import JOURNAL, Memory, WarmStart, verifier_of
 FOLD_BELOW = 4 * 2**30  # bytes of the generator's network up to which LoRA is merged into a second copy of it
 
 
-def load(source: str, model: Model, gain: float) -> Proposal:
+def load(source: str, model: Model, gain: float, passes: int) -> Proposal:
     """Load a proposal for a generator.
 
     Args:
         source: "shapes/NAME", a local folder, or a repository on the Hugging Face hub.
         model: the generator.
         gain: factor of the shift of a hypernetwork; 1 for a memory.
+        passes: how often a hypernetwork is applied; 1 for a memory.
 
     Raises:
-        ValueError: as `HyperNoise.from_pretrained` and `Memory`, and for a memory with a gain.
+        ValueError: as `HyperNoise.from_pretrained` and `Memory`, and for a memory with a gain or passes.
     """
     folder = Path(source).expanduser()
     if not (folder / JOURNAL).is_file():
-        learned = HyperNoise.from_pretrained(source, model, gain)
+        learned = HyperNoise.from_pretrained(source, model, gain, passes)
         size = sum(p.numel() * p.element_size() for p in lookable(model).network.parameters())
         return learned.folded() if size <= FOLD_BELOW else learned
-    if gain != 1:
-        raise ValueError(f"{source} is a memory, which has no gain; leave out {gain:g}*")
+    if gain != 1 or passes != 1:
+        raise ValueError(f"{source} is a memory, which has no gain and no passes; leave out {gain:g}* and ^{passes}")
     return WarmStart(Memory(folder, model, verifier_of(folder)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,7 +31,7 @@ from hypernoise.form import build, lookable
 from hypernoise.manifest import describe
 from hypernoise.memory import Memory
 from hypernoise.network import trainable
-from hypernoise.objective import Temperature, divergence, dual_ascent
+from hypernoise.objective import Temperature, divergence, dual_ascent, unrolled
 from hypernoise.prompts import refuse_benchmarks
 from verifiers.combine import leaves
 from verifiers.types import Verifier
@@ -148,12 +148,14 @@ class Trainer:
         """Do one update on `batch` rows, of which this process takes every n-th, perhaps none."""
         before = self.ledger.spent
         rows = range(self.config.batch)[self.accelerator.process_index :: self.accelerator.num_processes]
-        pieces = math.ceil(len(rows) / self.model.batch_size)
         sums = torch.zeros(3)
-        for piece in range(pieces):
-            loss, found = self.loss(rows[piece::pieces])
-            (loss / self.config.batch).backward()
-            sums = sums + found
+        for passes in range(1, self.config.unroll + 1):
+            alike = [row for row in rows if row % self.config.unroll == passes - 1]
+            pieces = math.ceil(len(alike) / self.model.batch_size)
+            for piece in range(pieces):
+                loss, found = self.loss(alike[piece::pieces], passes)
+                (loss / self.config.batch).backward()
+                sums = sums + found
         reward, scored, nats = self.pool(sums, before)
         norm = float(nn.utils.clip_grad_norm_(self.params, self.config.max_norm))
         alive = sum(bool(p.grad.any()) for p in self.params if p.grad is not None) / len(self.params)
@@ -171,13 +173,14 @@ class Trainer:
         value = self.temperature.value
         return Update(self.done + 1, mean_reward, mean_nats, norm, value, self.skipped, alive)
 
-    def loss(self, rows: range) -> tuple[Tensor, Tensor]:
+    def loss(self, rows: Sequence[int], passes: int = 1) -> tuple[Tensor, Tensor]:
         """Return the loss of some rows of this update, and the sums of rewards, of scored rows and of nats, [3].
 
         Prompt and noise of a row depend on its number only.
 
         Args:
             rows: numbers within the update.
+            passes: of f, each from where the last one ended.
         """
         config, seed = self.config, self.config.seed
         texts = [self.prompts[derive(seed, "prompt", self.done, row) % len(self.prompts)] for row in rows]
@@ -185,13 +188,14 @@ class Trainer:
         conditions = lookable(self.model).conditions([config.template.replace("{prompt}", text) for text in texts])
         noise = randn(noises, self.model.noise_shape).to(conditions[0].device)
         f, nats = divergence(
-            lambda x: self.network(x, *conditions),
+            unrolled(lambda x: self.network(x, *conditions), passes),
             noise,
             order=config.order,
             probes=config.probes,
             seeds=[derive(seed, "probe", self.done, row) for row in rows],
         )
-        self.ledger.charge(Cost(proposed=config.form.passes, scored=len(leaves(self.verifier))).times(len(rows)))
+        own = Cost(proposed=passes * config.form.passes, scored=len(leaves(self.verifier)))
+        self.ledger.charge(own.times(len(rows)))
         recipes = [(("gaussian", number),) for number in noises]
         metered = MeteredModel(self.model, self.ledger)
         found = climb(metered, self.verifier, texts, [noise + f.detach()], recipes, config.checkpointing)
@@ -251,13 +255,15 @@ class Trainer:
         """Return an untrained network as a proposal, which holds the average of the trained one."""
         network = build(self.config.form, self.model, self.config.seed)
         about = {"temperature": 1.0, "rewards": self.verifier.name, "template": self.config.template}
-        return HyperNoise(network.eval(), describe(self.model, self.config.form, **about))
+        about["unroll"] = self.config.unroll
+        manifest = describe(self.model, self.config.form, **about)
+        return HyperNoise(network.eval(), manifest, passes=self.config.unroll)
 
     def result(self) -> HyperNoise:
         """Return the averaged network with a manifest of its training."""
         about = {"updates": self.done, "batch": self.config.batch, "spent": self.ledger.spent._asdict()}
         manifest = self.averaged.manifest.model_copy(update={"temperature": self.temperature.value, "training": about})
-        return HyperNoise(self.averaged.network, manifest)
+        return HyperNoise(self.averaged.network, manifest, passes=self.config.unroll)
 
 
 def make_optimizer(config: TrainConfig, params: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -112,7 +112,11 @@ class Watch:
         """
         conditions = lookable(self.model).conditions(texts)
         pieces = zip(*(t.split(self.model.batch_size) for t in (self.noise, *conditions)), strict=True)
-        return torch.cat([proposal.network(x.to(c[0].device), *c).to(x) for x, *c in pieces])
+
+        def moved(x: Noise, c: Sequence[Tensor]) -> Noise:
+            return unrolled(lambda y: proposal.network(y, *c), proposal.passes)(x.to(c[0].device)).to(x)
+
+        return torch.cat([moved(x, c) for x, *c in pieces])
 
     def scored(self, noise: Noise) -> tuple[Media, Tensor]:
         """Return pictures and their rewards [b], NaN where unscored.
@@ -134,7 +138,8 @@ class Watch:
         conditions = lookable(self.model).conditions(texts)
         noise = self.noise[: len(texts)].to(conditions[0].device)
         seeds = [derive(self.root, "probe", row) for row in range(len(texts))]
-        _, nats = divergence(lambda x: proposal.network(x, *conditions), noise, order=2, seeds=seeds)
+        f = unrolled(lambda x: proposal.network(x, *conditions), proposal.passes)
+        _, nats = divergence(f, noise, order=2, seeds=seeds)
         return float(nats.detach().mean())
 
     def by_prompt(self, values: Tensor) -> Tensor:

@@ -84,6 +84,19 @@ def test_gain_scales_what_is_added_and_company_changes_no_bit(form):
     assert torch.allclose(learned(model, PROMPTS, SEEDS) - plain, (whole - plain) / 2, atol=1e-6)
 
 
+def test_a_second_pass_starts_where_the_first_ended_and_costs_as_much():
+    model = generator()
+    learned = proposal(model)
+    once = learned(model, PROMPTS, SEEDS)
+    learned.passes = 2
+    conditions = model.conditions(PROMPTS)
+    with torch.no_grad():
+        expected = once + learned.network(once, *conditions)
+    assert torch.allclose(learned(model, PROMPTS, SEEDS), expected, atol=1e-5)
+    assert not torch.allclose(expected, once, atol=1e-3)
+    assert learned.cost.proposed == 2
+
+
 @pytest.mark.slow
 def test_a_fresh_process_reads_the_same_bits_from_disk(tmp_path):
     """Every form in one process, each from its own folder and for a generator of its own."""
@@ -282,6 +295,7 @@ def test_a_pipeline_takes_it_by_name_and_gain(folder):
     whole, half, none, plain = (pipe("a red star", 7).result.base.media for pipe in pipes)
     assert torch.equal(none, plain)
     assert not torch.equal(whole, half)
-    for name, message in (("x*shapes/y", "'x' is no gain"), ("inf*shapes/y", "the gain of 'shapes/y' is inf")):
+    assert SearchPipeline(model, Redness(), n=1, propose=f"{folder}^2").job.propose.passes == 2
+    for name, message in (("shapes/y^0", "'0' is no number of passes"), ("shapes/y^", "'' is no number"), ("x*shapes/y", "'x' is no gain"), ("inf*shapes/y", "the gain of 'shapes/y' is inf")):
         with pytest.raises(ValueError, match=message):
             registry.proposal(name, model)

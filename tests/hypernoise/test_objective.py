@@ -14,6 +14,7 @@ from hypernoise.objective import (
     dual_ascent,
     exact_nats,
     signs,
+    unrolled,
 )
 
 D = 12
@@ -162,3 +163,21 @@ def test_probes_belong_to_their_row():
     together = signs(seeds, (2, 3))
     assert set(together.flatten().tolist()) == {-1.0, 1.0}
     assert torch.equal(together, torch.cat([signs([seed], (2, 3)) for seed in seeds]))
+
+
+@pytest.mark.parametrize(("passes", "gain"), [(1, 1.0), (2, 1.0), (3, 0.5)])
+def test_unrolled_passes_compose_as_steps_do(passes, gain):
+    """Each step multiplies by 1 + gain * a and adds gain * b."""
+    a, b, x = -0.3, 0.7, normal(2, D, seed=9)
+    shift = unrolled(lambda y: a * y + b, passes, gain)(x)
+    factor = (1 + gain * a) ** passes
+    torch.testing.assert_close(x + shift, factor * x + gain * b * (1 - factor) / (-gain * a))
+
+
+def test_the_divergence_of_two_passes_is_that_of_their_product():
+    w, b = 0.05 * normal(D, D, seed=10), 0.1 * normal(D, seed=11)
+    noise = normal(3, D, seed=12)
+    _, nats = divergence(unrolled(affine(w, b), 2), noise, order=3, probes=64, seeds=[1, 2, 3])
+    both = w @ w + 2 * w
+    _, whole = divergence(affine(both, 2 * b + w @ b), noise, order=3, probes=64, seeds=[1, 2, 3])
+    torch.testing.assert_close(nats, whole)

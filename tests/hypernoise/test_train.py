@@ -57,6 +57,32 @@ def test_the_gradient_is_that_of_the_whole_graph(tmp_path):
         assert (a - b).abs().max() < 2e-5 * scale
 
 
+def test_unrolled_rows_pass_their_gradient_through_every_pass(tmp_path):
+    """Rows take one and two passes in turn: reward(x + f) and reward(x + f + f(x + f)), each in one piece."""
+    model = StableDiffusion(tiny.stable_diffusion(), steps=1, guidance_scale=0, batch_size=2)
+    model.pipeline.vae.requires_grad_(False)
+    model.pipeline.unet.requires_grad_(False)
+    run = trainer(tmp_path, model, Redness(), temperature=0.003, unroll=2, batch=4, lr=1e-9)
+    with torch.no_grad():
+        for i, parameter in enumerate(run.params):
+            parameter.add_(0.05 * randn([i], parameter.shape)[0])
+
+    def whole(row):
+        texts = [PROMPTS[derive(0, "prompt", 0, row) % 3]]
+        noise, conditions = randn([derive(0, "noise", 0, row)], model.noise_shape), model.conditions(texts)
+        f = run.network(noise, *conditions)
+        f = f if row % 2 == 0 else f + run.network(noise + f, *conditions)
+        score = Redness()(model.render(model.start(texts, noise + f)), texts).total
+        return 0.003 * f.square().sum() / 2 - score.sum()
+
+    theirs = torch.autograd.grad(sum(whole(row) for row in range(4)) / 4, run.params)
+    norm = torch.stack([g.square().sum() for g in theirs]).sum().sqrt()
+    update = run.update()
+    assert update.norm == pytest.approx(norm.item(), rel=1e-4)
+    assert run.ledger.spent.proposed == 6
+    assert run.result().cost.proposed == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("price", [{"temperature": 0.25}, {"temperature": None, "mean_weight": 1.5}])
 def test_a_linear_reward_is_tilted_by_its_direction_over_the_temperature(tmp_path, price):

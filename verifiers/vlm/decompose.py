@@ -49,7 +49,7 @@ class Phrase(NamedTuple):
     Attributes:
         number: how many, as a word; empty for one.
         color: a word of `COLORS`; empty if there is none.
-        noun: the rest, singular or plural as in the prompt.
+        noun: one or two words, singular or plural as in the prompt.
     """
 
     number: str
@@ -90,7 +90,7 @@ def phrase(text: str, colors: Sequence[str] = COLORS) -> Phrase | None:
         text: lower case, single spaces.
         colors: words that are read as colours in front of a noun.
     """
-    found = re.fullmatch(rf"(?:(an?|one|{'|'.join(NUMBERS)}) )(?:({'|'.join(colors)}) )?([a-z][a-z -]*)", text)
+    found = re.fullmatch(rf"(?:(an?|one|{'|'.join(NUMBERS)}) )(?:({'|'.join(colors)}) )?([a-z-]+(?: [a-z-]+)?)", text)
     if not found:
         return None
     number = "" if found[1] in ("a", "an", "one") else found[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from gensearch.shapes.train.clips import video, video_map, video_vae
-from gensearch.shapes.train.judges import clip, clip_motion, pools
+from gensearch.shapes.train.judges import clip, clip_motion, critic, pools
 from gensearch.shapes.train.pictures import dmd, sd, turbo, vae
 from gensearch.shapes.train.tokens import janus, value, vq
 
@@ -37,6 +37,8 @@ TRAINERS: dict[str, Callable[..., None]] = {
     "clip-holdout": clip.train,
     "clip-motion": clip_motion.train,
     "pools": pools.train,
+    "critic": critic.train,
+    "critic-holdout": critic.train,
 }
 
 

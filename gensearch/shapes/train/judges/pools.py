@@ -7,7 +7,7 @@ drawn, and pictures that show a held-out pair are dropped, so that the split sta
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from gensearch.core.sampling import generate
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
 from gensearch.shapes.judge import pixels
+from gensearch.shapes.train.judges import scenes
 from gensearch.shapes.train.judges.labels import Table, held_out, joined, of_detections
 
 PART = 500  # pictures of one file, before those with held-out pairs are dropped
@@ -90,17 +91,26 @@ def train(out: Path, *, name: str, sources: dict[str, int], first: int = 0, ever
     Args:
         out: folder of all recipes.
         name: of the folder.
-        sources: embedded generator -> pictures, whole parts of 500.
+        sources: embedded generator, or "scenes" for rendered scenes -> pictures, whole parts of 500.
         first: first part of this process; two processes take 0 and 1 of every 2.
         every: number of processes.
     """
-    from gensearch.models.load import load
-
     for source, count in sources.items():
-        model = None
+        make = None
         for number in range(first, count // PART, every):
             target = path(out / name, source, number)
             if not target.exists():
-                model = model or load(f"shapes/{source}")
-                write(target, make_part(model, number))
+                make = make or maker(source)
+                write(target, make(number))
                 print(f"{target.name} of {count // PART}", flush=True)
+
+
+def maker(source: str) -> Callable[[int], dict[str, Tensor]]:
+    """Return what makes a part of a source by its number."""
+    from gensearch.models.load import load
+
+    if source == "scenes":
+        vae = load("shapes/turbo").pipeline.vae
+        return lambda number: scenes.make_part(vae, number, PART)
+    model = load(f"shapes/{source}")
+    return lambda number: make_part(model, number)
