@@ -59,7 +59,8 @@ def vqa(source: str, device: Device = "cpu") -> Verifier:
     Raises:
         ValueError: as `VQAScore`, and for a gensearch.json that cannot be read.
     """
-    from verifiers.vlm.vqa import QUESTION, VQAScore, asked_in
+    from verifiers.vlm.local import asked_in
+    from verifiers.vlm.vqa import QUESTION, VQAScore
 
     asked = asked_in(Path(source)) if os.path.isdir(source) else None
     return VQAScore.load(source, device=device, question=asked or QUESTION)
