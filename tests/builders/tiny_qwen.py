@@ -53,7 +53,6 @@ WORDS = [
     "yes",
     "no",
     "user",
-    "picture",
 ]
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -63,9 +62,7 @@ CHAT = (
 )
 PATCH = 4  # pixels; 2x2 patches make one token
 PIXELS = 32 * 32  # of a resized picture
-IMAGE, VIDEO, START, END = (
-    SPECIAL.index(f"<|{name}|>") for name in ("image_pad", "video_pad", "vision_start", "vision_end")
-)
+START, END, IMAGE, VIDEO = range(3, 7)  # ids of the special tokens
 
 
 def tokenizer(answers: Sequence[str] = ()) -> PreTrainedTokenizerFast:

@@ -100,7 +100,7 @@ class RewardModel(nn.Module):
 
 
 class HPSv3:
-    """The mean of a predicted distribution of human preference; higher is better. HPSv3, Ma et al. 2025, arXiv:2508.03789.
+    """The mean of a predicted distribution of human preference. HPSv3, Ma et al. 2025, arXiv:2508.03789.
 
     `Scores.parts` holds the mean under the verifier's name, and `uncertainty`. The instruction has the structure of the
     published one (visual quality, then text alignment, then the reward token) in this project's own words: scores rank

@@ -28,8 +28,8 @@ RUBRIC = """
 1. Text Faithfulness: 4 everything that the instruction names is there as described, 3 small differences, 2 some parts
 missing or wrong, 1 most of it missing or contradicted.
 2. Physical and Visual Quality: 4 no flaw to be seen, 3 small flaws, 2 flaws that catch the eye, 1 broken.
-3. Text Rendering: 4 all text correct and legible, 3 small mistakes, 2 large mistakes, 1 illegible or missing; N/A if the
-instruction asks for no text.
+3. Text Rendering: 4 all text correct and legible, 3 small mistakes, 2 large mistakes, 1 illegible or missing; N/A if
+the instruction asks for no text.
 """
 ONE = """You evaluate a generated image.
 User Instruction: {prompt}
@@ -190,7 +190,7 @@ class RationalRewards:
 
 
 def parse(answer: str, labels: Sequence[str]) -> list[list[float]] | None:
-    """Return the scores of a critique [labels][aspects], NaN for text rendering without text; None if it has another form.
+    """Return the scores of a critique [labels][aspects], NaN for "N/A"; None if it has another form.
 
     Args:
         answer: what the model wrote.

@@ -42,10 +42,11 @@ Text Caption: [{prompt}]"""
 class UnifiedReward:
     """The mean of three written scores, in [1, 5]. UnifiedReward, Wang et al. 2025, arXiv:2503.05236; version 2.
 
-    `Scores.parts` holds `alignment`, `coherence` and `style`. An answer that does not hold each of them exactly once, as
-    a number from 1 to 5, gives NaN and is counted in `failures`. The answer format is the published one, and the
+    `Scores.parts` holds `alignment`, `coherence` and `style`. An answer that does not hold each of them exactly once,
+    as a number from 1 to 5, gives NaN and is counted in `failures`. The answer format is the published one, and the
     question around it is this project's; give the published text as `question` to reproduce published numbers. Answers
-    take the likeliest word each time. Pictures go through the model in physical batches that share a question. A picture with a non-finite pixel scores NaN. Not differentiable.
+    take the likeliest word each time. Pictures go through the model in physical batches that share a question. A
+    picture with a non-finite pixel scores NaN. Not differentiable.
 
     Args:
         model: a Qwen3-VL of transformers; it is frozen and set to eval mode.

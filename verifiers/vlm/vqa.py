@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch.nn.functional import logsigmoid
 from verifiers.batches import require_pictures, sizes
 from verifiers.card import Card
 from verifiers.types import Device, Media, Scores
-from verifiers.vlm.local import LocalModel, alike, cleaned, load
+from verifiers.vlm.local import LocalModel, alike, asked_in, cleaned, load
 
 CARD = Card(
     checkpoint="any image-text-to-text model of transformers, such as Qwen/Qwen3-VL-8B-Instruct",
@@ -29,9 +31,10 @@ WORDS = {"yes": ("Yes", "yes", " Yes", " yes"), "no": ("No", "no", " No", " no")
 class VQAScore:
     """P(yes) of the next word after picture and question, in [0, 1].
 
-    VQAScore, Lin et al. 2024, arXiv:2404.01291. The paper takes P(yes) among all words (`among="all"`), which also falls
-    when other words become likelier. P(yes) / (P(yes) + P(no)) does not (`among="answers"`). Pictures go through the
-    model in physical batches that share a question, so the bits of a score do not depend on the other pictures. A picture with a non-finite pixel scores NaN. Not differentiable: processors round pixels.
+    VQAScore, Lin et al. 2024, arXiv:2404.01291. The paper takes P(yes) among all words (`among="all"`), which also
+    falls when other words become likelier. P(yes) / (P(yes) + P(no)) does not (`among="answers"`). Pictures go through
+    the model in physical batches that share a question, so the bits of a score do not depend on the other pictures. A
+    picture with a non-finite pixel scores NaN. Not differentiable: processors round pixels.
 
     Args:
         model: any image-text-to-text model of transformers; it is frozen and set to eval mode.
@@ -83,15 +86,18 @@ class VQAScore:
         """Load model and processor from safetensors; no remote code is run.
 
         Args:
-            source: a local folder, or a name on the Hugging Face hub.
+            source: a name on the Hugging Face hub, or a local folder, whose gensearch.json may hold the `question`.
             device: where the model runs.
             dtype: its precision.
             **options: parameters of the class.
 
         Raises:
-            ValueError: as the class.
+            ValueError: as the class, and for a gensearch.json that cannot be read.
         """
-        return cls(*load(source, device, dtype), **{"name": f"vqa:{source}", **options})
+        asked = asked_in(Path(source)) if os.path.isdir(source) else None
+        kind = "vqascore" if options.get("among") == "all" else "vqa"
+        known = {"name": f"{kind}:{source}", "question": asked or QUESTION}
+        return cls(*load(source, device, dtype), **{**known, **options})
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures, on their device.
