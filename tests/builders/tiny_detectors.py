@@ -77,7 +77,7 @@ def grounding() -> tuple[GroundingDinoForObjectDetection, GroundingDinoProcessor
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=16,
-        max_position_embeddings=64,
+        max_position_embeddings=256,
     )
     config = GroundingDinoConfig(
         backbone_config=swin(out_indices=[2, 3, 4]),
@@ -90,9 +90,9 @@ def grounding() -> tuple[GroundingDinoForObjectDetection, GroundingDinoProcessor
         decoder_attention_heads=2,
         encoder_ffn_dim=16,
         decoder_ffn_dim=16,
-        max_text_len=64,
+        max_text_len=256,
     )
-    words = tokenizer(64, "[cls]", "[sep]", {"[cls]": START, "[sep]": END, ".": STOP})
+    words = tokenizer(256, "[cls]", "[sep]", {"[cls]": START, "[sep]": END, ".": STOP})
     images = GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 160})
     return seeded(GroundingDinoForObjectDetection, config, 2), GroundingDinoProcessor(images, words)
 

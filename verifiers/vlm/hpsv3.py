@@ -146,7 +146,7 @@ class HPSv3:
         cls,
         source: str = CARD.checkpoint,
         *,
-        base: str = BASE,
+        base: str | None = None,
         device: Device = "cpu",
         dtype: torch.dtype = torch.bfloat16,
         **options: Any,
@@ -156,7 +156,8 @@ class HPSv3:
         Args:
             source: a local folder with the file, whose gensearch.json may hold the instruction as `question`, or a name
                 on the Hugging Face hub.
-            base: where config and processor of the backbone are; a local folder, or a name on the hub.
+            base: where config and processor of the backbone are: a local folder or a name on the hub; None for `source`
+                if it is a folder with a config, and otherwise for Qwen2-VL-7B-Instruct.
             device: where the model runs.
             dtype: precision of the backbone; the head is in fp32.
             **options: parameters of the class.
@@ -171,6 +172,7 @@ class HPSv3:
         folder = Path(source)
         path = folder / FILE if folder.is_dir() else hf_hub_download(source, FILE)
         backbone, head = split(load_file(path))
+        base = base or (source if (folder / "config.json").is_file() else BASE)
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
         config.text_config.vocab_size = len(backbone["language_model.embed_tokens.weight"])
         network, report = Qwen2VLModel.from_pretrained(
