@@ -18,6 +18,10 @@ def pictures(n: int = 2):
     return torch.rand(n, 3, 40, 56, generator=torch.Generator().manual_seed(5))
 
 
+def named(name):
+    return verifier(name)
+
+
 def save(folder, model, *processors):
     for part in (model, *processors):
         part.save_pretrained(folder)
@@ -36,19 +40,19 @@ def test_every_entry_with_a_module_has_its_card():
 
 def test_questions_multiply_what_vqascore_answers(tmp_path):
     folder = save(tmp_path, *qwen3_vl())
-    whole, single = verifier(f"vqascore:{folder}"), verifier(f"questions:{folder}")
+    whole, single = named(f"vqascore:{folder}"), named(f"questions:{folder}")
     assert (whole.name, single.name) == (f"vqascore:{folder}", f"questions:{folder}")
     (logs,) = whole.answer(pictures(1), [("Is there a cup?", "Is there a dog?")])
     total = single(pictures(1), ["a photo of a cup and a dog"]).total
     assert total.item() == pytest.approx(logs.sum().item(), rel=1e-6)
-    shares = verifier(f"vqa:{folder}")(pictures(), ["a red cup"] * 2).total
+    shares = named(f"vqa:{folder}")(pictures(), ["a red cup"] * 2).total
     assert (shares > whole(pictures(), ["a red cup"] * 2).total).all()
 
 
 @pytest.mark.parametrize("kind", ["unifiedreward", "rationalrewards"])
 def test_written_scores_are_built_by_name(kind, tmp_path):
     folder = save(tmp_path, *qwen3_vl(answers=["nothing"]))
-    built = verifier(f"{kind}:{folder}")
+    built = named(f"{kind}:{folder}")
     assert built.name == f"{kind}:{folder}"
     built.length = 1
     assert built(pictures(), ["a red cup"] * 2).total.isnan().all()
@@ -61,7 +65,7 @@ def test_hpsv3_is_built_by_name(tmp_path):
     processor.save_pretrained(tmp_path)
     weights = {key.removeprefix("backbone."): value for key, value in RewardModel(model.model, 32).state_dict().items()}
     save_file(weights, tmp_path / FILE)
-    built = verifier(f"hpsv3:{tmp_path}")
+    built = named(f"hpsv3:{tmp_path}")
     assert built.model.rm_head[0].weight.dtype == torch.float32
     assert built.model.backbone.dtype == torch.bfloat16
 
@@ -71,7 +75,7 @@ def test_detectors_are_built_by_name(name, build, tmp_path, monkeypatch):
     monkeypatch.setattr(ClipColors, "load", classmethod(lambda cls, device: None))
     built = build()
     folder = save(tmp_path, *(built if isinstance(built, tuple) else [built]))
-    share, verdict = verifier(f"detection:{name}@{folder}"), verifier(f"geneval:{name}@{folder}")
+    share, verdict = named(f"detection:{name}@{folder}"), named(f"geneval:{name}@{folder}")
     assert (share.graded, verdict.graded) == (True, False)
     assert (share.name, verdict.name) == (f"detection:{name}@{folder}", f"geneval:{name}@{folder}")
     assert share.rules == share.detector.rules

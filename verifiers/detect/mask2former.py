@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -69,9 +70,9 @@ class Mask2FormerDetector:
         self.model: Any = model.eval().requires_grad_(False)
         self.classes = tuple(classes)
         self.short, self.long = short, long
-        if self.model.config.num_labels != len(classes):
+        if (known := cast(Any, model).config.num_labels) != len(classes):
             raise ValueError(
-                f"this Mask2Former has {self.model.config.num_labels} classes and {len(classes)} names were given; "
+                f"this Mask2Former has {known} classes and {len(classes)} names were given; "
                 f"take one that was trained on COCO instances, such as {CARD.checkpoint}"
             )
 
@@ -101,7 +102,8 @@ class Mask2FormerDetector:
         Args:
             image: uint8 [h, w, 3], RGB.
         """
-        sizes = sizes_of(*image.shape[:2], self.short, self.long)
+        height, width = image.shape[:2]
+        sizes = sizes_of(height, width, self.short, self.long)
         out = self.model(pixel_values=prepared(image, sizes).to(self.model.device))
         found: dict[str, list[Detection]] = {name: [] for name in self.classes}
         classes, masks = out.class_queries_logits[0], out.masks_queries_logits[0]
@@ -168,9 +170,9 @@ def drawing(logits: Tensor, sizes: Sizes) -> tuple[np.ndarray, float, Box]:
         logits: of the mask [h, w], at any resolution of the padded picture.
         sizes: of the picture.
     """
-    bilinear = {"mode": "bilinear", "align_corners": False}
-    whole = interpolate(logits[None, None], sizes.padded, **bilinear)
-    inner = interpolate(whole[..., : sizes.resized[0], : sizes.resized[1]], sizes.original, **bilinear)[0, 0]
+    resize = partial(interpolate, mode="bilinear", align_corners=False)
+    whole = resize(logits[None, None], sizes.padded)
+    inner = resize(whole[..., : sizes.resized[0], : sizes.resized[1]], sizes.original)[0, 0]
     inside = inner > 0
     certainty = (inner.sigmoid() * inside).double().sum() / (inside.sum() + 1e-6)
     mask = inside.cpu().numpy()

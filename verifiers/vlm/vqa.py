@@ -68,7 +68,7 @@ class VQAScore:
             raise ValueError(f"among is {among!r}; it must be 'answers' (yes and no) or 'all' (the whole vocabulary)")
         self.local = LocalModel(model, processor, template)
         self.model: Any = self.local.model
-        self.processor = processor
+        self.processor, self.template = processor, self.local.template
         self.name, self.question, self.among, self.batch_size = name, question, among, batch_size
         self.answers = {word: single_tokens(processor.tokenizer, forms) for word, forms in WORDS.items()}
         if unknown := [word for word, ids in self.answers.items() if not ids]:

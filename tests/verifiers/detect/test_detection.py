@@ -135,4 +135,7 @@ def test_the_network_of_the_colours_counts_as_a_verifier_inside():
     class Classify:
         clip = DetectionScore(Drawn(), name="clip")
 
+        def __call__(self, image, name, detections):
+            return [None] * len(detections)
+
     assert [inner.name for inner in judges(DetectionScore(Drawn(), classify=Classify()))] == ["detection", "clip"]
