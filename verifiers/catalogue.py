@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from verifiers.names import parse, ranked, weigh
 
@@ -49,20 +49,37 @@ def open_clip(source: str, device: Device = "cpu") -> Verifier:
     return CLIPScore.load(model, tag or None, name=f"clip:{source}", device=device)
 
 
-def vqa(source: str, device: Device = "cpu") -> Verifier:
-    """Build a VQAScore on any image-text-to-text model of transformers.
+def loaded(module: str, name: str, source: str, device: Device = "cpu", **options: Any) -> Verifier:
+    """Build a verifier by the `load` of its class.
 
     Args:
-        source: a name on the Hugging Face hub, or a local folder, whose gensearch.json may hold the `question`.
+        module: where the class is.
+        name: of the class.
+        source: a name on the Hugging Face hub, a local folder, or what else its `load` takes.
+        device: where its network runs.
+        **options: of its `load`.
+
+    Raises:
+        ValueError: as its `load`.
+    """
+    built: Verifier = getattr(import_module(module), name).load(source, device=device, **options)
+    return built
+
+
+def questions(source: str, device: Device = "cpu") -> Verifier:
+    """Build Soft-TIFA on any image-text-to-text model: P(yes) to each question of a prompt, multiplied.
+
+    Args:
+        source: as for `VQAScore.load`.
         device: where the model runs.
 
     Raises:
-        ValueError: as `VQAScore`, and for a gensearch.json that cannot be read.
+        ValueError: as `VQAScore.load`.
     """
-    from verifiers.vlm.vqa import QUESTION, VQAScore, asked_in
+    from verifiers.vlm.decompose import Decomposed
+    from verifiers.vlm.vqa import VQAScore
 
-    asked = asked_in(Path(source)) if os.path.isdir(source) else None
-    return VQAScore.load(source, device=device, question=asked or QUESTION)
+    return Decomposed(VQAScore.load(source, device=device, among="all"), name=f"questions:{source}")
 
 
 def frames(source: str, device: Device = "cpu") -> Verifier:
@@ -113,6 +130,14 @@ def random_score() -> Verifier:
     return RandomScore()
 
 
+vqa = partial(loaded, "verifiers.vlm.vqa", "VQAScore")
+vqascore = partial(vqa, among="all")
+hpsv3 = partial(loaded, "verifiers.vlm.hpsv3", "HPSv3")
+unifiedreward = partial(loaded, "verifiers.vlm.unifiedreward", "UnifiedReward")
+rationalrewards = partial(loaded, "verifiers.vlm.rationalrewards", "RationalRewards")
+detection = partial(loaded, "verifiers.detect.detection", "DetectionScore")
+geneval = partial(detection, graded=False)
+
 VERIFIERS: dict[str, Entry] = {
     "clip:ViT-B-32@laion2b_s34b_b79k": Entry(
         partial(open_clip, "ViT-B-32@laion2b_s34b_b79k"),
@@ -121,9 +146,47 @@ VERIFIERS: dict[str, Entry] = {
     ),
     "vqa:deepseek-community/Janus-Pro-1B": Entry(
         partial(vqa, "deepseek-community/Janus-Pro-1B"),
-        "VQAScore, P(yes); any image-text-to-text model or local folder",
+        "P(yes) against P(no) of any image-text-to-text model or local folder",
         True,
+        "verifiers.vlm.vqa",
     ),
+    "vqascore:Qwen/Qwen3-VL-8B-Instruct": Entry(
+        partial(vqascore, "Qwen/Qwen3-VL-8B-Instruct"),
+        "VQAScore, P(yes) among all words; any image-text-to-text model or local folder",
+        True,
+        "verifiers.vlm.vqa",
+    ),
+    "questions:Qwen/Qwen3-VL-8B-Instruct": Entry(
+        partial(questions, "Qwen/Qwen3-VL-8B-Instruct"),
+        "Soft-TIFA, log P(yes) to all questions of a prompt; any image-text-to-text model or local folder",
+        True,
+        "verifiers.vlm.vqa",
+    ),
+    "hpsv3": Entry(
+        partial(hpsv3, "MizzenAI/HPSv3"), "human preference, mean; differentiable", True, "verifiers.vlm.hpsv3"
+    ),
+    **{
+        f"unifiedreward-{size}": Entry(
+            partial(unifiedreward, f"CodeGoat24/UnifiedReward-2.0-qwen3vl-{size}"),
+            "UnifiedReward 2, mean of alignment, coherence and style",
+            True,
+            "verifiers.vlm.unifiedreward",
+        )
+        for size in ("2b", "4b", "8b", "32b")
+    },
+    "rationalrewards": Entry(
+        partial(rationalrewards, "TIGER-Lab/RationalRewards-8B-T2I"),
+        "written critique, mean over aspects; also compares two pictures",
+        True,
+        "verifiers.vlm.rationalrewards",
+    ),
+    **{
+        f"{kind}:{detector}": Entry(
+            partial(build, detector), f"GenEval's rules over {detector}; {about}", True, f"verifiers.detect.{detector}"
+        )
+        for kind, build, about in (("detection", detection, "share of clauses"), ("geneval", geneval, "pass or fail"))
+        for detector in ("grounding", "mask2former", "owlv2")
+    },
     "frames:shapes/clip": Entry(
         partial(frames, "shapes/clip"), "a picture verifier on clips, the mean over frames; any frames:NAME", True
     ),
@@ -135,8 +198,15 @@ VERIFIERS: dict[str, Entry] = {
 
 SOURCES: dict[str, Callable[[str, Device], Verifier]] = {  # verifiers by kind:source
     "clip": open_clip,
+    "detection": detection,
     "frames": frames,
+    "geneval": geneval,
+    "hpsv3": hpsv3,
+    "questions": questions,
+    "rationalrewards": rationalrewards,
+    "unifiedreward": unifiedreward,
     "vqa": vqa,
+    "vqascore": vqascore,
 }
 
 

@@ -8,7 +8,18 @@ import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
-KINDS = ("clip", "frames", "vqa")  # of verifiers that are named by their source
+KINDS = (  # of verifiers that are named by their source
+    "clip",
+    "detection",
+    "frames",
+    "geneval",
+    "hpsv3",
+    "questions",
+    "rationalrewards",
+    "unifiedreward",
+    "vqa",
+    "vqascore",
+)
 
 
 def parse(name: str, known: Collection[str]) -> list[tuple[str, float]]:

@@ -199,9 +199,6 @@ def verdict(
 ) -> Verdict:
     """Check every clause of a metadata line and collect all reasons against the picture.
 
-    A clause is checked on the `count` most certain objects of its class only: a less certain object of the right colour
-    does not count.
-
     Args:
         image: uint8 [h, w, 3], RGB.
         line: a metadata line.
@@ -209,22 +206,32 @@ def verdict(
         classify: names their colours.
         rules: thresholds.
     """
-    reasons: list[str] = []
+    reasons = tuple(reason for reason in problems(image, line, found, classify, rules) if reason)
+    return Verdict(not reasons, reasons)
+
+
+def problems(
+    image: Image, line: Line, found: Mapping[str, Sequence[Detection]], classify: ColorClassifier, rules: Rules
+) -> list[str | None]:
+    """Return why each clause of a metadata line fails, those of `include` first; None for one that holds.
+
+    A clause is checked on the `count` most certain objects of its class only: a less certain object of the right colour
+    does not count. Arguments are those of `verdict`.
+    """
+    reasons: list[str | None] = []
     matched: list[Sequence[Detection] | None] = []
     for clause in line["include"]:
         group = found.get(clause["class"], ())[: clause["count"]]
-        problem = (
+        reasons.append(
             missing(clause, group)
             or miscolored(clause, group, image, classify)
             or misplaced(clause, group, line["include"], matched, rules.margin)
         )
-        reasons += [problem] if problem else []
-        matched.append(None if problem else group)
+        matched.append(None if reasons[-1] else group)
     for clause in line.get("exclude", ()):
-        count = len(found.get(clause["class"], ()))
-        if count >= clause["count"]:
-            reasons.append(f"expected fewer than {clause['count']} {clause['class']}, found {count}")
-    return Verdict(not reasons, tuple(reasons))
+        count, few = len(found.get(clause["class"], ())), clause["count"]
+        reasons.append(f"expected fewer than {few} {clause['class']}, found {count}" if count >= few else None)
+    return reasons
 
 
 def missing(clause: Line, group: Sequence[Detection]) -> str | None:
