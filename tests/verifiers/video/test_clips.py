@@ -14,6 +14,7 @@ from verifiers.combine import Rephrased
 from verifiers.controls.random import RandomScore
 from verifiers.controls.redness import Redness
 from verifiers.types import Scores
+from verifiers.video.clips import at_rate
 from verifiers.video.flicker import Flicker
 from verifiers.video.grid import Grid
 from verifiers.video.motion import Motion
@@ -127,6 +128,22 @@ def test_clips_have_the_same_bits_alone_and_one_bad_pixel_is_enough(verifier):
     assert verifier(media, ["a"] * 4).total.isnan().tolist() == [False, False, True, False]
     with pytest.raises(ValueError, match="3 prompts"):
         verifier(media, PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("frames", "clip_fps", "taken"),
+    [
+        (1, 16, [0]),
+        (2, 16, [0, 1]),
+        (3, 16, [0, 2]),
+        (5, 16, [0, 1, 3, 4]),
+        (81, 16, [0, 9, 18, 27, 36, 44, 53, 62, 71, 80]),
+        (16, 2, list(range(16))),
+        (6, 1, list(range(6))),
+    ],
+)
+def test_qwen_is_given_an_even_number_of_frames_at_a_rate(frames, clip_fps, taken):
+    assert at_rate(frames, clip_fps, 2) == taken
 
 
 def test_each_stage_has_its_verifier():
