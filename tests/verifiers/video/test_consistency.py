@@ -14,6 +14,7 @@ from gensearch import registry
 from gensearch.core.noise import randn
 from gensearch.testing import VerifierLaws
 from verifiers.combine import overlap
+from verifiers.embedding.clip import CLIPScore
 from verifiers.video.consistency import IMAGENET_MEAN, IMAGENET_STD, SIZE, Consistency, likeness
 
 CLIP = Path(gensearch.shapes.__file__).parent / "weights" / "clip"
@@ -68,7 +69,7 @@ def test_subject_consistency_is_vbenchs_formula_on_class_tokens():
 
 def test_background_consistency_is_the_formula_on_clip_features():
     verifier = registry.verifier(f"background_consistency:{CLIP}")
-    guide = registry.verifier("shapes/clip")
+    guide = CLIPScore.load(CLIP)
     clips = randn(range(2), (5, 3, 64, 50)).mul(0.2).add(0.5).clamp(0, 1)
     for clip, score in zip(clips, verifier(clips, PROMPTS[:2]).total.tolist(), strict=True):
         with torch.no_grad():

@@ -84,10 +84,11 @@ def test_odd_lengths_and_sizes_are_scored(frames, side):
 
 def test_large_frames_are_made_smaller():
     verifier, seen = build(most_pixels=128), []
-    rewards = verifier.model.rewards
-    verifier.model.rewards = lambda inputs, tokens: (
-        seen.append(inputs["video_grid_thw"].tolist()) or rewards(inputs, tokens)
-    )
+
+    def record(module, args, inputs):
+        seen.append(inputs["video_grid_thw"].tolist())
+
+    verifier.model.model.register_forward_pre_hook(record, with_kwargs=True)
     verifier(CLIPS[:1], PROMPTS[:1])
     assert seen == [[[2, 2, 2]]]  # of 4x4 pixels: 64 of at most 128
 
@@ -118,7 +119,7 @@ def released(folder):
         torch.manual_seed(2)
         Qwen2VLForConditionalGeneration(qwen2_config(tokenizer(SPECIAL))).save_pretrained(base)
     processor(Qwen2VLProcessor, tokenizer(SPECIAL)).save_pretrained(base)
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():
         old = name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
         if name.endswith("q_proj.weight"):

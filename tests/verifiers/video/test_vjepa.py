@@ -83,10 +83,11 @@ def test_it_is_the_error_of_the_predictor_on_frames_that_the_context_does_not_ho
 
 def test_later_frames_do_not_leak_into_the_prediction():
     verifier, seen = build(stride=8), []
-    predictor = verifier.model.predictor.forward
-    verifier.model.predictor.forward = lambda **inputs: (
-        seen.append(inputs["encoder_hidden_states"].clone()) or predictor(**inputs)
-    )
+
+    def record(module, args, inputs):
+        seen.append(inputs["encoder_hidden_states"].clone())
+
+    verifier.model.predictor.register_forward_pre_hook(record, with_kwargs=True)
     other = CLIPS[:1, :8].clone()
     other[:, 4:] = 1 - other[:, 4:]
     scores = [verifier(clip, PROMPTS[:1]).total for clip in (CLIPS[:1, :8], other)]
