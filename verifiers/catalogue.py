@@ -8,7 +8,8 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from verifiers.names import parse, ranked, weigh
+from verifiers.names import parse, ranked, split_length, weigh
+from verifiers.video import builders as video
 
 if TYPE_CHECKING:
     from verifiers.types import Device, Verifier
@@ -98,11 +99,37 @@ def frames(source: str, device: Device = "cpu") -> Verifier:
     return PerFrame(single(source, device))
 
 
-def motion() -> Verifier:
-    """Build the amount of motion in a clip."""
-    from verifiers.video.motion import Motion
+def grid(source: str, device: Device = "cpu") -> Verifier:
+    """Build a picture verifier that scores clips by four of their frames in one picture.
 
-    return Motion()
+    Args:
+        source: "NAME" of a single picture verifier, or "NAME@FRAMES" with the number of frames of a whole clip.
+        device: where its network runs.
+
+    Raises:
+        ValueError: for a name that does not exist, and for less than four frames.
+    """
+    from verifiers.video.grid import Grid
+
+    name, length = split_length(source)
+    weigh(name, VERIFIERS)
+    return Grid(single(name, device), length)
+
+
+def staged(source: str, device: Device = "cpu") -> Verifier:
+    """Build a picture verifier, or a model that answers questions, that scores other frames at each stage of a clip.
+
+    Args:
+        source: the name of a single picture verifier.
+        device: where its network runs.
+
+    Raises:
+        ValueError: for a name that does not exist.
+    """
+    from verifiers.video.staged import staged as by_stage
+
+    weigh(source, VERIFIERS)
+    return by_stage(single(source, device), name=f"staged:{source}")
 
 
 def own() -> NoReturn:
@@ -188,15 +215,75 @@ VERIFIERS: dict[str, Entry] = {
         for detector in ("grounding", "mask2former", "owlv2")
     },
     "frames:shapes/clip": Entry(
-        partial(frames, "shapes/clip"), "a picture verifier on clips, the mean over frames; any frames:NAME", True
+        partial(frames, "shapes/clip"),
+        "a picture verifier on clips, the mean over frames; any frames:NAME",
+        True,
+        "verifiers.video.per_frame",
     ),
-    "motion": Entry(motion, "amount of motion in a clip, to report beside any clip verifier; differentiable"),
+    "grid:shapes/clip": Entry(
+        partial(grid, "shapes/clip"),
+        "a picture verifier on four frames of a clip in one picture; any grid:NAME or grid:NAME@FRAMES",
+        True,
+        "verifiers.video.grid",
+    ),
+    "staged:shapes/clip": Entry(
+        partial(staged, "shapes/clip"),
+        "a picture verifier on the first, the newest or three frames, by the stage of a clip; any staged:NAME",
+        True,
+        "verifiers.video.staged",
+    ),
+    "videoscore": Entry(
+        partial(video.videoscore, "TIGER-Lab/VideoScore2"),
+        "VideoScore2, a language model that writes three scores of a clip; any videoscore:NAME or local folder",
+        True,
+        "verifiers.video.videoscore",
+    ),
+    "videoreward": Entry(
+        partial(video.videoreward, "KwaiVGI/VideoReward"),
+        "VideoReward, quality, motion and alignment of a clip; videoreward:FOLDER of a converted checkpoint",
+        True,
+        "verifiers.video.videoreward",
+    ),
+    "vjepa": Entry(
+        partial(video.vjepa, "facebook/vjepa2-vitl-fpc64-256"),
+        "V-JEPA 2, how predictable the later frames of a clip are; any vjepa:NAME or local folder; differentiable",
+        True,
+        "verifiers.video.vjepa",
+    ),
+    "subject_consistency": Entry(
+        partial(video.subject_consistency, "facebook/dinov2-base"),
+        "likeness of the frames of a clip to DINOv2, as in VBench; differentiable",
+        True,
+        "verifiers.video.consistency",
+    ),
+    "background_consistency": Entry(
+        partial(video.background_consistency, "ViT-B-32@laion2b_s34b_b79k"),
+        "likeness of the frames of a clip to CLIP, as in VBench; differentiable",
+        True,
+        "verifiers.video.consistency",
+    ),
+    "motion": Entry(
+        video.motion,
+        "amount of motion in a clip, to report beside any clip verifier; differentiable",
+        module="verifiers.video.motion",
+    ),
+    "flicker": Entry(
+        video.flicker,
+        "how little a clip changes from frame to frame, as in VBench; differentiable",
+        module="verifiers.video.flicker",
+    ),
+    "smoothness": Entry(
+        video.smoothness,
+        "how well every second frame of a clip is the mean of its neighbours; differentiable",
+        module="verifiers.video.smoothness",
+    ),
     "self": Entry(own, "VQAScore by the generator itself, if it also answers questions"),
     "redness": Entry(redness, "mean redness of the picture; differentiable, to try a training run with"),
     "random": Entry(random_score, "negative control: random scores, which no search can gain by"),
 }
 
 SOURCES: dict[str, Callable[[str, Device], Verifier]] = {  # verifiers by kind:source
+    "background_consistency": video.background_consistency,
     "clip": open_clip,
     "detection": detection,
     "frames": frames,
@@ -205,6 +292,12 @@ SOURCES: dict[str, Callable[[str, Device], Verifier]] = {  # verifiers by kind:s
     "questions": questions,
     "rationalrewards": rationalrewards,
     "unifiedreward": unifiedreward,
+    "grid": grid,
+    "staged": staged,
+    "subject_consistency": video.subject_consistency,
+    "videoreward": video.videoreward,
+    "videoscore": video.videoscore,
+    "vjepa": video.vjepa,
     "vqa": vqa,
     "vqascore": vqascore,
 }

@@ -9,17 +9,25 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 KINDS = (  # of verifiers that are named by their source
+    "background_consistency",
     "clip",
     "detection",
     "frames",
     "geneval",
+    "grid",
     "hpsv3",
     "questions",
     "rationalrewards",
+    "staged",
+    "subject_consistency",
     "unifiedreward",
+    "videoreward",
+    "videoscore",
+    "vjepa",
     "vqa",
     "vqascore",
 )
+ON_FRAMES = ("frames", "grid", "staged")  # kinds whose source is the name of a picture verifier
 
 
 def parse(name: str, known: Collection[str]) -> list[tuple[str, float]]:
@@ -42,10 +50,32 @@ def leaf_names(name: str) -> set[str]:
     """Return the names of the single verifiers in a verifier's name, known or not.
 
     Args:
-        name: any text in the grammar of this module; "frames:NAME" counts as NAME.
+        name: any text in the grammar of this module; "frames:NAME", "grid:NAME" and "staged:NAME" count as NAME.
     """
     terms = [split_weight(term)[1] for part in ranked(name) or [name] for term in split_sum(part)]
-    return {term.removeprefix("frames:") for term in terms}  # the same verifier, on the frames of a clip
+    return {picture_verifier(term) for term in terms}  # the same verifier, on the frames of a clip
+
+
+def picture_verifier(name: str) -> str:
+    """Return the name of the verifier that scores the frames of a clip; any other name as it is.
+
+    Args:
+        name: such as "frames:NAME", "grid:NAME@16" or "staged:NAME".
+    """
+    kind, colon, source = name.partition(":")
+    if not colon or kind not in ON_FRAMES:
+        return name
+    return picture_verifier(split_length(source)[0] if kind == "grid" else source)
+
+
+def split_length(source: str) -> tuple[str, int | None]:
+    """Split the source of a grid into the name of a picture verifier and the frames of a whole clip, None without.
+
+    Args:
+        source: "NAME" or "NAME@FRAMES"; NAME may contain an @ itself.
+    """
+    name, at, frames = source.rpartition("@")
+    return (name, int(frames)) if at and frames.isdecimal() else (source, None)
 
 
 def ranked(name: str) -> list[str]:
@@ -89,7 +119,7 @@ def is_folder(name: str) -> bool:
     Args:
         name: a single verifier name.
     """
-    kind, _, source = name.partition(":")
+    kind, _, source = picture_verifier(name).partition(":")
     return kind in KINDS and os.path.isdir(source)
 
 

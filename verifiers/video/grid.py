@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from verifiers.card import Card
 from verifiers.types import Media, Scores, Verifier
+
+CARD = Card(
+    checkpoint="that of the picture verifier",
+    licence="that of the picture verifier",
+    input="clips",
+    range="that of the picture verifier",
+    price="1 score of the picture verifier for each clip; 4 of its frames",
+)
 
 
 class Grid:
@@ -15,11 +24,12 @@ class Grid:
 
     The image grid of IG-VLM (arXiv:2403.18406). Frames are in reading order, evenly spaced from the first to the last
     of a whole clip. Frames that a clip in progress does not have yet are grey, so that the spacing in time is the same
-    at every length.
+    at every length. Without a length, the frames are spread over every clip as it is, and repeated in one that is
+    shorter than the grid.
 
     Args:
         judge: a verifier of pictures.
-        frames: number of frames of a whole clip, at least side * side.
+        frames: number of frames of a whole clip, at least side * side; None if every clip counts as whole.
         side: frames along one side of the picture, at least 1.
         name: the verifier's name; that of the picture verifier if empty.
 
@@ -27,8 +37,8 @@ class Grid:
         ValueError: if `frames` do not fill the grid.
     """
 
-    def __init__(self, judge: Verifier, frames: int, side: int = 2, *, name: str = "") -> None:
-        if not 1 <= side**2 <= frames:
+    def __init__(self, judge: Verifier, frames: int | None = None, side: int = 2, *, name: str = "") -> None:
+        if side < 1 or (frames is not None and frames < side**2):
             raise ValueError(f"{frames} frames do not fill {side} x {side}; take a smaller side, at least 1")
         self.judge, self.frames, self.side = judge, frames, side
         self.name = name or judge.name
@@ -38,17 +48,16 @@ class Grid:
         """Score clips.
 
         Args:
-            media: clips [b, t, 3, h, w] in [0, 1], t up to `frames`.
+            media: clips [b, t, 3, h, w] in [0, 1], t up to `frames` where that is given.
             prompts: b prompts.
             progress: passed on.
 
         Raises:
             ValueError: for pictures and for longer clips.
         """
-        if media.ndim != 5 or media.shape[1] > self.frames:
-            raise ValueError(
-                f"{self.name} takes clips [b, t, 3, h, w] of up to {self.frames} frames, not {list(media.shape)}"
-            )
+        if media.ndim != 5 or media.shape[1] > (self.frames or media.shape[1]):
+            length = f" of up to {self.frames} frames" if self.frames else ""
+            raise ValueError(f"{self.name} takes clips [b, t, 3, h, w]{length}, not {list(media.shape)}")
         scores = self.judge(self.pictures(media), prompts, progress=progress)
         return Scores(scores.total, {self.name: scores.total.detach()})
 
@@ -58,7 +67,7 @@ class Grid:
         Args:
             media: clips [b, t, 3, h, w].
         """
-        times = torch.linspace(0, self.frames - 1, self.side**2).round().long()
+        times = torch.linspace(0, (self.frames or media.shape[1]) - 1, self.side**2).round().long()
         there = (times < media.shape[1]).expand(len(media), -1)
         shown = media[:, times.clamp(max=media.shape[1] - 1).to(media.device)]
         return grid(shown, there.to(media.device), self.side)

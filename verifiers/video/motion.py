@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
+from verifiers.card import Card
 from verifiers.types import Media, Scores
+from verifiers.video.clips import clip_by_clip
+
+CARD = Card(
+    checkpoint="none",
+    licence="none needed",
+    input="clips",
+    range="0 to 1, usually below 0.1; 0 for a still clip",
+    price="all frames, no network",
+    differentiable=True,
+)
 
 
 class Motion:
@@ -27,16 +40,20 @@ class Motion:
 
         Args:
             media: clips [b, t, 3, h, w] in [0, 1].
-            prompts: ignored.
+            prompts: b prompts, which do not matter.
             progress: ignored.
 
         Raises:
-            ValueError: for pictures.
+            ValueError: for pictures, and for another number of prompts.
         """
-        if media.ndim != 5:
-            raise ValueError(f"{self.name} takes clips [b, t, 3, h, w], not {list(media.shape)}")
-        if media.shape[1] == 1:
-            total = media.flatten(1).sum(1) * 0
-        else:
-            total = media.float().diff(dim=1).abs().flatten(1).mean(1)
+        total = clip_by_clip(self.name, media, prompts, 1, lambda clip, _: change(clip)[None])[:, 0]
         return Scores(total, {self.name: total.detach()})
+
+
+def change(clip: Tensor) -> Tensor:
+    """Return the mean absolute change of a pixel from frame to frame; 0 for a single frame.
+
+    Args:
+        clip: frames [t, 3, h, w].
+    """
+    return clip.diff(dim=0).abs().mean() if len(clip) > 1 else clip.sum() * 0

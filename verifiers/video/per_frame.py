@@ -5,27 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from verifiers.card import Card
 from verifiers.types import Media, Scores, Verifier
+
+CARD = Card(
+    checkpoint="that of the picture verifier",
+    licence="that of the picture verifier",
+    input="pictures and clips",
+    range="that of the picture verifier",
+    price="1 score of the picture verifier for each frame",
+)
 
 
 class PerFrame:
-    """The score of a clip as the mean score of its frames, or as the score of one of them.
+    """The score of a clip as the mean score of its frames, or as the score of some of them.
 
     A clip with a frame that cannot be scored is unscored. Pictures are scored as clips of one frame. By default it has
     the name of the picture verifier, so that a panel recognises both as one verifier.
 
     Args:
         judge: a verifier of pictures.
-        which: the frames that are scored.
+        which: the frames that are scored; "spread" are the first, the middle and the last one.
         name: the verifier's name; that of the picture verifier if empty.
 
     Raises:
         ValueError: for other values of `which`.
     """
 
-    def __init__(self, judge: Verifier, which: Literal["all", "first", "last"] = "all", *, name: str = "") -> None:
-        if which not in ("all", "first", "last"):
-            raise ValueError(f"which frames are {which!r}? Take 'all', 'first' or 'last'")
+    def __init__(
+        self, judge: Verifier, which: Literal["all", "first", "last", "spread"] = "all", *, name: str = ""
+    ) -> None:
+        if which not in ("all", "first", "last", "spread"):
+            raise ValueError(f"which frames are {which!r}? Take 'all', 'first', 'last' or 'spread'")
         self.judge, self.which = judge, which
         self.name = name or judge.name
         self.differentiable = judge.differentiable
@@ -40,7 +51,9 @@ class PerFrame:
         """
         if media.ndim == 4:
             media = media[:, None]
-        frames = {"all": media, "first": media[:, :1], "last": media[:, -1:]}[self.which]
+        last = media.shape[1] - 1
+        taken = {"all": range(last + 1), "first": [0], "last": [last], "spread": sorted({0, last // 2, last})}
+        frames = media[:, list(taken[self.which])]
         repeated = [prompt for prompt in prompts for _ in range(frames.shape[1])]
         scores = self.judge(frames.flatten(0, 1), repeated, progress=progress)
         total = scores.total.view(len(media), -1).mean(1)

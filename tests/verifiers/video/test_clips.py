@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,9 +14,12 @@ from verifiers.combine import Rephrased
 from verifiers.controls.random import RandomScore
 from verifiers.controls.redness import Redness
 from verifiers.types import Scores
+from verifiers.video.clips import at_rate
+from verifiers.video.flicker import Flicker
 from verifiers.video.grid import Grid
 from verifiers.video.motion import Motion
 from verifiers.video.per_frame import PerFrame
+from verifiers.video.smoothness import Smoothness
 from verifiers.video.staged import Staged
 
 PROMPTS = ["a red star moves left"] * 3
@@ -54,7 +58,22 @@ class TestMotion(VerifierLaws):
         return randn(range(4), (3, 3, 16, 16)).mul(0.2).add(0.5).clamp(0.01, 0.99)
 
 
-@pytest.mark.parametrize(("which", "frames"), [("all", slice(None)), ("first", slice(1)), ("last", slice(3, 4))])
+class TestFlicker(TestMotion):
+    @pytest.fixture
+    def verifier(self):
+        return Flicker()
+
+
+class TestSmoothness(TestMotion):
+    @pytest.fixture
+    def verifier(self):
+        return Smoothness()
+
+
+@pytest.mark.parametrize(
+    ("which", "frames"),
+    [("all", slice(None)), ("first", slice(1)), ("last", slice(3, 4)), ("spread", [0, 1, 3])],
+)
 def test_a_clip_scores_as_its_frames_do_on_average(which, frames):
     verifier = Redness()
     expected = [verifier(clip[frames], PROMPTS[:1] * len(clip[frames])).total.mean().item() for clip in CLIPS]
@@ -66,7 +85,7 @@ def test_a_frame_that_cannot_be_scored_leaves_the_clip_unscored():
     broken = CLIPS.clone()
     broken[1, 2, 0, 0, 0] = torch.nan
     assert PerFrame(RandomScore())(broken, PROMPTS).total.isnan().tolist() == [False, True, False]
-    with pytest.raises(ValueError, match="Take 'all', 'first' or 'last'"):
+    with pytest.raises(ValueError, match="Take 'all', 'first', 'last' or 'spread'"):
         PerFrame(Redness(), "middle")  # type: ignore[arg-type]
 
 
@@ -78,6 +97,53 @@ def test_motion_is_the_mean_change_of_a_pixel():
     assert Motion()(CLIPS[:, :1], PROMPTS).total.tolist() == [0, 0, 0]
     with pytest.raises(ValueError, match="takes clips"):
         Motion()(CLIPS[:, 0], PROMPTS)
+
+
+def test_flicker_and_smoothness_are_vbenchs_formulas():
+    media = randn(range(3), (7, 3, 5, 9)).mul(0.2).add(0.5).clamp(0, 1)
+    pixels = media.double().numpy() * 255
+    for row in range(3):
+        changes = [np.abs(pixels[row, t] - pixels[row, t + 1]).mean() for t in range(6)]
+        assert Flicker()(media, PROMPTS).total[row].item() == pytest.approx((255 - np.mean(changes)) / 255, rel=1e-5)
+        for frames, odd in ((7, (1, 3, 5)), (6, (1, 3)), (3, (1,))):
+            misses = [np.abs(pixels[row, t] - (pixels[row, t - 1] + pixels[row, t + 1]) / 2).mean() for t in odd]
+            score = Smoothness()(media[:, :frames], PROMPTS).total[row].item()
+            assert score == pytest.approx((255 - np.mean(misses)) / 255, rel=1e-5)
+    assert Flicker()(media[:, :1], PROMPTS).total.tolist() == [1, 1, 1]
+    assert Smoothness()(media[:, :2], PROMPTS).total.tolist() == [1, 1, 1]
+
+
+def test_even_motion_is_smooth_and_uneven_motion_is_not():
+    even = torch.linspace(0, 1, 5)[None, :, None, None, None].expand(1, 5, 3, 4, 4)
+    assert Smoothness()(even, PROMPTS[:1]).total.item() == pytest.approx(1)
+    assert Smoothness()(even[:, [0, 1, 4, 3, 4]], PROMPTS[:1]).total.item() < 0.8
+
+
+@pytest.mark.parametrize("verifier", [Motion(), Flicker(), Smoothness()], ids=lambda verifier: verifier.name)
+def test_clips_have_the_same_bits_alone_and_one_bad_pixel_is_enough(verifier):
+    media = randn(range(4), (5, 3, 16, 17)).mul(0.2).add(0.5).clamp(0, 1)
+    total = verifier(media, ["a"] * 4).total
+    assert torch.equal(torch.cat([verifier(clip[None], ["a"]).total for clip in media]), total)
+    media[2, 3, 1, 0, 0] = torch.inf
+    assert verifier(media, ["a"] * 4).total.isnan().tolist() == [False, False, True, False]
+    with pytest.raises(ValueError, match="3 prompts"):
+        verifier(media, PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("frames", "clip_fps", "taken"),
+    [
+        (1, 16, [0]),
+        (2, 16, [0, 1]),
+        (3, 16, [0, 2]),
+        (5, 16, [0, 1, 3, 4]),
+        (81, 16, [0, 9, 18, 27, 36, 44, 53, 62, 71, 80]),
+        (16, 2, list(range(16))),
+        (6, 1, list(range(6))),
+    ],
+)
+def test_qwen_is_given_an_even_number_of_frames_at_a_rate(frames, clip_fps, taken):
+    assert at_rate(frames, clip_fps, 2) == taken
 
 
 def test_each_stage_has_its_verifier():
@@ -131,7 +197,17 @@ def test_a_grid_shows_evenly_spaced_frames_in_reading_order_and_grey_for_what_is
     assert verifier.media[0, 0, 5, ::7].mul(20).tolist() == pytest.approx([4, 6, 8])
 
 
+def test_a_grid_without_a_length_spreads_the_frames_of_every_clip():
+    media = torch.arange(13.0).div(20)[None, :, None, None, None].expand(2, 13, 3, 5, 7)
+    verifier = Witness()
+    for frames, shown in ((13, [0, 4, 8, 12]), (7, [0, 2, 4, 6]), (4, [0, 1, 2, 3]), (2, [0, 0, 1, 1]), (1, [0] * 4)):
+        Grid(verifier)(media[:, :frames], PROMPTS[:2], progress=0.5)
+        assert verifier.media[1, 2, ::9, ::13].flatten().mul(20).tolist() == pytest.approx(shown)
+
+
 def test_a_grid_refuses_what_it_has_no_room_for():
+    with pytest.raises(ValueError, match="do not fill 0 x 0"):
+        Grid(Redness(), side=0)
     with pytest.raises(ValueError, match="3 frames do not fill 2 x 2"):
         Grid(Redness(), 3)
     with pytest.raises(ValueError, match=r"up to 4 frames, not \[3, 5, 3, 8, 8\]"):
