@@ -27,6 +27,8 @@ ROOMS = (  # from the ground up; a module lies in the room with the longest name
     "verifiers.embedding",
     "verifiers.vlm",
     "verifiers.video",
+    "verifiers.tournament",
+    "verifiers.forms",
     "verifiers.catalogue",
     "verifiers",
     "gensearch.packages",

@@ -147,7 +147,7 @@ def live(config: RunConfig) -> Iterator[Callable[[Progress], None]]:
 
 def show_files(folder: RunFolder) -> None:
     """The last lines of a command: what came of it, and where it is."""
-    from gensearch.core.result import Motion
+    from gensearch.core.result import Election, Motion
 
     result = read_json(folder.path / "result.json")
     try:
