@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 KINDS = ("clip", "frames", "vqa")  # of verifiers that are named by their source
 
+
 class Form(NamedTuple):
     """How a function of verifiers is written.
 
@@ -50,7 +51,7 @@ class Call(NamedTuple):
         form: a key of `FORMS`.
         inside: names of the verifiers in its brackets.
         settings: setting -> value.
-        bounds: (">=" or "<=", threshold) of each vetoing verifier, which are those after the first; none in other forms.
+        bounds: (">=" or "<=", threshold) of each verifier after the first, in a veto; none in other forms.
     """
 
     form: str
@@ -82,7 +83,9 @@ def parse(name: str, known: Collection[str], *, inside: bool = False) -> list[tu
             found.append(weigh(term, known))
             continue
         if FORMS[call.form].elects and (inside or item != name.strip()):
-            raise ValueError(f"{item!r} elects among finished candidates, so it cannot be part of {name!r}; select by it")
+            raise ValueError(
+                f"{item!r} elects among finished candidates, so it cannot be part of {name!r}; select by it alone"
+            )
         found += [pair for inner in call.inside for pair in parse(inner, known, inside=True)]
     return found
 
@@ -131,7 +134,7 @@ def read_call(item: str) -> Call | None:
         else:
             names.append(part)
     if not form.least <= len(names) <= form.most:
-        counts = f"{form.least} or more" if form.most == MANY else " or ".join(map(str, sorted({form.least, form.most})))
+        counts = f"{form.least} or more" if form.most == MANY else " or ".join(map(str, range(1, form.most + 1)))
         known = f" and the settings {', '.join(form.settings)}" if form.settings else ""
         raise ValueError(f"{item!r} has {len(names)} verifiers; {written[1]} takes {counts}{known}, split by commas")
     if written[1] != "veto":

@@ -132,7 +132,9 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
     if progress is None or progress.base is None:
         raise BudgetSpent("the search ended before it finished one sample; give it more compute")
     if progress.best is None:
-        raise NothingScored("every finished sample was vetoed or unscored; relax the veto or give the search more compute")
+        raise NothingScored(
+            "every finished sample was vetoed or unscored; relax the veto or give the search more compute"
+        )
     spent_out = progress.ledger.affords(progress.unit) < 1
     stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
     found = (progress.best, progress.base, tuple(progress.curve), tuple(progress.lineage))

@@ -94,7 +94,9 @@ class Elector(WeightedSum):
             ValueError: without terms.
         """
         if not self.terms:
-            raise ValueError(f"{self.name!r} elects among candidates that were scored by another verifier; select by it")
+            raise ValueError(
+                f"{self.name!r} elects among candidates that were scored by another verifier; select by it"
+            )
         return super().__call__(media, prompts, progress=progress)
 
     def elect(self, pool: Pool) -> Elected:

@@ -115,5 +115,3 @@ def equal(one: Tensor, other: Tensor) -> bool:
         return False
     coarse = min(one.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
     return torch.equal(one.to("cpu", coarse), other.to("cpu", coarse))
-
-

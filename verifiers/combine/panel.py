@@ -25,8 +25,8 @@ class Panel:
         holdout: name -> verifier that only reports on the result.
 
     Raises:
-        ValueError: for a hold-out that also guides or selects, and for one that elects, such as a rank vote, in another role
-            than `select`.
+        ValueError: for a hold-out that also guides or selects, and for an elector, such as a rank vote, in another role than
+            `select`.
     """
 
     guide: Verifier
@@ -56,5 +56,3 @@ class Panel:
             prompts: b prompts.
         """
         return {name: verifier(media, prompts).total for name, verifier in self.holdout.items()}
-
-

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from verifiers.types import Media, Scores, Verifier
 
+
 class Rephrased:
     """A verifier whose prompts are rewritten first, such as a picture verifier that cannot score words of motion.
 

@@ -115,7 +115,9 @@ class Veto(WeightedSum):
         super().__init__(Term(scored), *(Term(verifier) for verifier, _, _ in vetoes), name=name)
         for verifier, sign, threshold in vetoes:
             if sign not in (">=", "<=") or threshold != threshold:
-                raise ValueError(f"{verifier.name!r} {sign} {threshold} is no condition; give '>=' or '<=' and a number")
+                raise ValueError(
+                    f"{verifier.name!r} {sign} {threshold} is no condition; give '>=' or '<=' and a number"
+                )
         if not vetoes:
             raise ValueError(f"{name!r} has no veto; give one as (verifier, '>=', 0.5)")
         self.bounds = tuple((sign, threshold) for _, sign, threshold in vetoes)

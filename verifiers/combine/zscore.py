@@ -58,7 +58,7 @@ def z_scores(scores: Tensor) -> Tensor:
     scored = scores.isfinite().all(0)
     inside = scores[:, scored]
     centred = inside - inside.mean(1, keepdim=True)
-    spread = inside.std(1, correction=0, keepdim=True)
+    spread = centred.square().mean(1, keepdim=True).sqrt()
     equal = (inside == inside[:, :1]).all(1, keepdim=True)  # exactly: a spread of rounding errors is none
     z = torch.full_like(scores, torch.nan)
     z[:, scored] = torch.where(equal, 0.0, centred / spread)

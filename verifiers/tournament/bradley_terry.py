@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,7 +10,7 @@ MOST_STEPS = 100_000
 CLOSE = 1e-10  # largest change of a log strength in the last step
 
 
-def bradley_terry(wins: Tensor, *, prior: float = 0.1) -> Tensor:
+def bradley_terry(wins: Tensor, *, prior: float = 0.5) -> Tensor:
     """Return log strengths for which P(i beats j) = sigmoid(s_i - s_j) fits pairwise wins best.
 
     The MM algorithm of Hunter 2004 (doi:10.1214/aos/1079120141) for the model of Bradley and Terry 1952. The prior is a
@@ -31,24 +32,31 @@ def bradley_terry(wins: Tensor, *, prior: float = 0.1) -> Tensor:
     if not square or not bool((wins >= 0).all() & wins.isfinite().all()) or not 0 <= prior < torch.inf:
         raise ValueError(f"wins of shape {list(wins.shape)} with prior {prior}; give counts [n, n] and a prior, from 0")
     wins = wins - wins.diag().diag()
-    bouts = wins + wins.T
-    there = bouts.sum(1) > 0
-    wins, bouts = wins[there][:, there], bouts[there][:, there]
+    there = (wins + wins.T).sum(1) > 0
+    wins = wins[there][:, there]
     if not prior and not connected(wins):
         raise ValueError("some candidates never lost to the others, directly or by way of some; give a prior above 0")
-    strength = torch.ones(len(wins), dtype=torch.float64)
-    for _ in range(MOST_STEPS):
-        met = (bouts / (strength[:, None] + strength)).sum(1) + 2 * prior / (strength + 1)
-        new = (wins.sum(1) + prior) / met
+    found = torch.full((len(there),), torch.nan, dtype=torch.float64)
+    found[there] = torch.from_numpy(np.log(fitted(wins.numpy(), prior)))
+    return found
+
+
+def fitted(wins: np.ndarray, prior: float) -> np.ndarray:
+    """Return strengths [n] by MM steps until none changes.
+
+    Args:
+        wins: of row against column [n, n], connected or with a prior above 0.
+        prior: 0 or more; with 0 the strengths have geometric mean 1.
+    """
+    bouts, won, strength = wins + wins.T, wins.sum(1) + prior, np.ones(len(wins))
+    for _ in range(MOST_STEPS if len(wins) else 0):
+        new = won / ((bouts / (strength[:, None] + strength)).sum(1) + 2 * prior / (strength + 1))
         if not prior:
-            new = new / new.log().mean().exp()
-        change = (new / strength).log().abs().max() if len(new) else torch.zeros(())
-        strength = new
+            new /= np.exp(np.log(new).mean())
+        change, strength = np.abs(np.log(new / strength)).max(), new
         if change < CLOSE:
             break
-    found = torch.full((len(there),), torch.nan, dtype=torch.float64)
-    found[there] = strength.log()
-    return found
+    return strength
 
 
 def connected(wins: Tensor) -> bool:

@@ -127,7 +127,7 @@ class Referee:
         if len(answers) != len(first) or bool(((answers < 0) | (answers > 1)).any()):
             raise ValueError(f"a comparer answered {answers.tolist()}; give {len(first)} probabilities, NaN for none")
         ahead, behind = self.counted(answers.view(-1, self.samples)).view(-1, 2).unbind(1)
-        verdicts = (ahead + 1 - behind) / 2
+        verdicts = 0.5 + (ahead - behind) / 2  # exactly 0.5 for equal answers
         none = verdicts.isnan()
         tied = (verdicts - 0.5).abs() <= self.tie
         self.bouts += len(pairs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ def swiss(count: int, play: Play, rounds: int | None = None) -> tuple[int | None
     Args:
         count: candidates 0 to count - 1, best seed first; 1 or more.
         play: decides the bouts of one round.
-        rounds: 1 or more, at most count - 1 are held; None for `default_rounds`.
+        rounds: 1 or more; None for as many as leave one unbeaten.
 
     Returns:
         The winner, and the points of each candidate from bouts, float64 [count]; NaN without a verdict. No winner
@@ -34,7 +36,10 @@ def swiss(count: int, play: Play, rounds: int | None = None) -> tuple[int | None
             bye = next((i for i in reversed(order) if i not in free), order[-1])
             free.add(bye)
             order.remove(bye)
-        pairs = paired(order, met)
+        pairs = paired(order, met) or list(zip(order[::2], order[1::2], strict=True))
+        for a, b in pairs:
+            met[a].add(b)
+            met[b].add(a)
         score(points, pairs, play(pairs))
     final = total(points, free)
     known = [i for i in range(count) if not points[i].isnan()]
@@ -52,28 +57,29 @@ def total(points: Tensor, free: set[int]) -> list[float]:
 
 
 def held(count: int, rounds: int | None = None) -> int:
-    """Return how many rounds are held: enough to leave one unbeaten if `rounds` is None, and at most count - 1.
+    """Return how many rounds are held: enough to leave one unbeaten by default, at most half as many as candidates.
 
     Args:
         count: candidates, 1 or more.
         rounds: that were asked for.
     """
-    return min((count - 1).bit_length() if rounds is None else rounds, count - 1)
+    return min((count - 1).bit_length() if rounds is None else rounds, (count + 1) // 2)
 
 
-def paired(order: list[int], met: list[set[int]]) -> list[tuple[int, int]]:
-    """Pair each candidate with the next in the ranking that it has not met, or with the next if it met them all.
+def paired(order: Sequence[int], met: Sequence[set[int]]) -> list[tuple[int, int]]:
+    """Pair each candidate with the next in the ranking that it has not met, so that all find a new opponent.
 
     Args:
         order: the ranking, an even number of candidates.
-        met: opponents of each candidate so far; the new ones are added.
+        met: opponents of each candidate so far.
+
+    Returns:
+        The first such pairing in the order of the ranking; empty if there is none.
     """
-    waiting, pairs = list(order), []
-    while waiting:
-        one = waiting.pop(0)
-        other = next((i for i in waiting if i not in met[one]), waiting[0])
-        waiting.remove(other)
-        met[one].add(other)
-        met[other].add(one)
-        pairs.append((one, other))
-    return pairs
+    for other in order[1:]:
+        if other not in met[order[0]]:
+            rest = [candidate for candidate in order[1:] if candidate != other]
+            others = paired(rest, met)
+            if others or not rest:
+                return [(order[0], other), *others]
+    return []
