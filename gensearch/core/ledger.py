@@ -94,7 +94,7 @@ class Ledger:
         """
         if column not in self.limit:
             return float("inf")
-        return self.limit[column] - getattr(self.spent, column) - getattr(self.reserved, column)
+        return float(self.limit[column] - getattr(self.spent, column) - getattr(self.reserved, column))
 
     def affords(self, cost: Cost) -> float:
         """How many times a cost still fits; infinite if none of its columns is limited.
