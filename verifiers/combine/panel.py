@@ -25,8 +25,8 @@ class Panel:
         holdout: name -> verifier that only reports on the result.
 
     Raises:
-        ValueError: for a hold-out that also guides or selects, and for an elector, such as a rank vote, in another role than
-            `select`.
+        ValueError: for a hold-out that also guides or selects, and for an elector, such as a rank vote, in
+            another role than `select`.
     """
 
     guide: Verifier
