@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
 import typer
 
 from gensearch.core.noise import gaussian
-from gensearch.core.price import fee, price
+from gensearch.core.price import election, fee, price
 from gensearch.core.types import Model, Noise, Proposal
 from gensearch.engine.job import Job
 from gensearch.engine.run import start
@@ -29,11 +30,24 @@ class MeanScore:
 
     def __init__(self, verifier: Verifier) -> None:
         self.name = verifier.name
-        self.differentiable = verifier.differentiable
+        self.differentiable = getattr(verifier, "differentiable", False)
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The mean of each sample."""
         return Scores(media.flatten(1).mean(1))
+
+
+class MeanComparer(MeanScore):
+    """The stand-in for a comparer of pairs."""
+
+    def compare(self, media_a: Media, media_b: Media, prompts: Sequence[str]) -> torch.Tensor:
+        """Whether the mean of the first is higher, [b]."""
+        return (media_a.flatten(1).mean(1) > media_b.flatten(1).mean(1)).double()
+
+
+def verifier_stand_in(verifier: Verifier) -> Verifier:
+    """A stand-in for a single verifier, which compares if it does."""
+    return MeanComparer(verifier) if hasattr(verifier, "compare") else MeanScore(verifier)
 
 
 class PlainNoise:
@@ -61,8 +75,8 @@ def rehearse(job: Job, prompt: str, seed: int) -> Ledger:
         ValueError: As `start` does.
         BudgetSpent: The budget cannot finish one sample.
     """
-    guide = with_leaves(job.panel.guide, MeanScore)  # a sum pays for each of its terms
-    panel = Panel(guide, with_leaves(job.select, MeanScore)) if job.select else Panel(guide)
+    guide = with_leaves(job.panel.guide, verifier_stand_in)  # a sum pays for each of its terms
+    panel = Panel(guide, with_leaves(job.select, verifier_stand_in)) if job.select else Panel(guide)
     propose = gaussian if job.propose is gaussian else PlainNoise(job.propose)
     rounds = start(replace(job, model=stand_in(job.model), panel=panel, propose=propose), prompt, seed)
     (last,) = deque(rounds, maxlen=1)
@@ -94,7 +108,9 @@ def show_plan(job: Job, folder: RunFolder) -> None:
         typer.echo(f"noise from: {config.propose}")
     typer.echo(f"verifiers:  {', '.join(verifiers)}")
     more = "".join(f", {getattr(spent, name)} {name}" for name in ("backward", "proposed") if getattr(spent, name))
-    typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored{more}")
+    last = election(job.panel.select).scored
+    ending = f" (at most {last} of them for the election of the winner)" if last else ""
+    typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored{ending}{more}")
     if ledger.limit:
         typer.echo(f"limit:      {', '.join(f'{value} {name}' for name, value in ledger.limit.items())}")
     pace = measured(folder)

@@ -29,6 +29,8 @@ ROOMS = (  # from the ground up; a module lies in the room with the longest name
     "verifiers.vlm",
     "verifiers.detect",
     "verifiers.video",
+    "verifiers.tournament",
+    "verifiers.forms",
     "verifiers.catalogue",
     "verifiers",
     "gensearch.packages",

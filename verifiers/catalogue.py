@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from verifiers.names import parse, ranked, split_length, weigh
+from verifiers.names import parse, read_call, split_length, split_sum, weigh, weighed
 from verifiers.video import builders as video
 
 if TYPE_CHECKING:
@@ -328,24 +328,37 @@ def verifier(name: str, *, device: Device = "cpu", loaded: dict[str, Verifier] |
     """Build a verifier by name; networks run in float32.
 
     Args:
-        name: a single name, a weighted sum such as "shapes/clip+0.5*random", or a rank vote "rank(a,b)" to select with.
+        name: a single name, a weighted sum such as "shapes/clip+0.5*random", or a function such as "rank(a,b)".
         device: where networks run.
         loaded: single verifiers by name, which are reused; new ones are added.
 
     Raises:
         ValueError: with the nearest name, if there is none of this name.
     """
-    terms = parse(name, VERIFIERS)
-    known = {} if loaded is None else loaded
-    if voters := ranked(name):
-        from verifiers.combine import RankVote
+    parse(name, VERIFIERS)
+    return built(name, device, {} if loaded is None else loaded)
 
-        return RankVote(*(verifier(voter, device=device, loaded=known) for voter in voters), name=name)
-    for leaf, _ in terms:
-        if leaf not in known:
-            known[leaf] = single(leaf, device)
+
+def built(name: str, device: Device, loaded: dict[str, Verifier]) -> Verifier:
+    """Build a verifier by a name that was checked.
+
+    Args:
+        name: as for `verifier`.
+        device: where networks run.
+        loaded: single verifiers by name, which are reused; new ones are added.
+    """
+    terms = []
+    for item, weight in map(weighed, split_sum(name)):
+        if call := read_call(item):
+            from verifiers.forms import build
+
+            terms.append((build(call, item, partial(built, device=device, loaded=loaded)), weight))
+        else:
+            if item not in loaded:
+                loaded[item] = single(item, device)
+            terms.append((loaded[item], weight))
     if len(terms) == 1 and terms[0][1] == 1:
-        return known[terms[0][0]]
+        return terms[0][0]
     from verifiers.combine import Term, WeightedSum
 
-    return WeightedSum(*(Term(known[leaf], weight) for leaf, weight in terms), name=name)
+    return WeightedSum(*(Term(found, weight) for found, weight in terms), name=name)

@@ -35,7 +35,9 @@ class Verifier(Protocol):
     - `judge` or `judges`: the verifiers that it wraps, so that they cannot be held out while it guides or selects;
     - `terms`: the terms of a weighted sum;
     - `model`: its network, so that equal weights under two names are recognised and its hash can be recorded;
-    - `batch_size`: the number of media in one physical batch of its network.
+    - `batch_size`: the number of media in one physical batch of its network;
+    - `compare`: which of two pictures is better, as in `verifiers.tournament.compare.Comparer`;
+    - `elect`: elects among finished candidates, as in `verifiers.combine.elector.Elector`.
 
     Its attributes are only read, so that a constant of the class or a property will do.
 

@@ -147,7 +147,7 @@ def live(config: RunConfig) -> Iterator[Callable[[Progress], None]]:
 
 def show_files(folder: RunFolder) -> None:
     """The last lines of a command: what came of it, and where it is."""
-    from gensearch.core.result import Motion
+    from gensearch.core.result import Election, Motion
 
     result = read_json(folder.path / "result.json")
     try:
@@ -156,12 +156,15 @@ def show_files(folder: RunFolder) -> None:
         padding = result["ledger"]["padding"][unit]
         held_out = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
         motion = Motion(**result["motion"]) if result.get("motion") else None
+        election = Election(**result["election"]) if result.get("election") else None
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
         ) from None
     filled = f" and {padding} of padding" if padding else ""
     typer.echo(f"score {best} (first finished sample: {base}), {spent} {unit}{filled}")
+    if election:
+        typer.echo(f"election: {election}")
     for name, winner, plain in held_out:
         typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
     if motion and motion.still:

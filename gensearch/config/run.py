@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gensearch.config.explain import explain
 from gensearch.core.limits import MAX_COMPUTE, MAX_PROMPT, MAX_SEED, check_prompt, refuse_selector
-from verifiers.names import leaf_names, ranked
+from verifiers.names import elects, leaf_names
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 Value = bool | int | float | str | None
@@ -50,7 +50,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def check_roles(self) -> RunConfig:
-        """A hold-out neither guides nor selects, nothing selects for a control, and a rank vote does nothing else.
+        """A hold-out neither guides nor selects, nothing selects for a control, and an election does nothing else.
 
         This is what names tell before anything is loaded; a Panel also compares the networks.
         """
@@ -59,8 +59,8 @@ class RunConfig(BaseModel):
             if leaf_names(name) & seen:
                 raise ValueError(f"the hold-out {name!r} also guides or selects; hold out a verifier that does neither")
         for name in (self.verifier, *self.holdout):
-            if ranked(name):
-                raise ValueError(f"{name!r} can only select: ranks mean nothing outside a pool of candidates")
+            if elects(name):
+                raise ValueError(f"{name!r} can only select: it elects among finished candidates; use it as select")
         if self.select:
             refuse_selector(self.select, self.search)
         return self

@@ -61,6 +61,7 @@ class Ledger:
         limit: The most that columns may reach, by name, 0 or more each.
         spent: On samples.
         padding: On rows that only filled physical batches; spent + padding are the rows that went through the networks.
+        reserved: Kept back for the end of the search, such as for the election of its winner.
         started: `time.monotonic()` when the ledger was opened.
 
     Raises:
@@ -70,6 +71,7 @@ class Ledger:
     limit: Mapping[str, int] = field(default_factory=dict)
     spent: Cost = Cost()
     padding: Cost = Cost()
+    reserved: Cost = Cost()
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -90,7 +92,9 @@ class Ledger:
         Args:
             column: One of `COLUMNS`.
         """
-        return self.limit[column] - getattr(self.spent, column) if column in self.limit else float("inf")
+        if column not in self.limit:
+            return float("inf")
+        return float(self.limit[column] - getattr(self.spent, column) - getattr(self.reserved, column))
 
     def affords(self, cost: Cost) -> float:
         """How many times a cost still fits; infinite if none of its columns is limited.
@@ -114,9 +118,11 @@ class Ledger:
         for column in self.limit:
             value = getattr(cost, column)
             if value > self.left(column):
+                kept = getattr(self.reserved, column)
                 raise BudgetSpent(
-                    f"{why} needs {value} {column}; {int(self.left(column))} are left. "
-                    f"Raise the limit on {column} to {getattr(self.spent, column) + value} or ask for less."
+                    f"{why} needs {value} {column}; {max(0, int(self.left(column)))} are left"
+                    f"{f' beside {kept} for the end' if kept else ''}. "
+                    f"Raise the limit on {column} to {getattr(self.spent, column) + kept + value} or ask for less."
                 )
 
     def rounds(self, at_most: int | None, cost: Cost) -> Iterator[int]:

@@ -8,7 +8,7 @@ from functools import reduce
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import gaussian
 from gensearch.core.types import Model, Proposal
-from verifiers.combine import leaves
+from verifiers.combine import Elector, leaves
 from verifiers.types import Verifier
 
 
@@ -36,6 +36,19 @@ def scorings(verifier: Verifier) -> int:
         verifier: Single or combined.
     """
     return getattr(verifier, "looks", None) or len(leaves(verifier))
+
+
+def election(verifier: Verifier, finalists: int | None = None) -> Cost:
+    """What a selector spends on an election at the end of a search, beyond the scores of each sample.
+
+    Args:
+        verifier: The selector; nothing for one that does not elect, or elects without further calls.
+        finalists: How many there are; None for the most.
+    """
+    if not isinstance(verifier, Elector) or verifier.final is None:
+        return Cost()
+    calls = verifier.calls(verifier.keep if finalists is None else finalists)
+    return Cost(scored=calls * len(leaves(verifier.final)))
 
 
 def decoder_batch(model: Model) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar, overload
@@ -65,7 +65,8 @@ class Point(NamedTuple):
     Attributes:
         spent: On everything so far.
         seconds: Since the search began.
-        best: The best score so far; under a rank vote that of its first verifier, which the elected sample may lack.
+        best: The best score so far; under an election that of its first verifier, or of the guide,
+            which the elected sample may lack.
     """
 
     spent: Cost
@@ -106,6 +107,31 @@ class Motion(NamedTuple):
         return self.winner < self.leaves / 2
 
 
+class Election(NamedTuple):
+    """How the winner was elected among the finished samples, where that took calls of a verifier at the end.
+
+    Attributes:
+        by: The name of the elector.
+        candidates: Finished samples.
+        calls: Scores, or ordered pairs that were compared, which the verifier of finalists gave.
+        without_shortlist: The calls that it would have given if all candidates had been finalists.
+        about: Further facts, such as the ties of a tournament, by name.
+    """
+
+    by: str
+    candidates: int
+    calls: int
+    without_shortlist: int
+    about: Mapping[str, float]
+
+    def __str__(self) -> str:
+        """What it took, in one sentence."""
+        return (
+            f"The winner was elected among {self.candidates} samples with {self.calls} calls of the verifier of "
+            f"finalists; on all samples there would have been {self.without_shortlist}."
+        )
+
+
 class Sample(NamedTuple):
     """One finished, scored sample.
 
@@ -133,7 +159,9 @@ class Progress:
     """The state of a search after one round.
 
     `curve` and `lineage` stay as they are while the search goes on; the ledger is the search's own. If a search breaks
-    off, the last progress gets the reason in `stopped`, and the samples that could not be scored in `unscored`.
+    off, the last progress gets the reason in `stopped`, and the samples that could not be scored in `unscored`. An
+    election at the end of the search puts its winner into `best` of the last progress; until then the candidate with
+    the best score stands there.
 
     Attributes:
         round: What the search yielded.
@@ -146,6 +174,7 @@ class Progress:
         unit: The cost of one sample, with its noise and scores.
         motion: Of clips.
         stopped: Why the search broke off.
+        election: Of the winner, at the end of the search.
     """
 
     round: Round
@@ -158,6 +187,7 @@ class Progress:
     unit: Cost
     motion: Motion | None = None
     stopped: str = ""
+    election: Election | None = None
 
 
 @dataclass(frozen=True)
@@ -171,8 +201,10 @@ class Result:
         lineage: The same for its nodes.
         ledger: What was spent.
         unscored: Samples without a finite score.
-        stopped: Why: "finished", "budget", "closed", or "unscorable" if no sample of the next round could be scored.
+        stopped: Why: "finished", "budget", "closed", or "unscorable" if no sample of the next round, or no finalist,
+            could be scored.
         motion: Of clips.
+        election: Of the winner, where it took calls at the end of the search.
     """
 
     best: Sample
@@ -183,3 +215,4 @@ class Result:
     unscored: int
     stopped: str
     motion: Motion | None = None
+    election: Election | None = None

@@ -16,6 +16,7 @@ from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
 from verifiers.batches import padding, pieces, sizes
 from verifiers.combine import leaves, with_leaves
+from verifiers.tournament.compare import Comparer
 from verifiers.types import Media, Scores, Verifier
 
 T = TypeVar("T")
@@ -171,6 +172,16 @@ class MeteredProposal:
         return noise
 
 
+def booked(verifier: Verifier, ledger: Ledger) -> Verifier:
+    """A single verifier, or a comparer of pairs, behind a ledger.
+
+    Args:
+        verifier: Single.
+        ledger: Pays for it.
+    """
+    return BookedComparer(verifier, ledger) if hasattr(verifier, "compare") else Booked(verifier, ledger)
+
+
 class Booked:
     """A single verifier, called and booked one physical batch at a time; all at once without a `batch_size`."""
 
@@ -178,19 +189,25 @@ class Booked:
         self._verifier = verifier
         self._ledger = ledger
         self.name = verifier.name
-        self.differentiable = verifier.differentiable
+        self.differentiable = getattr(verifier, "differentiable", False)
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The verifier's own scores; arguments as for every verifier."""
-        rows = max(len(media), len(prompts))  # so that the verifier notices if they differ
+
+        def score(part: slice) -> Scores:
+            return self._checked(self._verifier(media[part], prompts[part], progress=progress), len(prompts[part]))
+
+        done = self._batches(max(len(media), len(prompts)), score)  # so that the verifier notices if they differ
+        parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
+        return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
+
+    def _batches(self, rows: int, work: Callable[[slice], T]) -> list[T]:
         most = getattr(self._verifier, "batch_size", None)
         done = []
         for part, count, size in pieces(rows, most) if most else [(slice(0, rows), rows, rows)]:
-            scores = self._verifier(media[part], prompts[part], progress=progress)
-            done.append(self._checked(scores, len(prompts[part])))
+            done.append(work(part))
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
-        parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
-        return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
+        return done
 
     def _checked(self, scores: Scores, rows: int) -> Scores:
         total = getattr(scores, "total", None)
@@ -203,6 +220,22 @@ class Booked:
         return scores
 
 
+class BookedComparer(Booked):
+    """A comparer of pairs, booked as Booked: one score for each ordered pair."""
+
+    def compare(self, media_a: Media, media_b: Media, prompts: Sequence[str]) -> torch.Tensor:
+        """The comparer's own verdicts [b]; arguments as for every comparer.
+
+        Raises:
+            BudgetSpent: They do not fit; nothing was run.
+        """
+        self._ledger.require(f"comparing {len(prompts)} ordered pairs", Cost(scored=len(prompts)))
+        judge = cast(Comparer, self._verifier)
+        return torch.cat(
+            self._batches(len(prompts), lambda part: judge.compare(media_a[part], media_b[part], prompts[part]))
+        )
+
+
 class MeteredVerifier:
     """A verifier behind a ledger, in whose scores NaN becomes -inf: unscored samples are counted and never win.
 
@@ -212,12 +245,16 @@ class MeteredVerifier:
         verifier: The guide, or the selector.
         ledger: Pays for it.
         select: Given with a guide: the selector, whose scores searches include when they plan their budget.
+        selects: Whether it only selects, so that a search goes on if all samples of a call are vetoed (-inf).
     """
 
-    def __init__(self, verifier: Verifier, ledger: Ledger, select: Verifier | None = None) -> None:
+    def __init__(
+        self, verifier: Verifier, ledger: Ledger, select: Verifier | None = None, *, selects: bool = False
+    ) -> None:
         self._verifier = verifier
-        self._booked = with_leaves(verifier, lambda single: Booked(single, ledger))
+        self._booked = with_leaves(verifier, lambda single: booked(single, ledger))
         self._ledger = ledger
+        self._selects = selects
         self.name = verifier.name
         self.differentiable = verifier.differentiable
         self.looks = scorings(verifier) + (scorings(select) if select else 0)
@@ -238,7 +275,8 @@ class MeteredVerifier:
         scores = self._booked(media, prompts, progress=progress)
         missing = ~torch.isfinite(scores.total)
         self.unscored += int(missing.sum())
-        if bool(missing.all()):
+        vetoed = self._selects and bool((scores.total == -torch.inf).any())
+        if bool(missing.all()) and not vetoed:
             raise NothingScored(
                 f"{self.name} could score none of {rows} samples (all NaN or infinite); "
                 "check the weights of model and verifier, or take another verifier"

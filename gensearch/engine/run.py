@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import accumulate
-from math import ceil
+from math import ceil, inf
 from typing import Any, cast
 
 import torch
@@ -15,15 +15,16 @@ from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import BudgetSpent, Cost, Ledger
 from gensearch.core.limits import check, refuse_selector
 from gensearch.core.noise import Rng, gaussian
-from gensearch.core.price import price
+from gensearch.core.price import election, price
 from gensearch.core.result import Node, Point, Prefix, Progress, Result, Sample
 from gensearch.core.sampling import sizes_behind
 from gensearch.core.types import Model, Round, Search, Sizes
+from gensearch.engine.election import Ballot
 from gensearch.engine.job import Job
 from gensearch.engine.metered import MeteredModel, MeteredProposal, MeteredVerifier
 from gensearch.engine.motion import Dynamics
 from gensearch.search.knobs import bounded, bounds
-from verifiers.combine import Panel, RankVote
+from verifiers.combine import Elector, Panel, leaves
 from verifiers.types import Scores, Verifier
 
 
@@ -51,8 +52,8 @@ def stream(
         compute: Budget in multiples of one sample's cost, 1 or more; None where a knob or `limit` bounds the search.
         limit: The most that columns of the ledger may reach, by name, 0 or more each.
         seed: Everything random comes from it, 0 to 2^53 - 1.
-        select: Picks the best among finished samples instead of the guide. A RankVote elects it anew among all of them
-            after each round, and keeps their media until the end.
+        select: Picks the best among finished samples instead of the guide. An Elector, such as a RankVote, elects it
+            among all of them, after each round or once at the end, and keeps their media until then.
         knobs: Arguments of the search, and `propose`, a proposal for the noise that it starts from.
 
     Raises:
@@ -81,6 +82,7 @@ def start(job: Job, prompt: str, seed: int = 0) -> Iterator[Progress]:
     if job.select:
         refuse_selector(job.select.name, job.search.__name__)
     ledger, knobs, propose = Ledger(job.limits), dict(job.knobs), job.propose
+    ledger.reserved = election(job.panel.select)
     if propose is not gaussian:  # plain noise stays itself: recipes name its seeds
         propose = getattr(propose, "rooted", lambda root: job.propose)(seed)
         knobs["propose"] = MeteredProposal(propose, ledger)
@@ -125,22 +127,26 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
 
     Raises:
         BudgetSpent: No sample was finished.
+        NothingScored: None of them may win.
     """
-    if progress is None or progress.best is None or progress.base is None:
+    if progress is None or progress.base is None:
         raise BudgetSpent("the search ended before it finished one sample; give it more compute")
+    if progress.best is None:
+        raise NothingScored(
+            "every finished sample was vetoed or unscored; relax the veto or give the search more compute"
+        )
     spent_out = progress.ledger.affords(progress.unit) < 1
     stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
     found = (progress.best, progress.base, tuple(progress.curve), tuple(progress.lineage))
-    return Result(*found, progress.ledger, progress.unscored, stopped, progress.motion)
+    return Result(*found, progress.ledger, progress.unscored, stopped, progress.motion, progress.election)
 
 
 def _stream(
     job: Job, prompt: str, ledger: Ledger, rng: Rng, unit: Cost, knobs: Mapping[str, Any]
 ) -> Iterator[Progress]:
     guide = MeteredVerifier(job.panel.guide, ledger, job.select)
-    chooser = MeteredVerifier(job.select, ledger) if job.select else None
-    vote = job.select if isinstance(job.select, RankVote) else None
-    pool: list[Sample] = []  # of the vote
+    chooser = MeteredVerifier(job.select, ledger, selects=True) if job.select and leaves(job.select) else None
+    ballot = Ballot(job.select, ledger, prompt) if isinstance(job.select, Elector) else None
     best: Sample | None = None
     base: Sample | None = None
     curve: list[Point] = []  # these two only grow: each progress has a view of the part that was there
@@ -159,12 +165,11 @@ def _stream(
                 scores = pick(chooser, round, prompt) if chooser else round.scores
                 made_in = sizes_behind(job.model, round)
                 base = base or sample(round, scores, 0, made_in)
-                if vote:
-                    pool += [sample(round, scores, row, made_in) for row in range(len(round.ids))]
-                    best = pool[vote.winner([candidate.parts for candidate in pool])]
+                if ballot:
+                    best = ballot.add([sample(round, scores, row, made_in) for row in range(len(round.ids))])
                 else:
                     found = sample(round, scores, int(scores.total.argmax()), made_in)
-                    best = found if best is None or found.score > best.score else best
+                    best = found if found.score > (best.score if best else -inf) else best
                 curve += climb(curve[-1] if curve else None, ledger, scores.total.tolist())
                 lineage += map(Node, round.ids, round.parents, round.recipes, scores.total.tolist())
             dynamics.add(round)
@@ -178,6 +183,8 @@ def _stream(
             last.stopped, last.unscored = "unscorable", unscored()
     finally:
         rounds.close()
+    if ballot and last:
+        ballot.decide(last)
 
 
 def climb(last: Point | None, ledger: Ledger, totals: Sequence[float]) -> list[Point]:

@@ -142,6 +142,7 @@ class Bench:
             "padding": found.ledger.padding._asdict(),
             "unscored": found.unscored,
             "stopped": found.stopped,
+            "election": found.election._asdict() if found.election else None,
             "seconds": round(seconds, 4),
             "picture": f"pictures/{trial.method}/{trial.prompt:04}-{trial.seed}.png",
         }

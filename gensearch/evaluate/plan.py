@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +14,7 @@ from gensearch.config.yaml import parse_yaml, read_preset
 from gensearch.core.errors import nearest
 from gensearch.core.limits import MAX_SEED, MAX_THREADS
 from gensearch.packages import configs
+from verifiers.names import split_outside
 
 Schema = TypeVar("Schema", bound=BaseModel)
 PRESETS = "evaluate"  # the folder of presets within `configs`
@@ -152,8 +152,7 @@ def parse_method(text: str) -> dict[str, Any]:
         ValueError: for any other form.
     """
     name, equals, rest = text.partition("=")
-    outside_brackets = r",(?![^(\[]*[)\]])"
-    pairs = [pair.partition(":") for pair in re.split(outside_brackets, rest) if pair.strip()]
+    pairs = [pair.partition(":") for pair in split_outside(rest, ",") if pair.strip()]
     if not equals or not all(value.strip() for _, _, value in pairs):
         raise ValueError(f"cannot read --method {text!r}; write NAME=KEY:VALUE,KEY:VALUE as in 'best16=compute:16'")
     data: dict[str, Any] = {"name": name.strip()}

@@ -179,6 +179,7 @@ class RunFolder:
             "unscored": found.unscored,
             "stopped": found.stopped,
             "motion": found.motion._asdict() if found.motion else None,
+            "election": found.election._asdict() if found.election else None,
         }
         self.publish_json("result.json", result)
         write_report(self.path)

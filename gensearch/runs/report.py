@@ -16,7 +16,7 @@ from typing import Any
 from gensearch.config.run import RunConfig, validate
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import first_seed, last_seed
-from gensearch.core.result import Motion
+from gensearch.core.result import Election, Motion
 from gensearch.files.atomic import write_atomic
 from gensearch.runs.format import PASSES, column, read_journal, read_json
 from gensearch.runs.tree_svg import tree
@@ -70,13 +70,13 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
         "closed": "it was stopped early",
         "unscorable": "the verifier could score nothing more",
     }
-    unit = column(spent)
+    unit, election = column(spent), result.get("election")
     passes = f"{spent[unit]} {PASSES[unit].removesuffix(' (nfe)')}"
     return (
         f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, scored by "
         f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "
         f"{passes} in {result['ledger']['seconds']:.1f}&nbsp;s; {why.get(result['stopped'], '')}."
-        f"{moves(result.get('motion'))}"
+        f"{moves(result.get('motion'))}{f' {Election(**election)}' if election else ''}"
     )
 
 

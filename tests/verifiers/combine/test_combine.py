@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from verifiers import Panel, RandomScore, RankVote, Scores, Term, Verifier, WeightedSum, rank_vote
-from verifiers.combine import Rephrased, leaf_names, leaves, with_leaves
+from verifiers.combine import Pool, Rephrased, leaf_names, leaves, with_leaves
 from verifiers.video.grid import Grid
 from verifiers.video.per_frame import PerFrame
 from verifiers.video.staged import Staged
@@ -217,7 +217,8 @@ def test_a_rank_vote_only_selects_and_needs_every_verifier() -> None:
     assert scores.total.isnan().tolist() == [False, False, True, False, True, False]
     assert torch.equal(scores.total[:2], media()[:2, 0].mean((1, 2)))
     pool = [{"channel0": a, "channel1": b} for a, b in [(1.0, 1.0), (3.0, 0.5), (2.0, 7.0), (9.0, NAN)]]
-    assert vote.winner(pool) == 2
+    parts = {name: torch.tensor([scores[name] for scores in pool]) for name in ("channel0", "channel1")}
+    assert vote.elect(Pool("a photo", [media()[0]] * 4, parts["channel0"], parts)).winner == 2
     assert Panel(Brightness(2), select=vote).select is vote
     for roles in ({"guide": vote}, {"guide": Brightness(2), "holdout": {"vote": vote}}):
         with pytest.raises(ValueError, match=r"'rank\(r,g\)' can only select"):
