@@ -1,0 +1,54 @@
+"""SigLIP and SigLIP 2: the logit that a picture and its prompt belong together."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+from verifiers.card import Card
+from verifiers.embedding.dual_encoder import DualEncoder
+from verifiers.embedding.preprocess import Preprocess
+
+CARD = Card(
+    checkpoint="google/siglip2-base-patch16-224",
+    licence="Apache-2.0",
+    input="pictures",
+    range="logit of a probability, typically -15 to 5",
+    size="375M parameters",
+    price="1 pass of ViT-B/16",
+    differentiable=True,
+)
+
+
+class SigLIP(DualEncoder):
+    """exp(logit_scale) * cosine + logit_bias (SigLIP 2, Tschannen et al. 2025, arXiv:2502.14786).
+
+    Its sigmoid is the probability that picture and prompt belong together. The logit has the same order and is the score
+    because the sigmoid is so near 0 or 1 for most pairs that its gradient vanishes. Prompts are put in lower case and
+    padded on the right to the whole context, since the features are those of the last position. Otherwise as `Embedding`.
+
+    Args:
+        model: a SiglipModel of transformers, which also holds SigLIP 2 of fixed size; it is frozen and set to eval mode.
+        tokenizer: its tokenizer.
+        preprocess: from pictures in [0, 1] to the input of the image encoder.
+        name: the verifier's name in logs and reports.
+        batch_size: pictures in one physical batch, at least 1.
+    """
+
+    architecture = "SiglipModel"
+    kind = "siglip"
+    padding: ClassVar[dict[str, Any]] = {"padding": "max_length", "padding_side": "right"}
+
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, preprocess: Preprocess, *, name: str = "siglip", batch_size: int = 8
+    ) -> None:
+        super().__init__(model, tokenizer, preprocess, name=name, batch_size=batch_size)
+
+    def worded(self, prompt: str) -> str:
+        """Return a prompt in lower case.
+
+        Args:
+            prompt: any text.
+        """
+        return prompt.lower()
