@@ -43,6 +43,7 @@ class TrainConfig(Strict):
     model: Name = "shapes/turbo"  # the generator
     options: dict[str, Any] = {}  # how it is loaded; batch_size is the number of rows of one network pass
     rewards: Name = "shapes/clip"  # a differentiable verifier, or a weighted sum of several
+    allow_noncommercial: bool = False  # rewards whose licence forbids commercial use
     prompts: Name = "shapes"  # `shapes`, or a text file with one prompt per line
     validation: PositiveInt = 24  # prompts held out of training for validation
     template: str = Field("{prompt}", pattern=r"\{prompt\}")  # text that the network is conditioned on

@@ -8,7 +8,17 @@ import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
-KINDS = ("clip", "frames", "vqa")  # of verifiers that are named by their source
+KINDS = (  # of verifiers that are named by their source
+    "aesthetic",
+    "clip",
+    "clipiqa",
+    "frames",
+    "hps",
+    "imagereward",
+    "pickscore",
+    "siglip",
+    "vqa",
+)
 
 
 def parse(name: str, known: Collection[str]) -> list[tuple[str, float]]:

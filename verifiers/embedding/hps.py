@@ -78,14 +78,14 @@ def from_original(content: Mapping[str, Any]) -> Converted:
     """Translate the original checkpoint, whose tensors have open_clip's names already.
 
     Args:
-        content: of HPS_v2.1_compressed.pt: tensors by name under `state_dict`.
+        content: of HPS_v2.1_compressed.pt: tensors by name.
 
     Raises:
         ValueError: for tensors that are not those of an open_clip ViT-H-14.
     """
     import open_clip
 
-    tensors: dict[str, Tensor] = dict(content.get("state_dict", content))
+    tensors: dict[str, Tensor] = dict(content)
     config = open_clip.get_model_config(ARCHITECTURE)
     with torch.device("meta"):
         network = open_clip.CLIP(**config)

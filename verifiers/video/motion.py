@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from verifiers.card import Card
 from verifiers.types import Media, Scores
+
+CARD = Card(checkpoint="none", licence="none needed", input="clips", range="0 to 1", differentiable=True)
 
 
 class Motion:

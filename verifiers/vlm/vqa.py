@@ -11,10 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from verifiers.batches import physical_batches, require_pictures
+from verifiers.card import Card
 from verifiers.types import Device, Media, Scores
 
 QUESTION = 'Does this figure show "{prompt}"? Please answer yes or no.'
 WORDS = {"yes": ("Yes", "yes", " Yes", " yes"), "no": ("No", "no", " No", " no")}
+CARD = Card(
+    checkpoint="deepseek-community/Janus-Pro-1B",
+    licence="DeepSeek model licence",
+    input="pictures",
+    range="0 to 1",
+    size="2.1B parameters",
+    price="1 pass of the model for a picture and a question",
+)
+SELF = CARD._replace(checkpoint="that of the generator", licence="that of the generator", size="")
 
 
 class VQAScore:
