@@ -68,7 +68,8 @@ class SearchPipeline:
 
         Raises:
             ValueError: A name or knob is unknown, a value unfit, a hold-out has another role or no name of its own, a
-                licence is not allowed, or there are options for a model that is loaded already. What costs nothing is checked first.
+                licence is not allowed, or there are options for a model that is loaded already. What costs nothing is
+                checked first.
             LoadError: The model cannot be loaded.
         """
         self.job = resolve(

@@ -113,7 +113,8 @@ def weigh(term: str, known: Collection[str]) -> tuple[str, float]:
         raise ValueError(
             f"{term!r} names no verifier; write a sum as 'shapes/clip+0.5*random' and a vote as 'rank(a,b)'"
         )
-    if name not in known and name.partition(":")[0] not in KINDS:
+    kind, _, source = name.partition(":")
+    if name not in known and not (source and kind in KINDS):
         raise ValueError(f"no verifier is called {name!r}{nearest(name, known)}")
     return name, factor
 

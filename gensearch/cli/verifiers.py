@@ -56,11 +56,12 @@ def block(name: str, about: str, found: Card | None) -> list[str]:
     limits = [] if found.commercial else ["NON-COMMERCIAL"]
     gradient = ["differentiable"] if found.differentiable else []
     own = [] if name.endswith(found.checkpoint) else [found.checkpoint]
+    weights = [*own, f"licence {found.licence}"] if found.checkpoint != "none" else ["no weights"]
     return [
         name,
         *folded(about),
         *folded("; ".join([found.input, *gradient, f"scores {found.range}"])),
-        *folded("; ".join(filter(None, [*own, *limits, f"licence {found.licence}", found.size, found.price]))),
+        *folded("; ".join(filter(None, [*limits, *weights, found.size, found.price]))),
     ]
 
 
@@ -91,7 +92,7 @@ def page(name: str, about: str, found: Card | None) -> list[str]:
     """
     lines = [name, *folded(about)]
     for key, value in facts(name, about, found).items():
-        if key not in ("name", "about"):
+        if key not in ("name", "about") and value != "":
             lines.append(f"{key + ':':16}{'yes' if value is True else 'no' if value is False else value}")
     if found and not found.commercial:
         lines.append("Needs --allow-noncommercial, or allow_noncommercial=True in Python.")

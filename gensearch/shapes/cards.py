@@ -15,7 +15,7 @@ CLIP = Card(
 )
 HOLDOUT = CLIP._replace(size="1.9M parameters", price="1 pass of a small ViT")
 FRAMES = CLIP._replace(input="pictures and clips", price="1 pass of a small ResNet for each frame")
-MOTION = CLIP._replace(input="clips", size="1.7M parameters", price="1 pass for four frames in one picture")
+MOTION = CLIP._replace(input="clips", size="1.7M parameters", price="1 pass of a small ViT")
 JUDGE = Card(
     checkpoint="none",
     licence="Apache-2.0",

@@ -1,4 +1,4 @@
-"""Tiny embedding models with random weights, built offline: CLIP, SigLIP, open_clip, and ImageReward's original layout."""
+"""Tiny random embedding models, built offline: CLIP, SigLIP, open_clip, and ImageReward's original layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def randomise(model: nn.Module, seed: int, std: float = 0.15) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         if "logit" not in name:
-            nn.init.normal_(weight, mean=float("norm" in name and name.endswith("weight")), std=std, generator=generator)
+            nn.init.normal_(
+                weight, mean=float("norm" in name and name.endswith("weight")), std=std, generator=generator
+            )
     return model
 
 
@@ -59,7 +61,9 @@ def siglip(path: Path, padding_side: str = "left") -> Path:
     tokenizer.save_pretrained(path)
     body = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
     text = {"vocab_size": len(pieces), "max_position_embeddings": 48}
-    config = transformers.SiglipConfig(text_config={**body, **text}, vision_config={**body, "image_size": 32, "patch_size": 8})
+    config = transformers.SiglipConfig(
+        text_config={**body, **text}, vision_config={**body, "image_size": 32, "patch_size": 8}
+    )
     model = randomise(transformers.SiglipModel(config), 4)
     with torch.no_grad():
         model.logit_scale.fill_(2.3)
@@ -107,7 +111,9 @@ def head(width: int, seed: int = 7, sizes: tuple[int, ...] = (20, 16, 8, 4, 1)) 
     return weights
 
 
-def imagereward(vision: int = 128, text: int = 64, layers: int = 2, words: int = 40, device: str = "cpu") -> dict[str, Tensor]:
+def imagereward(
+    vision: int = 128, text: int = 64, layers: int = 2, words: int = 40, device: str = "cpu"
+) -> dict[str, Tensor]:
     """The tensors of ImageReward.pt in a tiny size, by their original names.
 
     Real sizes are vision 1024, text 768, layers 24 and 12, words 30524; with `device="meta"` they cost nothing.
@@ -123,21 +129,31 @@ def imagereward(vision: int = 128, text: int = 64, layers: int = 2, words: int =
         "norm.weight": (vision,),
         "norm.bias": (vision,),
     }
-    linear = {"attn.qkv": (3 * vision, vision), "attn.proj": (vision, vision), "mlp.fc1": (wide, vision), "mlp.fc2": (vision, wide)}
+    linear = {
+        "attn.qkv": (3 * vision, vision),
+        "attn.proj": (vision, vision),
+        "mlp.fc1": (wide, vision),
+        "mlp.fc2": (vision, wide),
+    }
     for block in range(layers if tiny else 24):
         for name, shape in linear.items():
             shapes |= {f"blocks.{block}.{name}.weight": shape, f"blocks.{block}.{name}.bias": shape[:1]}
         for name in ("norm1", "norm2"):
             shapes |= {f"blocks.{block}.{name}.weight": (vision,), f"blocks.{block}.{name}.bias": (vision,)}
     found = {f"blip.visual_encoder.{name}": shape for name, shape in shapes.items()}
-    found |= {f"blip.text_encoder.{name}": shape for name, shape in bert(vision, text, layers if tiny else 12, words, deep, positions).items()}
+    found |= {
+        f"blip.text_encoder.{name}": shape
+        for name, shape in bert(vision, text, layers if tiny else 12, words, deep, positions).items()
+    }
     found |= {"blip.vision_proj.weight": (256, vision), "blip.vision_proj.bias": (256,)}
     found |= {"blip.text_proj.weight": (256, text), "blip.text_proj.bias": (256,)}
     generator = torch.Generator().manual_seed(9)
     weights = {}
     for name, shape in found.items():
         norm = name.endswith("weight") and "norm" in name.lower()
-        drawn = torch.empty(shape, device=device) if device == "meta" else torch.randn(shape, generator=generator) * 0.15
+        drawn = (
+            torch.empty(shape, device=device) if device == "meta" else torch.randn(shape, generator=generator) * 0.15
+        )
         weights[name] = drawn + norm
     weights["blip.text_encoder.embeddings.position_ids"] = torch.arange(positions, device=device)[None]
     sizes = (20, 16, 8, 4, 1) if tiny else (1024, 128, 64, 16, 1)
@@ -168,7 +184,15 @@ def bert(vision: int, width: int, layers: int, words: int, deep: int, positions:
 
 def bert_tokenizer(path: Path) -> Path:
     """A folder with a BERT tokenizer of single letters."""
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase[:13], *(f"##{x}" for x in string.ascii_lowercase[:20])]
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *string.ascii_lowercase[:13],
+        *(f"##{x}" for x in string.ascii_lowercase[:20]),
+    ]
     transformers.BertTokenizer({piece: place for place, piece in enumerate(pieces)}).save_pretrained(path)
     return path
 

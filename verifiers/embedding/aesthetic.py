@@ -47,8 +47,8 @@ class Aesthetic(Embedding):
     """A linear head on the normalised embedding of a picture by OpenAI's CLIP-L/14, about 1 to 10.
 
     The improved predictor has five layers (Schuhmann 2022, github.com/christophschuhmann/improved-aesthetic-predictor),
-    the first one a single layer (github.com/LAION-AI/aesthetic-predictor); both are loaded. The score does not depend on
-    the prompt. Otherwise as `Embedding`.
+    the first one has one (github.com/LAION-AI/aesthetic-predictor); both are loaded. The score does not depend on the
+    prompt. Otherwise as `Embedding`.
 
     Args:
         model: encoder and head; it is frozen and set to eval mode.
@@ -60,9 +60,7 @@ class Aesthetic(Embedding):
         ValueError: for an encoder that is no CLIP with QuickGELU, or whose embedding does not fit the head.
     """
 
-    def __init__(
-        self, model: Scorer, preprocess: Preprocess, *, name: str = "aesthetic", batch_size: int = 8
-    ) -> None:
+    def __init__(self, model: Scorer, preprocess: Preprocess, *, name: str = "aesthetic", batch_size: int = 8) -> None:
         super().__init__(model, None, preprocess, name=name, batch_size=batch_size)
         config, width = self.model.body.config, self.model.head[0].in_features
         if config.hidden_act != "quick_gelu" or config.projection_dim != width:

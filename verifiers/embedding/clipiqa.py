@@ -25,11 +25,11 @@ CARD = Card(
 
 
 class CLIPIQA(CLIPScore):
-    """Softmax over a good and a bad description of a picture, in [0, 1] (CLIP-IQA, Wang et al. 2023, arXiv:2207.12396).
+    """Softmax over a good and a bad description of a picture, in [0, 1].
 
-    exp(100 a) / (exp(100 a) + exp(100 b)), where a and b are the cosines of the picture with both descriptions. The paper
-    takes an RN50 without position embeddings, so its values differ from those of other models. The score does not depend
-    on the prompt. Otherwise as `Embedding`.
+    CLIP-IQA, Wang et al. 2023, arXiv:2207.12396: exp(100 a) / (exp(100 a) + exp(100 b)), where a and b are the cosines
+    of the picture with both descriptions. The paper takes an RN50 without position embeddings, so its values differ
+    from those of other models. The score does not depend on the prompt. Otherwise as `Embedding`.
 
     Args:
         model: an open_clip model; it is frozen and set to eval mode.

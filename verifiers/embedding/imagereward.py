@@ -184,6 +184,7 @@ def read_sizes(vision: Mapping[str, Tensor], text: Mapping[str, Tensor]) -> dict
     Raises:
         ValueError: if one of the tensors that tell sizes is missing.
     """
+
     def layers(part: Mapping[str, Tensor], pattern: str) -> int:
         return len({match[1] for name in part if (match := re.match(pattern, name))})
 

@@ -14,7 +14,7 @@ CARD = Card(
     checkpoint="google/siglip2-base-patch16-224",
     licence="Apache-2.0",
     input="pictures",
-    range="logit of a probability, typically -15 to 5",
+    range="any number; its sigmoid is a probability",
     size="375M parameters",
     price="1 pass of ViT-B/16",
     differentiable=True,
@@ -24,12 +24,13 @@ CARD = Card(
 class SigLIP(DualEncoder):
     """exp(logit_scale) * cosine + logit_bias (SigLIP 2, Tschannen et al. 2025, arXiv:2502.14786).
 
-    Its sigmoid is the probability that picture and prompt belong together. The logit has the same order and is the score
+    Its sigmoid is the probability that picture and prompt belong together. The logit is the score, in the same order,
     because the sigmoid is so near 0 or 1 for most pairs that its gradient vanishes. Prompts are put in lower case and
-    padded on the right to the whole context, since the features are those of the last position. Otherwise as `Embedding`.
+    padded on the right to the whole context, since the features are those of the last position. Otherwise as
+    `Embedding`.
 
     Args:
-        model: a SiglipModel of transformers, which also holds SigLIP 2 of fixed size; it is frozen and set to eval mode.
+        model: a SiglipModel of transformers, also for SigLIP 2 of fixed size; it is frozen and set to eval mode.
         tokenizer: its tokenizer.
         preprocess: from pictures in [0, 1] to the input of the image encoder.
         name: the verifier's name in logs and reports.

@@ -100,7 +100,9 @@ def test_half_precision_stays_close_and_scores_are_computed_in_fp32(build: Any, 
     assert verifier.dtype == dtype
     torch.testing.assert_close(half, usual, rtol=0.05, atol=0.05)
     for name in ("head.0.weight", "logit_scale", "logit_bias"):
-        if name in dict(verifier.model.named_parameters()) and isinstance(verifier, (Aesthetic, ImageReward, PickScore, SigLIP)):
+        if name in dict(verifier.model.named_parameters()) and isinstance(
+            verifier, (Aesthetic, ImageReward, PickScore, SigLIP)
+        ):
             assert verifier.model.get_parameter(name).dtype == torch.float32
 
 
