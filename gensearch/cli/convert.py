@@ -27,7 +27,7 @@ class Checkpoint(StrEnum):
     imagereward = "imagereward"
     aesthetic = "aesthetic"
 
-    def translate(self) -> Callable[[Mapping[str, Any]], Converted]:
+    def translator(self) -> Callable[[Mapping[str, Any]], Converted]:
         """What turns its content into tensors and settings."""
         found: Callable[[Mapping[str, Any]], Converted] = import_module(
             f"verifiers.embedding.{self.value}"
@@ -52,7 +52,7 @@ def convert(
     file, out = file.expanduser(), out.expanduser()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; give another folder to write to, or empty it")
-    found = name.translate()(read(file))
+    found = name.translator()(read(file))
     written = write(found, out, {"file": file.name, "sha256": sha256(file)})
     typer.echo(f"read    sha256 {sha256(file)}  {file}")
     typer.echo(f"written sha256 {sha256(written)}  {written}")

@@ -17,7 +17,7 @@ PROMPTS = ["a photo of a red star", "two blue rings", "a photo of a red star", "
 LETTERS = string.ascii_lowercase + "."
 
 
-def randomise(model: nn.Module, seed: int, std: float = 0.15) -> nn.Module:
+def randomise(model: Any, seed: int, std: float = 0.15) -> Any:
     """Weights strong enough that every layer and the activation matter; scales keep their values."""
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
@@ -88,7 +88,7 @@ def registered(path: Path) -> str:
     return TINY
 
 
-def open_clip_network() -> nn.Module:
+def open_clip_network() -> Any:
     """A tiny open_clip model."""
     return randomise(open_clip.CLIP(**OPEN_CLIP), 5)
 
@@ -129,7 +129,7 @@ def imagereward(
         "norm.weight": (vision,),
         "norm.bias": (vision,),
     }
-    linear = {
+    linear: dict[str, tuple[int, ...]] = {
         "attn.qkv": (3 * vision, vision),
         "attn.proj": (vision, vision),
         "mlp.fc1": (wide, vision),
@@ -169,7 +169,7 @@ def bert(vision: int, width: int, layers: int, words: int, deep: int, positions:
         "embeddings.LayerNorm.bias": (width,),
     }
     for layer in range(layers):
-        linear = {"intermediate.dense": (deep, width), "output.dense": (width, deep)}
+        linear: dict[str, tuple[int, ...]] = {"intermediate.dense": (deep, width), "output.dense": (width, deep)}
         norms = ["output.LayerNorm"]
         for kind, into in (("attention", width), ("crossattention", vision)):
             linear |= {f"{kind}.self.query": (width, width), f"{kind}.output.dense": (width, width)}

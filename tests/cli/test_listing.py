@@ -176,6 +176,7 @@ def test_verifiers_are_listed_in_80_columns_with_all_facts(capsys):
     flat = " ".join(text.split())
     for name in registry.VERIFIERS:
         card = registry.describe(name)
+        assert card is not None
         assert f"{name} {registry.VERIFIERS[name].about}" in flat
         assert f"scores {card.range}" in flat
         assert f"licence {card.licence}" in flat or card.checkpoint == "none"
@@ -186,6 +187,7 @@ def test_one_verifier_has_a_page_and_json(capsys):
     name = "pickscore:yuvalkirstain/PickScore_v1"
     page = run(capsys, "verifiers", name)
     card = registry.describe(name)
+    assert card is not None
     lines = dict(line.split(":", 1) for line in page.splitlines()[2:])
     shown = {True: "yes", False: "no"}
     assert {key: value.strip() for key, value in lines.items()} == {
@@ -208,7 +210,7 @@ def test_what_has_no_page_is_said(capsys):
 def bound(monkeypatch):
     """A verifier whose licence forbids commercial use."""
     module = types.ModuleType("bound_for_tests")
-    module.CARD = Card("a/bound", "CC-BY-NC-4.0", "pictures", "0 to 1", commercial=False)
+    vars(module)["CARD"] = Card("a/bound", "CC-BY-NC-4.0", "pictures", "0 to 1", commercial=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     entry = registry.VERIFIERS["redness"]._replace(module=module.__name__)
     monkeypatch.setitem(registry.VERIFIERS, "bound", entry)

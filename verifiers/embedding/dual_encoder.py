@@ -72,9 +72,10 @@ class DualEncoder(Embedding):
             images: pictures [n, 3, h, w] in [0, 1].
             text: unit text features [n, d].
         """
-        scale, bias = (getattr(self.model, part, None) for part in ("logit_scale", "logit_bias"))
-        cosine = super().score(images, text)
-        return cosine * scale.to(self.precise).exp() + (0 if bias is None else bias.to(self.precise))  # type: ignore[union-attr]
+        scale: Tensor = self.model.logit_scale.to(self.precise).exp()
+        scores = super().score(images, text) * scale
+        bias: Tensor | None = getattr(self.model, "logit_bias", None)  # of SigLIP alone
+        return scores if bias is None else scores + bias.to(self.precise)
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """Return the features [n, d] of prepared pictures.

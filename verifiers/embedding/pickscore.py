@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
@@ -40,7 +40,7 @@ class PickScore(DualEncoder):
 
     architecture = "CLIPModel"
     kind = "pickscore"
-    padding: Mapping[str, Any] = {}  # a prompt is encoded alone, and features are those of its end
+    padding: ClassVar[Mapping[str, Any]] = {}  # a prompt is encoded alone, and features are those of its end
 
     def __init__(
         self, model: nn.Module, tokenizer: Any, preprocess: Preprocess, *, name: str = "pickscore", batch_size: int = 8
@@ -48,7 +48,7 @@ class PickScore(DualEncoder):
         super().__init__(model, tokenizer, preprocess, name=name, batch_size=batch_size)
 
     @classmethod
-    def load(cls, source: str | Path = CHECKPOINT, **options: Any) -> Self:  # type: ignore[override]
+    def load(cls, source: str | Path = CHECKPOINT, **options: Any) -> Self:
         """Load safetensors from a folder or the hub; the hub's checkpoint takes the processor of its base model.
 
         Args:

@@ -20,7 +20,7 @@ from verifiers.embedding.imagereward import ImageReward
 from verifiers.embedding.pickscore import PickScore
 from verifiers.embedding.siglip import SigLIP
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "clip": CLIPScore,
     "clipiqa": CLIPIQA,
     "hps": HPS,

@@ -13,7 +13,7 @@ from open_clip.transformer import QuickGELU
 from tests.builders import tiny_embedding as tiny
 from verifiers.embedding import hps
 from verifiers.embedding.hps import HPS
-from verifiers.embedding.preprocess import Preprocess
+from verifiers.embedding.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_the_score_is_the_cosine_without_a_scale(folder: Path) -> None:
     assert verifier.preprocess == Preprocess(32)
     network = tiny.open_clip_network().eval()
     assert float(network.logit_scale.detach().exp()) > 10
-    mean, std = (np.array(v)[:, None, None] for v in (hps.CLIP_MEAN, hps.CLIP_STD))
+    mean, std = (np.array(v)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
     pixels = torch.from_numpy((x.double().numpy() - mean) / std).float()
     with torch.no_grad():
         image = network.encode_image(pixels).double().numpy()
@@ -42,7 +42,7 @@ def test_the_published_size_is_an_open_clip_vit_h_14_with_plain_gelu() -> None:
         network = open_clip.CLIP(**open_clip.get_model_config(hps.ARCHITECTURE))
     found = hps.from_original(network.state_dict())
     assert sum(tensor.numel() for tensor in found.tensors.values()) == pytest.approx(986e6, rel=1e-3)
-    assert found.settings["preprocess_cfg"] == {"size": 224, "mean": hps.CLIP_MEAN, "std": hps.CLIP_STD}
+    assert found.settings["preprocess_cfg"] == {"size": 224, "mean": CLIP_MEAN, "std": CLIP_STD}
     with torch.device("meta"):
         built = open_clip.CLIP(**found.settings["model_cfg"])
     assert not any(isinstance(module, QuickGELU) for module in built.modules())

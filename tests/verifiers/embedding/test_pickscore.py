@@ -61,7 +61,8 @@ def test_the_score_is_the_scaled_cosine_also_with_the_legacy_end_of_text(tmp_pat
 
 
 def test_the_activation_is_that_of_the_config(tmp_path: Path) -> None:
-    (tmp_path / "quick").mkdir(), (tmp_path / "plain").mkdir()
+    for name in ("quick", "plain"):
+        (tmp_path / name).mkdir()
     quick, plain = (
         PickScore.load(tiny.clip(tmp_path / name, activation)) for name, activation in
         (("quick", "quick_gelu"), ("plain", "gelu"))
@@ -115,7 +116,8 @@ def test_the_processor_is_read_and_what_cannot_be_repeated_is_refused(tmp_path: 
 
 
 def test_pickles_and_other_models_are_refused_in_one_line(tmp_path: Path, folder: Path) -> None:
-    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    for name in "ab":
+        (tmp_path / name).mkdir()
     pickled = tiny.clip(tmp_path / "a")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     with pytest.raises(ValueError, match="safetensors") as caught:

@@ -45,7 +45,8 @@ def test_the_score_is_the_logit(verifier: SigLIP) -> None:
 
 
 def test_the_side_of_padding_does_not_follow_the_tokenizer(tmp_path: Path) -> None:
-    (tmp_path / "left").mkdir(), (tmp_path / "right").mkdir()
+    for side in ("left", "right"):
+        (tmp_path / side).mkdir()
     left, right = (SigLIP.load(tiny.siglip(tmp_path / side, side)) for side in ("left", "right"))
     assert [v.tokenizer.padding_side for v in (left, right)] == ["left", "right"]
     assert torch.equal(left(pictures(), tiny.PROMPTS).total, right(pictures(), tiny.PROMPTS).total)
