@@ -60,13 +60,15 @@ class Aesthetic(Embedding):
         ValueError: for an encoder that is no CLIP with QuickGELU, or whose embedding does not fit the head.
     """
 
-    def __init__(self, model: Scorer, preprocess: Preprocess, *, name: str = "aesthetic", batch_size: int = 8) -> None:
+    kind = "aesthetic"
+
+    def __init__(self, model: Scorer, preprocess: Preprocess, *, name: str = "", batch_size: int = 8) -> None:
         super().__init__(model, None, preprocess, name=name, batch_size=batch_size)
         config, width = self.model.body.config, self.model.head[0].in_features
         if config.hidden_act != "quick_gelu" or config.projection_dim != width:
             raise ValueError(
-                f"{name} needs a CLIP with QuickGELU and embeddings of {width} numbers, not {config.hidden_act!r} and "
-                f"{config.projection_dim}; set `body` to {BODY} or a copy of it"
+                f"{self.name} needs a CLIP with QuickGELU and embeddings of {width} numbers, not "
+                f"{config.hidden_act!r} and {config.projection_dim}; set `body` to {BODY} or a copy of it"
             )
         self.model.head.to(self.device, self.precise)
 

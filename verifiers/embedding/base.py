@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,19 +30,20 @@ class Embedding:
         model: the network; it is frozen and set to eval mode.
         tokenizer: of its text encoder; None if it has none.
         preprocess: from pictures in [0, 1] to the input of the image encoder.
-        name: the verifier's name in logs and reports.
+        name: the verifier's name in logs and reports; its kind if empty.
         batch_size: pictures in one physical batch, at least 1.
     """
 
     differentiable = True
+    kind: ClassVar[str]  # first part of the verifier's name, kind:source
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, preprocess: Preprocess, *, name: str, batch_size: int = 8
+        self, model: nn.Module, tokenizer: Any, preprocess: Preprocess, *, name: str = "", batch_size: int = 8
     ) -> None:
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.preprocess = preprocess
-        self.name = name
+        self.name = name or self.kind
         self.batch_size = batch_size
         weight = next(weight for weight in model.parameters() if weight.ndim > 1)  # scales stay in fp32
         self.device, self.dtype = weight.device, weight.dtype

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from verifiers.card import Card
 from verifiers.embedding.base import Embedding
 from verifiers.embedding.openclip import load, token_count
-from verifiers.embedding.preprocess import Preprocess
 from verifiers.types import Device
 
 CARD = Card(
@@ -36,14 +35,11 @@ class CLIPScore(Embedding):
         model: an open_clip model; it is frozen and set to eval mode.
         tokenizer: its open_clip tokenizer.
         preprocess: from pictures in [0, 1] to the input of the image encoder.
-        name: the verifier's name in logs and reports.
+        name: the verifier's name in logs and reports; "clip" if empty.
         batch_size: pictures in one physical batch, at least 1.
     """
 
-    def __init__(
-        self, model: nn.Module, tokenizer: Any, preprocess: Preprocess, *, name: str = "clip", batch_size: int = 8
-    ) -> None:
-        super().__init__(model, tokenizer, preprocess, name=name, batch_size=batch_size)
+    kind = "clip"
 
     @classmethod
     def load(

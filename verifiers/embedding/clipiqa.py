@@ -40,6 +40,8 @@ class CLIPIQA(CLIPScore):
         batch_size: pictures in one physical batch, at least 1.
     """
 
+    kind = "clipiqa"
+
     def __init__(
         self,
         model: nn.Module,
@@ -47,7 +49,7 @@ class CLIPIQA(CLIPScore):
         preprocess: Preprocess,
         *,
         pair: tuple[str, str] = PAIR,
-        name: str = "clipiqa",
+        name: str = "",
         batch_size: int = 8,
     ) -> None:
         super().__init__(model, tokenizer, preprocess, name=name, batch_size=batch_size)

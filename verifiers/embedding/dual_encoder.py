@@ -28,7 +28,6 @@ class DualEncoder(Embedding):
     """
 
     architecture: ClassVar[str]  # class of transformers
-    kind: ClassVar[str]  # first part of the verifier's name
     padding: ClassVar[Mapping[str, Any]]  # how prompts are padded
 
     @classmethod
@@ -119,7 +118,8 @@ def network(architecture: str, source: str | Path, device: Device, dtype: torch.
 
     Raises:
         OSError: for a source that has no such files.
-        ValueError: for a model of another type, or weights that do not belong to the config.
+        ValueError: for a model of another type, for one without safetensors, and for weights that do not belong to the
+            config.
     """
     import transformers
 
@@ -127,9 +127,14 @@ def network(architecture: str, source: str | Path, device: Device, dtype: torch.
     kind = getattr(transformers, architecture)
     if found not in {kind.config_class.model_type, kind.config_class.model_type.removesuffix("_vision_model")}:
         raise ValueError(f"it is a {found!r}, not a {kind.config_class.model_type!r}")
-    model, report = kind.from_pretrained(
-        source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-    )
+    options = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
+    try:
+        model, report = kind.from_pretrained(source, **options, output_loading_info=True)
+    except OSError as error:
+        raise ValueError(
+            "it has no safetensors, and pickles are not loaded; open it once by transformers where you trust it, and "
+            "save it by `save_pretrained`"
+        ) from error
     if report["missing_keys"]:
         raise ValueError(f"it lacks {sorted(report['missing_keys'])[0]}")
     precise = {name: value.clone() for name, value in model.named_parameters(recurse=False)}

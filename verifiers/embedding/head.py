@@ -29,17 +29,19 @@ def numbered(weights: Mapping[str, Tensor], original: str) -> dict[str, Tensor]:
     Raises:
         ValueError: for other names, for layers that do not fit together, and for another output than one number.
     """
-    names = {name: re.fullmatch(r"(?:layers\.(\d+)\.)?(weight|bias)", name) for name in weights}
-    if strange := [name for name, match in names.items() if not match]:
-        raise ValueError(f"{strange[0]!r} is no layer of a head as in {original}; give the original file")
-    found = {(int(match[1] or 0), match[2]): weights[name] for name, match in names.items() if match}
-    places = sorted({place for place, _ in found})
-    shapes = [found[place, "weight"].shape if (place, "weight") in found else () for place in places]
-    widths = [*(shape[-1] for shape in shapes if len(shape) == 2), 1]
-    expected = {(p, part) for p in places for part in ("weight", "bias")}
-    fit = all(tuple(shape) == (widths[i + 1], widths[i]) for i, shape in enumerate(shapes) if len(widths) > i + 1)
-    if not shapes or len(widths) != len(shapes) + 1 or set(found) != expected or not fit:
-        raise ValueError(f"the layers {[list(s) for s in shapes]} are no head as in {original}; give the original file")
-    if any(found[place, "bias"].shape != (widths[i + 1],) for i, place in enumerate(places)):
-        raise ValueError(f"the biases do not fit the layers of a head as in {original}; give the original file")
+    found: dict[tuple[int, str], Tensor] = {}
+    for name, value in weights.items():
+        match = re.fullmatch(r"(?:layers\.(\d+)\.)?(weight|bias)", name)
+        if not match:
+            raise ValueError(f"{name!r} is no layer of a head as in {original}; give the original file")
+        found[int(match[1] or 0), match[2]] = value
+    places = sorted({place for place, part in found if part == "weight"})
+    widths = [(found[place, "weight"].shape or (0,))[-1] for place in places] + [1]
+    expected: dict[tuple[int, str], tuple[int, ...]] = {}
+    for into, out, place in zip(widths, widths[1:], places, strict=False):
+        expected |= {(place, "weight"): (out, into), (place, "bias"): (out,)}
+    shapes = {key: tuple(value.shape) for key, value in found.items()}
+    if not places or shapes != expected:
+        layers = [list(shapes[place, "weight"]) for place in places]
+        raise ValueError(f"layers {layers} and biases are no head as in {original}; give the original file")
     return {f"{places.index(place)}.{part}": value for (place, part), value in sorted(found.items())}

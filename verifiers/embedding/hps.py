@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from verifiers.card import Card
 from verifiers.embedding.clip import CLIPScore
 from verifiers.embedding.files import Converted, require_layout, settings
 from verifiers.embedding.openclip import CONFIG, WEIGHTS
-from verifiers.embedding.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
-from verifiers.types import Device
+from verifiers.embedding.preprocess import CLIP_MEAN, CLIP_STD
 
 ARCHITECTURE = "ViT-H-14"
 ORIGINAL = "HPS_v2.1_compressed.pt"
@@ -39,39 +38,26 @@ class HPS(CLIPScore):
         model: an open_clip ViT-H-14 with the weights of HPS; it is frozen and set to eval mode.
         tokenizer: its open_clip tokenizer.
         preprocess: from pictures in [0, 1] to the input of the image encoder.
-        name: the verifier's name in logs and reports.
+        name: the verifier's name in logs and reports; "hps" if empty.
         batch_size: pictures in one physical batch, at least 1.
     """
 
-    def __init__(
-        self, model: nn.Module, tokenizer: Any, preprocess: Preprocess, *, name: str = "hps", batch_size: int = 8
-    ) -> None:
-        super().__init__(model, tokenizer, preprocess, name=name, batch_size=batch_size)
+    kind = "hps"
 
     @classmethod
-    def load(
-        cls,
-        model: str | Path,
-        pretrained: str | None = None,
-        *,
-        device: Device = "cpu",
-        dtype: torch.dtype = torch.float32,
-        **options: Any,
-    ) -> Self:
+    def load(cls, model: str | Path, pretrained: str | None = None, **options: Any) -> Self:
         """Load a converted folder.
 
         Args:
             model: a folder that `gensearch convert hps` wrote.
             pretrained: unused; the folder has the weights.
-            device: where the model runs.
-            dtype: precision of the model; features are compared in fp32 or better.
-            **options: `name` and `batch_size` of the class.
+            **options: `device`, `dtype`, `name` and `batch_size` as of CLIPScore.
 
         Raises:
             ValueError: for another path, such as that of the original pickle, and for damaged files.
         """
         settings(model, "hps", ORIGINAL, CONFIG)
-        return super().load(model, device=device, dtype=dtype, **{"name": f"hps:{model}", **options})
+        return super().load(model, **{"name": f"hps:{model}", **options})
 
 
 def from_original(content: Mapping[str, Any]) -> Converted:

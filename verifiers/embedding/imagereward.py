@@ -78,7 +78,9 @@ class ImageReward(Embedding):
         batch_size: pictures in one physical batch, at least 1.
     """
 
-    def __init__(self, model: Reward, tokenizer: Any, *, name: str = "imagereward", batch_size: int = 8) -> None:
+    kind = "imagereward"
+
+    def __init__(self, model: Reward, tokenizer: Any, *, name: str = "", batch_size: int = 8) -> None:
         super().__init__(model, tokenizer, Preprocess(model.vision.config.image_size), name=name, batch_size=batch_size)
         self.model.head.to(self.device, self.precise)
 

@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from torch import nn
-
 from verifiers.card import Card
 from verifiers.embedding.dual_encoder import DualEncoder
-from verifiers.embedding.preprocess import Preprocess
 
 CHECKPOINT = "yuvalkirstain/PickScore_v1"
 PROCESSOR = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"  # the checkpoint was trained with this one's
@@ -34,18 +31,13 @@ class PickScore(DualEncoder):
         model: a CLIPModel of transformers; it is frozen and set to eval mode.
         tokenizer: its tokenizer.
         preprocess: from pictures in [0, 1] to the input of the image encoder.
-        name: the verifier's name in logs and reports.
+        name: the verifier's name in logs and reports; "pickscore" if empty.
         batch_size: pictures in one physical batch, at least 1.
     """
 
     architecture = "CLIPModel"
     kind = "pickscore"
     padding: ClassVar[Mapping[str, Any]] = {}  # a prompt is encoded alone, and features are those of its end
-
-    def __init__(
-        self, model: nn.Module, tokenizer: Any, preprocess: Preprocess, *, name: str = "pickscore", batch_size: int = 8
-    ) -> None:
-        super().__init__(model, tokenizer, preprocess, name=name, batch_size=batch_size)
 
     @classmethod
     def load(cls, source: str | Path = CHECKPOINT, **options: Any) -> Self:

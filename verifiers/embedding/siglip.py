@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from torch import nn
-
 from verifiers.card import Card
 from verifiers.embedding.dual_encoder import DualEncoder
-from verifiers.embedding.preprocess import Preprocess
 
 CARD = Card(
     checkpoint="google/siglip2-base-patch16-224",
@@ -33,18 +30,13 @@ class SigLIP(DualEncoder):
         model: a SiglipModel of transformers, also for SigLIP 2 of fixed size; it is frozen and set to eval mode.
         tokenizer: its tokenizer.
         preprocess: from pictures in [0, 1] to the input of the image encoder.
-        name: the verifier's name in logs and reports.
+        name: the verifier's name in logs and reports; "siglip" if empty.
         batch_size: pictures in one physical batch, at least 1.
     """
 
     architecture = "SiglipModel"
     kind = "siglip"
     padding: ClassVar[dict[str, Any]] = {"padding": "max_length", "padding_side": "right"}
-
-    def __init__(
-        self, model: nn.Module, tokenizer: Any, preprocess: Preprocess, *, name: str = "siglip", batch_size: int = 8
-    ) -> None:
-        super().__init__(model, tokenizer, preprocess, name=name, batch_size=batch_size)
 
     def worded(self, prompt: str) -> str:
         """Return a prompt in lower case.
