@@ -21,6 +21,7 @@ ROOMS = (  # from the ground up; a module lies in the room with the longest name
     "verifiers.types",
     "verifiers.names",
     "verifiers.card",
+    "verifiers.entry",
     "verifiers.batches",
     "verifiers.combine",
     "verifiers.controls",

@@ -5,90 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from verifiers.card import Card, card, require_commercial
+from verifiers.embedding import entries as embedding
+from verifiers.entry import Entry as Entry
 from verifiers.names import parse, ranked, weigh
 
 if TYPE_CHECKING:
     from verifiers.types import Device, Verifier
 
 
-class Entry(NamedTuple):
-    """How a named verifier is built, and what it is.
-
-    Attributes:
-        build: returns the verifier; called with the device if `network` is true, else without arguments.
-        about: what it is, in a few words.
-        network: whether it has a network that runs on a device.
-        module: where its `CARD` is, such as "verifiers.embedding.pickscore", or "module:NAME" for a card of another
-            name; imported when the card is read.
-    """
-
-    build: Callable[..., Verifier]
-    about: str
-    network: bool = False
-    module: str = ""
-
-
 # --- builders
-
-
-def open_clip(source: str, device: Device = "cpu") -> Verifier:
-    """Build a CLIP score on any open_clip model.
-
-    Args:
-        source: "ARCHITECTURE@TAG", or the path of a local folder.
-        device: where the model runs.
-
-    Raises:
-        ValueError: as `CLIPScore.load`.
-    """
-    from verifiers.embedding.clip import CLIPScore
-
-    return CLIPScore.load(*tagged(source), name=f"clip:{source}", device=device)
-
-
-def clipiqa(source: str, device: Device = "cpu") -> Verifier:
-    """Build a CLIP-IQA on any open_clip model.
-
-    Args:
-        source: "ARCHITECTURE@TAG", or the path of a local folder.
-        device: where the model runs.
-
-    Raises:
-        ValueError: as `CLIPScore.load`.
-    """
-    from verifiers.embedding.clipiqa import CLIPIQA
-
-    return CLIPIQA.load(*tagged(source), name=f"clipiqa:{source}", device=device)
-
-
-def tagged(source: str) -> tuple[str, str | None]:
-    """Return the architecture and the tag of an open_clip model, or the path of a folder and None.
-
-    Args:
-        source: "ARCHITECTURE@TAG", or the path of a local folder.
-    """
-    model, tag = (source, "") if os.path.isdir(source) else source.partition("@")[::2]
-    return model, tag or None
-
-
-def loaded_by(module: str, kind: str) -> Callable[..., Verifier]:
-    """Return the builder of a verifier whose class loads a source by itself.
-
-    Args:
-        module: of the class.
-        kind: name of the class.
-    """
-
-    def build(source: str, device: Device = "cpu") -> Verifier:
-        found: Verifier = getattr(import_module(module), kind).load(source, device=device)
-        return found
-
-    return build
 
 
 def vqa(source: str, device: Device = "cpu") -> Verifier:
@@ -155,55 +84,8 @@ def random_score() -> Verifier:
     return RandomScore()
 
 
-pickscore = loaded_by("verifiers.embedding.pickscore", "PickScore")
-hps = loaded_by("verifiers.embedding.hps", "HPS")
-imagereward = loaded_by("verifiers.embedding.imagereward", "ImageReward")
-aesthetic = loaded_by("verifiers.embedding.aesthetic", "Aesthetic")
-siglip = loaded_by("verifiers.embedding.siglip", "SigLIP")
-
 VERIFIERS: dict[str, Entry] = {
-    "clip:ViT-B-32@laion2b_s34b_b79k": Entry(
-        partial(open_clip, "ViT-B-32@laion2b_s34b_b79k"),
-        "CLIP score; any open_clip ARCHITECTURE@TAG or local folder",
-        True,
-        "verifiers.embedding.clip",
-    ),
-    "pickscore:yuvalkirstain/PickScore_v1": Entry(
-        partial(pickscore, "yuvalkirstain/PickScore_v1"),
-        "PickScore, human preference; any fine-tuned CLIP of transformers",
-        True,
-        "verifiers.embedding.pickscore",
-    ),
-    "hps:FOLDER": Entry(
-        partial(hps, "FOLDER"),
-        "HPSv2.1, human preference; a folder of `gensearch convert hps`",
-        True,
-        "verifiers.embedding.hps",
-    ),
-    "imagereward:FOLDER": Entry(
-        partial(imagereward, "FOLDER"),
-        "ImageReward, human preference; a folder of `gensearch convert imagereward`",
-        True,
-        "verifiers.embedding.imagereward",
-    ),
-    "aesthetic:FOLDER": Entry(
-        partial(aesthetic, "FOLDER"),
-        "LAION's aesthetic predictor, without prompt; a folder of `gensearch convert aesthetic`",
-        True,
-        "verifiers.embedding.aesthetic",
-    ),
-    "siglip:google/siglip2-base-patch16-224": Entry(
-        partial(siglip, "google/siglip2-base-patch16-224"),
-        "SigLIP 2, logit that picture and prompt match; any SigLIP of fixed size",
-        True,
-        "verifiers.embedding.siglip",
-    ),
-    "clipiqa:ViT-L-14@openai": Entry(
-        partial(clipiqa, "ViT-L-14@openai"),
-        "CLIP-IQA, good or bad photo, without prompt; any open_clip ARCHITECTURE@TAG",
-        True,
-        "verifiers.embedding.clipiqa",
-    ),
+    **embedding.VERIFIERS,
     "vqa:deepseek-community/Janus-Pro-1B": Entry(
         partial(vqa, "deepseek-community/Janus-Pro-1B"),
         "VQAScore, P(yes); any image-text-to-text model or local folder",
@@ -232,14 +114,8 @@ VERIFIERS: dict[str, Entry] = {
 }
 
 SOURCES: dict[str, Callable[[str, Device], Verifier]] = {  # verifiers by kind:source
-    "aesthetic": aesthetic,
-    "clip": open_clip,
-    "clipiqa": clipiqa,
+    **embedding.SOURCES,
     "frames": frames,
-    "hps": hps,
-    "imagereward": imagereward,
-    "pickscore": pickscore,
-    "siglip": siglip,
     "vqa": vqa,
 }
 
