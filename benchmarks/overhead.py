@@ -116,7 +116,7 @@ def climbing(case: Case) -> Callable[[], None]:
                 state = model.start([PROMPT], leaf)
                 while not bool(state.done.all()):
                     state = model.advance(state)
-                score = verifier.cosine(model.render(state), text)
+                score = verifier.score(model.render(state), text)
                 if turn < evaluations - 1:  # the last evaluation is followed by no update
                     torch.autograd.grad(score.sum(), leaf)
 

@@ -47,6 +47,7 @@ class SearchPipeline:
         holdout: Sequence[str | Verifier] = (),
         propose: str | Proposal | None = None,
         options: Mapping[str, Any] | None = None,
+        allow_noncommercial: bool = False,
         **knobs: Any,
     ) -> None:
         """Wrap a model or a loaded diffusers pipeline, with its LoRAs, offloading and compile settings.
@@ -62,11 +63,13 @@ class SearchPipeline:
             propose: Makes the noise that a search starts from: a callable, or the name of a hypernetwork or a memory;
                 None for plain noise.
             options: How to load or wrap the model: steps, guidance_scale, batch_size, device, dtype ...
+            allow_noncommercial: Whether weights of verifiers given by name may forbid commercial use.
             knobs: Arguments of the search.
 
         Raises:
-            ValueError: A name or knob is unknown, a value unfit, a hold-out has another role or no name of its own, or
-                there are options for a model that is loaded already. What costs nothing is checked first.
+            ValueError: A name or knob is unknown, a value unfit, a hold-out has another role or no name of its own, a
+                licence is not allowed, or there are options for a model that is loaded already. What costs nothing is
+                checked first.
             LoadError: The model cannot be loaded.
         """
         self.job = resolve(
@@ -79,6 +82,7 @@ class SearchPipeline:
             holdout=holdout,
             propose=propose,
             options=options,
+            allow_noncommercial=allow_noncommercial,
         )
 
     @classmethod
@@ -117,7 +121,8 @@ class SearchPipeline:
             ValueError: As the class does.
             LoadError: The model cannot be loaded.
         """
-        settings = {name: getattr(config, name) for name in ("compute", "select", "holdout", "propose")}
+        names = ("compute", "select", "holdout", "propose", "allow_noncommercial")
+        settings = {name: getattr(config, name) for name in names}
         settings |= config.knobs
         return cls.from_pretrained(config.model, config.verifier, config.search, options=config.options, **settings)
 

@@ -7,13 +7,23 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from gensearch.shapes import verifiers as shapes
-from verifiers.catalogue import VERIFIERS, verifier
+from verifiers.catalogue import VERIFIERS, check_licences, describe, verifier
 from verifiers.names import parse, split_weight
 
 if TYPE_CHECKING:
     from gensearch.core.types import Model, Proposal, Search
 
-__all__ = ["VERIFIERS", "load_model", "models", "parse_verifier", "proposal", "search", "verifier"]
+__all__ = [
+    "VERIFIERS",
+    "check_licences",
+    "describe",
+    "load_model",
+    "models",
+    "parse_verifier",
+    "proposal",
+    "search",
+    "verifier",
+]
 
 VERIFIERS |= shapes.VERIFIERS
 

@@ -29,6 +29,7 @@ def resolve(
     holdout: Sequence[str | Verifier] = (),
     propose: str | Proposal | None = None,
     options: Mapping[str, Any] | None = None,
+    allow_noncommercial: bool = False,
 ) -> Job:
     """The job that names or objects describe; what costs nothing is checked before the model is loaded.
 
@@ -42,6 +43,7 @@ def resolve(
         holdout: Verifiers that only report, each with a name of its own.
         propose: Makes the noise that the search starts from: a callable or a name; None for plain noise.
         options: How to load or wrap the model.
+        allow_noncommercial: Whether weights of verifiers given by name may forbid commercial use.
 
     Raises:
         ValueError: As for `SearchPipeline`.
@@ -52,6 +54,7 @@ def resolve(
     for given in (verifier, *([select] if select else []), *holdout):
         if isinstance(given, str):
             registry.parse_verifier(given)
+            registry.check_licences(given, allow_noncommercial)
         else:
             called(given, "verifier", "shapes/clip")
     generator = ready(model, options or {})
@@ -59,7 +62,9 @@ def resolve(
     device, loaded = device_of(generator), own_verifier(generator, verifier, select, *holdout)
 
     def found(given: str | Verifier) -> Verifier:
-        return registry.verifier(given, device=device, loaded=loaded) if isinstance(given, str) else given
+        if not isinstance(given, str):
+            return given
+        return registry.verifier(given, device=device, loaded=loaded, allow_noncommercial=allow_noncommercial)
 
     panel = Panel(
         found(verifier),

@@ -52,6 +52,7 @@ def train(config: str, sets: Sequence[str], out: Path, log: str | None = None) -
     tracker = find_tracker(log)
     recipe = make_config(config, sets)
     learn, watch = split(read_prompts(recipe.prompts), recipe.validation)
+    registry.check_licences(recipe.rewards, recipe.allow_noncommercial)
     device = str(recipe.options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
     accelerator = Accelerator(
         log_with=None if tracker == "none" else tracker, project_dir=str(out / LOGS), cpu=device.startswith("cpu")
@@ -59,7 +60,9 @@ def train(config: str, sets: Sequence[str], out: Path, log: str | None = None) -
     if log is None and tracker == "none" and accelerator.is_main_process:
         typer.echo(f"{DEFAULT} is not installed, so metrics go to {PANEL} only; to log them, run {INSTALL}", err=True)
     model = registry.load_model(recipe.model, **placed(recipe.options, accelerator))
-    verifier = registry.verifier(recipe.rewards, device=device_of(model))
+    verifier = registry.verifier(
+        recipe.rewards, device=device_of(model), allow_noncommercial=recipe.allow_noncommercial
+    )
     with owned(out) if accelerator.is_main_process else nullcontext():
         trainer = Trainer(recipe, model, verifier, learn, out, accelerator)
         if accelerator.is_main_process:

@@ -43,6 +43,7 @@ class TrainConfig(Strict):
     model: Name = "shapes/turbo"  # the generator
     options: dict[str, Any] = {}  # how it is loaded; batch_size is the number of rows of one network pass
     rewards: Name = "shapes/clip"  # a differentiable verifier, or a weighted sum of several
+    allow_noncommercial: bool = False  # rewards whose licence forbids commercial use
     prompts: Name = "shapes"  # `shapes`, or a text file with one prompt per line
     validation: PositiveInt = 24  # prompts held out of training for validation
     template: str = Field("{prompt}", pattern=r"\{prompt\}")  # text that the network is conditioned on
@@ -52,7 +53,7 @@ class TrainConfig(Strict):
 
     temperature: PositiveFloat | None = None  # weight of the KL divergence in units of reward per nat, or instead
     mean_weight: PositiveFloat | None = None  # the weight on the mean square of f over elements, as in released code
-    unroll: Annotated[int, Field(ge=1, le=8)] = 1  # rows take 1 to so many passes of f in turn, each where the last ended
+    unroll: Annotated[int, Field(ge=1, le=8)] = 1  # rows take 1 to so many passes of f in turn
     order: PositiveInt = 1  # terms of the KL divergence: 1 is |f|^2 / 2, 2 corrects it to second order
     probes: PositiveInt = 1  # random vectors per row for the terms beyond the first
     budget: PositiveFloat | None = None  # KL divergence to reach in nats: `temperature` is then adapted from its value

@@ -12,7 +12,7 @@ from hypernoise.memory import JOURNAL, Memory, WarmStart, verifier_of
 FOLD_BELOW = 4 * 2**30  # bytes of the generator's network up to which LoRA is merged into a second copy of it
 
 
-def load(source: str, model: Model, gain: float, passes: int) -> Proposal:
+def load(source: str, model: Model, gain: float, passes: int = 1) -> Proposal:
     """Load a proposal for a generator.
 
     Args:

@@ -16,7 +16,7 @@ from gensearch.core.sampling import generate
 from gensearch.core.types import Model, Noise, Recipe
 from hypernoise.artefact import HyperNoise
 from hypernoise.form import lookable
-from hypernoise.objective import divergence
+from hypernoise.objective import divergence, unrolled
 from verifiers.types import Media, Verifier
 
 SECOND_ORDER_ROWS = 8  # rows of the second-order divergence, which differentiates twice

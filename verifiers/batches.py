@@ -65,13 +65,16 @@ def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
 
     Args:
         name: the verifier's name, for the error message.
-        media: what is to be scored, pictures [b, 3, h, w].
+        media: what is to be scored, pictures [b, 3, h, w] of floating point.
         prompts: b prompts.
 
     Raises:
-        ValueError: for media of another shape, such as clips, and for another number of prompts.
+        ValueError: for media of another shape, such as clips or pictures with transparency, for whole numbers as
+            pixels, and for another number of prompts.
     """
-    if media.ndim != 4 or len(media) != len(prompts):
+    if not media.is_floating_point():
+        raise ValueError(f"{name} takes pixels in [0, 1], not {media.dtype}; divide 8-bit pixels by 255")
+    if media.ndim != 4 or media.shape[1] != 3 or len(media) != len(prompts):
         raise ValueError(
             f"{name} takes pictures [b, 3, h, w] with one prompt each; it got media of shape "
             f"{list(media.shape)} and {len(prompts)} prompts. Score the frames of a clip one by one."

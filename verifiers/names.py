@@ -10,15 +10,21 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 KINDS = (  # of verifiers that are named by their source
+    "aesthetic",
     "background_consistency",
     "clip",
+    "clipiqa",
     "detection",
     "frames",
     "geneval",
     "grid",
+    "hps",
     "hpsv3",
+    "imagereward",
+    "pickscore",
     "questions",
     "rationalrewards",
+    "siglip",
     "staged",
     "subject_consistency",
     "unifiedreward",
@@ -288,7 +294,8 @@ def weigh(term: str, known: Collection[str]) -> tuple[str, float]:
         raise ValueError(
             f"{term!r} names no verifier; write a sum as 'shapes/clip+0.5*random' and a vote as 'rank(a,b)'"
         )
-    if name not in known and name.partition(":")[0] not in KINDS:
+    kind, _, source = name.partition(":")
+    if name not in known and not (source and kind in KINDS):
         raise ValueError(f"no verifier is called {name!r}{nearest(name, known)}")
     return name, weight
 

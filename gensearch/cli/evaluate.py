@@ -53,6 +53,9 @@ def evaluate(
         "runs/evaluate"
     ),
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
+    allow_noncommercial: Annotated[
+        bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, do nothing.")] = False,
 ) -> None:
     """Compare methods on the same prompts and seeds and print a table with paired intervals.
@@ -64,6 +67,7 @@ def evaluate(
     results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
+    options["allow_noncommercial"] = allow_noncommercial or None
     plan = make_plan(config or (None if method else PRESET[benchmark]), method or (), **options)
     out = out.expanduser()
     require_writable(out)

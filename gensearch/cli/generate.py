@@ -44,6 +44,9 @@ def generate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<time>-<hash>).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, make nothing.")] = False,
+    allow_noncommercial: Annotated[
+        bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
+    ] = False,
     no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Keep the recipe out of the PNG files.")] = False,
 ) -> None:
     """Search for the best picture of a prompt.
@@ -62,6 +65,7 @@ def generate(
         propose=propose,
         holdout=holdout or None,
         metadata=False if no_metadata else None,
+        allow_noncommercial=allow_noncommercial or None,
         knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
         options={name: value for name, value in loading.items() if value is not None},
     )

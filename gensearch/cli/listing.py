@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gensearch.cli.verifiers import show_verifiers
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -50,17 +52,25 @@ class What(StrEnum):
 
 def list_names(
     what: Annotated[What | None, typer.Argument(help="One list only.")] = None,
-    name: Annotated[str | None, typer.Argument(help="One search: its knobs, what it needs and an example.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One search or verifier, with everything about it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Of verifiers: print JSON.")] = False,
 ) -> None:
     """List the models, verifiers, searches with their knobs, and presets.
 
     Example: gensearch list searches zero_order
     """
-    if name is not None and what is not What.searches:
-        raise ValueError(f"only a search has a page of its own; write `gensearch list {what}` without {name!r}")
+    if name is not None and what not in (What.searches, What.verifiers):
+        raise ValueError(
+            f"only a search or a verifier has a page of its own; write `gensearch list {what}` without {name!r}"
+        )
+    if as_json and what is not What.verifiers:
+        raise ValueError("only verifiers are listed as JSON; write `gensearch list verifiers --json`")
+    if what is What.verifiers:
+        show_verifiers(name, as_json)
+        return
     lists: dict[What, Callable[[Console], None]] = {
         What.models: show_models,
-        What.verifiers: show_verifiers,
+        What.verifiers: lambda console: show_verifiers(),
         What.searches: show_searches,
         What.presets: show_presets,
     }
@@ -86,13 +96,6 @@ def show_models(console: Console) -> None:
     from gensearch.registry import models as known
 
     console.print(titled("model", "what it is", rows=known().items()))
-
-
-def show_verifiers(console: Console) -> None:
-    """The verifiers."""
-    from gensearch.registry import VERIFIERS
-
-    console.print(titled("verifier", "what it is", rows=((name, entry.about) for name, entry in VERIFIERS.items())))
 
 
 def show_searches(console: Console) -> None:

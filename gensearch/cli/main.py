@@ -1,4 +1,4 @@
-"""The command line: `gensearch generate | evaluate | train | list | replay`.
+"""The command line: `gensearch generate | evaluate | train | list | convert | replay`.
 
 Exit codes: 0 done, 1 failed (or a replay gave other pixels), 2 a wrong request, 130 interrupted.
 """
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gensearch.cli.convert import convert
 from gensearch.cli.evaluate import evaluate
 from gensearch.cli.generate import generate
 from gensearch.cli.listing import list_names
@@ -59,10 +60,13 @@ NAMES = {  # of what a flag fills in models of all kinds
 }
 OPTIONS = {f"{kind}{name}": flag for flag in NAMES for name in NAMES[flag] for kind in ("options.", "option ")}
 
+ALLOWED = {False: (), True: ("allow_noncommercial=true",)}  # the flag of training as a setting
+
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("generate", cls=Command, epilog=EXITS)(generate)
 app.command("evaluate", cls=Command, epilog=EXITS)(evaluate)
 app.command("list")(list_names)
+app.command("convert", epilog=EXITS)(convert)
 app.command("replay", epilog=EXITS)(replay)
 training = typer.Typer(no_args_is_help=True, help="Train what makes searches cheaper.")
 app.add_typer(training, name="train")
@@ -76,6 +80,9 @@ def train_hypernoise(
     log: Annotated[
         str | None, typer.Option(help="tensorboard, wandb or none; tensorboard by default if it is installed.")
     ] = None,
+    allow_noncommercial: Annotated[
+        bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
+    ] = False,
 ) -> None:
     """Train a noise hypernetwork, which keeps most of a search's gain for one more network pass.
 
@@ -86,7 +93,7 @@ def train_hypernoise(
     """
     from hypernoise.command import train
 
-    train(config, sets or (), out, log)
+    train(config, [*(sets or ()), *ALLOWED[allow_noncommercial]], out, log)
 
 
 @training.command("remember", epilog=EXITS)
@@ -114,6 +121,9 @@ def train_consolidate(
     log: Annotated[
         str | None, typer.Option(help="tensorboard, wandb or none; tensorboard by default if it is installed.")
     ] = None,
+    allow_noncommercial: Annotated[
+        bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
+    ] = False,
 ) -> None:
     """Train a noise hypernetwork on remembered winners, and then by the reward as the recipe says.
 
@@ -121,7 +131,7 @@ def train_consolidate(
     """
     from hypernoise.command import train
 
-    train(config, [f"distil.memory={memory}", *(sets or ())], out, log)
+    train(config, [f"distil.memory={memory}", *(sets or ()), *ALLOWED[allow_noncommercial]], out, log)
 
 
 def show_version(wanted: bool) -> None:

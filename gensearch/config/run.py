@@ -31,6 +31,7 @@ class RunConfig(BaseModel):
     compute: float | None = Field(default=None, ge=1, le=MAX_COMPUTE)  # budget in multiples of one sample's cost (NFE)
     knobs: Mapped = {}  # of the search
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    allow_noncommercial: bool = False  # weights of verifiers whose licence forbids commercial use
     metadata: bool = True  # the recipe inside the PNG files
 
     @field_validator("prompt")

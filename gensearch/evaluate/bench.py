@@ -39,7 +39,7 @@ class Benchmark(NamedTuple):
     judge: Callable[[], Verifier]  # the exact judge, whose verdict is the metric
     oracles: frozenset[str]  # names of verifiers that know the exact judge's verdict
     model: Callable[..., Model] = registry.load_model  # source and options -> model
-    verifier: Callable[[str], Verifier] = registry.verifier  # name -> verifier
+    verifier: Callable[..., Verifier] = registry.verifier  # name -> verifier
     search: Callable[[str], Search] = registry.search  # name -> search
 
 
@@ -84,7 +84,8 @@ class Bench:
             ValueError: A name, a knob or a role is unfit, or a model or a verifier changed since the known results.
         """
         judge = benchmark.judge()
-        verifier = cache(lambda name: name if "self" in names_in(name) else benchmark.verifier(name))
+        allowed = {"allow_noncommercial": True} if plan.allow_noncommercial else {}
+        verifier = cache(lambda name: name if "self" in names_in(name) else benchmark.verifier(name, **allowed))
         model = cache(lambda source, options: benchmark.model(source, **json.loads(options)))
         holdout = {name: verifier(name) for name in plan.holdout}
         jobs = {}
@@ -99,6 +100,7 @@ class Bench:
                     select=verifier(method.select) if method.select else None,
                     holdout=list(holdout.values()),
                     propose=method.propose,
+                    allow_noncommercial=plan.allow_noncommercial,
                 )
             except ValueError as error:
                 raise ValueError(f"method {method.name!r}: {error}") from error

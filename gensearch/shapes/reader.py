@@ -42,7 +42,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(width)
-        self.query, self.value, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+        self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
+        self.value = nn.Linear(width, 2 * width)
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """Return x [b, n, width] after it has read the memory [b, m, width], or itself."""
@@ -74,7 +75,7 @@ class Mix(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """Seven convolutions from cells of 2x2 pixels to a map of 8x8, which one query for each shape reads in three layers.
+    """Seven convolutions from cells of 2x2 pixels to a map of 8x8, which one query for each shape reads.
 
     Queries do not see each other: which shapes occur together is no evidence.
 

@@ -93,23 +93,46 @@ def tracker_share() -> Verifier:
     return ShapesTrackerPartial()
 
 
+CARDS = "gensearch.shapes.cards"
 VERIFIERS = {
     "shapes/critic": Entry(
-        partial(critic, "critic"), "answers the questions in a prompt; learned from exact labels; differentiable", True
+        partial(critic, "critic"),
+        "answers the questions in a prompt; learned from exact labels",
+        True,
+        f"{CARDS}:CRITIC",
     ),
     "shapes/critic-holdout": Entry(
-        partial(critic, "critic-holdout"), "an independent critic, learned without exact labels, for --holdout", True
+        partial(critic, "critic-holdout"),
+        "an independent critic, learned without exact labels, for --holdout",
+        True,
+        f"{CARDS}:CRITIC_HOLDOUT",
     ),
-    "shapes/clip": Entry(partial(clip, "clip"), "CLIP of the Shapes world, embedded; differentiable", True),
-    "shapes/clip-holdout": Entry(partial(clip, "clip-holdout"), "a second CLIP of that world, for --holdout", True),
+    "shapes/clip": Entry(partial(clip, "clip"), "CLIP of the Shapes world, embedded", True, f"{CARDS}:CLIP"),
+    "shapes/clip-holdout": Entry(
+        partial(clip, "clip-holdout"), "a second CLIP of that world, for --holdout", True, f"{CARDS}:HOLDOUT"
+    ),
     "shapes/clip-frames": Entry(
-        clip_frames, "that CLIP on every frame of a clip, with prompts that leave out the motion", True
+        clip_frames,
+        "that CLIP on every frame of a clip, with prompts that leave out the motion",
+        True,
+        f"{CARDS}:FRAMES",
     ),
     "shapes/clip-motion": Entry(
-        clip_motion, "a CLIP of the moving Shapes, embedded, on four frames in one picture", True
+        clip_motion,
+        "a CLIP of the moving Shapes, embedded, on four frames in one picture",
+        True,
+        f"{CARDS}:MOTION",
     ),
-    "shapes/judge": Entry(judge, "exact judge: 1 if the picture shows what its prompt asks for"),
-    "shapes/partial": Entry(share, "exact judge: the share of the prompt's clauses that are fulfilled"),
-    "shapes/tracker": Entry(tracker, "exact judge of clips: 1 if the frames so far show what the prompt asks for"),
-    "shapes/tracker-partial": Entry(tracker_share, "exact judge of clips: the share of aspects that are right"),
+    "shapes/judge": Entry(
+        judge, "exact judge: 1 if the picture shows what its prompt asks for", module=f"{CARDS}:JUDGE"
+    ),
+    "shapes/partial": Entry(
+        share, "exact judge: the share of the prompt's clauses that are fulfilled", module=f"{CARDS}:PARTIAL"
+    ),
+    "shapes/tracker": Entry(
+        tracker, "exact judge of clips: 1 if the frames so far show what the prompt asks for", module=f"{CARDS}:TRACKER"
+    ),
+    "shapes/tracker-partial": Entry(
+        tracker_share, "exact judge of clips: the share of aspects that are right", module=f"{CARDS}:TRACKER_PARTIAL"
+    ),
 }

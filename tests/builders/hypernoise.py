@@ -47,7 +47,7 @@ def case(name: str, folder: Path) -> Trainer:
             found, said = loss(rows, passes)
             return found * (math.nan if run.done == 1 else 1), said
 
-        run.loss = broken  # type: ignore[method-assign]
+        run.loss = broken  # type: ignore[method-assign, assignment]
     return run
 
 

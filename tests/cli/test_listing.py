@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from gensearch.packages import configs
 from gensearch.pipeline import SearchPipeline
 from gensearch.search import NEEDS, SEARCHES, Needs
 from gensearch.search.knobs import bounds, describe, shown, source, summary
+from verifiers.card import Card
 from verifiers.names import leaf_names
 
 
@@ -115,7 +118,7 @@ def test_the_overview_of_searches_stays(capsys):
     [
         (["searches", "zero_ordr"], "did you mean 'zero_order'"),
         (["searches", ""], "no search is called ''"),
-        (["models", "shapes/sd"], "only a search has a page of its own; write `gensearch list models`"),
+        (["models", "shapes/sd"], "only a search or a verifier has a page of its own; write `gensearch list models`"),
     ],
 )
 def test_an_unknown_name_is_one_line(words, message, capsys):
@@ -138,7 +141,7 @@ def test_presets_are_grouped_by_the_command_that_they_are_for(capsys):
         assert all("Cost:" not in about for _, about in rows)
 
 
-@pytest.mark.parametrize("words", [["searches"], ["searches", "milr"], ["presets"], ["models"], ["verifiers"]])
+@pytest.mark.parametrize("words", [["searches"], ["searches", "milr"], ["presets"], ["models"]])
 def test_a_pipe_of_80_columns_gets_whole_tables_without_escapes(words, capsys, monkeypatch):
     for columns in ("20", "80", "200"):
         monkeypatch.setenv("COLUMNS", columns)
@@ -165,3 +168,92 @@ def test_the_real_command_writes_to_a_pipe():
     assert "\x1b" not in done.stdout
     assert done.stdout.startswith("zero_order: ")
     assert done.stderr == ""
+
+
+def test_verifiers_are_listed_in_80_columns_with_all_facts(capsys):
+    text = run(capsys, "verifiers")
+    assert max(map(len, text.splitlines())) <= 80
+    flat = " ".join(text.split())
+    for name in registry.VERIFIERS:
+        card = registry.describe(name)
+        assert card is not None
+        assert f"{name} {registry.VERIFIERS[name].about}" in flat
+        assert f"scores {card.range}" in flat
+        assert f"licence {card.licence}" in flat or card.checkpoint == "none"
+    assert "NON-COMMERCIAL" not in text
+
+
+def test_one_verifier_has_a_page_and_json(capsys):
+    name = "pickscore:yuvalkirstain/PickScore_v1"
+    page = run(capsys, "verifiers", name)
+    card = registry.describe(name)
+    assert card is not None
+    lines = dict(line.split(":", 1) for line in page.splitlines()[2:])
+    shown = {True: "yes", False: "no"}
+    assert {key: value.strip() for key, value in lines.items()} == {
+        key: shown.get(value, value) for key, value in card._asdict().items()
+    }
+    (found,) = json.loads(run(capsys, "verifiers", name, "--json"))
+    assert found == {"name": name, "about": registry.VERIFIERS[name].about, **card._asdict()}
+    assert [each["name"] for each in json.loads(run(capsys, "verifiers", "--json"))] == list(registry.VERIFIERS)
+    assert "that of somebody/else" in run(capsys, "verifiers", "siglip:somebody/else")
+
+
+def test_what_has_no_page_is_said(capsys):
+    assert "did you mean 'random'" in run(capsys, "verifiers", "randon", code=2)
+    assert "no verifier is called 'clip'" in run(capsys, "verifiers", "clip", code=2)
+    assert "is a sum or a vote" in run(capsys, "verifiers", "random+redness", code=2)
+    assert "list verifiers --json" in run(capsys, "searches", "--json", code=2)
+
+
+@pytest.fixture
+def bound(monkeypatch):
+    """A verifier whose licence forbids commercial use."""
+    module = types.ModuleType("bound_for_tests")
+    vars(module)["CARD"] = Card("a/bound", "CC-BY-NC-4.0", "pictures", "0 to 1", commercial=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    entry = registry.VERIFIERS["redness"]._replace(module=module.__name__)
+    monkeypatch.setitem(registry.VERIFIERS, "bound", entry)
+
+
+def test_a_noncommercial_licence_is_marked(bound, capsys):
+    assert "    NON-COMMERCIAL; a/bound; licence CC-BY-NC-4.0" in run(capsys, "verifiers")
+    assert "Needs --allow-noncommercial" in run(capsys, "verifiers", "bound")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["generate", "a photo of a ring", "--verifier", "bound", "--compute", "1"],
+        ["generate", "a photo of a ring", "--holdout", "bound", "--compute", "1"],
+        ["evaluate", "shapes", "--method", "one=compute:1,verifier:bound", "--prompts", "1"],
+        ["evaluate", "shapes", "--method", "one=compute:1", "--holdout", "bound", "--prompts", "1"],
+    ],
+)
+def test_a_noncommercial_licence_needs_a_flag(words, bound, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    for flag, code in (([], 2), (["--allow-noncommercial"], 0)):
+        with pytest.raises(SystemExit) as left:
+            cli.main([*words, *out, *flag])
+        said = capsys.readouterr()
+        assert (left.value.code or 0) == code, said.err
+        assert ("the licence of 'bound' (CC-BY-NC-4.0) forbids commercial use" in said.err) == bool(code)
+
+
+def test_training_by_a_noncommercial_licence_needs_a_flag(bound, tmp_path, capsys, monkeypatch):
+    def reached(*args, **options):
+        raise Reached
+
+    monkeypatch.setattr("gensearch.registry.load_model", reached)
+    words = ["--debug", "train", "hypernoise", "--config", "redness", "--set", "rewards=bound", "--log", "none"]
+    with pytest.raises(ValueError, match="forbids commercial use"):
+        cli.main([*words, "--out", str(tmp_path)])
+    with pytest.raises(Reached):
+        cli.main([*words, "--out", str(tmp_path), "--allow-noncommercial"])
+
+
+def test_a_noncommercial_licence_needs_a_flag_in_python(bound):
+    with pytest.raises(ValueError, match="allow_noncommercial=True in Python"):
+        SearchPipeline.from_pretrained("shapes/turbo", select="bound")
+    pipe = SearchPipeline.from_pretrained("shapes/turbo", select="bound", allow_noncommercial=True)
+    assert pipe.panel.select.name == "redness"

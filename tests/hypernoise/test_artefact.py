@@ -295,7 +295,13 @@ def test_a_pipeline_takes_it_by_name_and_gain(folder):
     whole, half, none, plain = (pipe("a red star", 7).result.base.media for pipe in pipes)
     assert torch.equal(none, plain)
     assert not torch.equal(whole, half)
-    assert SearchPipeline(model, Redness(), n=1, propose=f"{folder}^2").job.propose.passes == 2
-    for name, message in (("shapes/y^0", "'0' is no number of passes"), ("shapes/y^", "'' is no number"), ("x*shapes/y", "'x' is no gain"), ("inf*shapes/y", "the gain of 'shapes/y' is inf")):
+    twice: Any = SearchPipeline(model, Redness(), n=1, propose=f"{folder}^2").job.propose
+    assert twice.cost.proposed == 2
+    for name, message in (
+        ("shapes/y^0", "'0' is no number of passes"),
+        ("shapes/y^", "'' is no number"),
+        ("x*shapes/y", "'x' is no gain"),
+        ("inf*shapes/y", "the gain of 'shapes/y' is inf"),
+    ):
         with pytest.raises(ValueError, match=message):
             registry.proposal(name, model)

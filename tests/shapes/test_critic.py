@@ -42,15 +42,20 @@ def softmax(logits):
 def test_answers_are_the_probabilities_of_the_heads(critic, pictures):
     asked = {
         "Is there a star?": lambda r: 1 - softmax(r["some"][SHAPES.index("star")])[0],
-        "Is there a red star?": lambda r: (1 - softmax(r["some"][SHAPES.index("star")])[0])
-        * softmax(r["color"][SHAPES.index("star")])[COLORS.index("red")],
+        "Is there a red star?": lambda r: (
+            (1 - softmax(r["some"][SHAPES.index("star")])[0])
+            * softmax(r["color"][SHAPES.index("star")])[COLORS.index("red")]
+        ),
         "Are there exactly three crosses?": lambda r: softmax(r["sure"][SHAPES.index("cross")])[3],
-        "are there exactly two pink hearts": lambda r: softmax(r["sure"][SHAPES.index("heart")])[2]
-        * softmax(r["every"][SHAPES.index("heart")])[COLORS.index("pink")],
+        "are there exactly two pink hearts": lambda r: (
+            softmax(r["sure"][SHAPES.index("heart")])[2]
+            * softmax(r["every"][SHAPES.index("heart")])[COLORS.index("pink")]
+        ),
         "Is the ring  black?": lambda r: softmax(r["color"][SHAPES.index("ring")])[COLORS.index("black")],
         "Are all the squares blue?": lambda r: softmax(r["every"][SHAPES.index("square")])[COLORS.index("blue")],
-        "Is the star below the diamond?": lambda r: 1
-        / (1 + np.exp(-r["relation"][SHAPES.index("star"), SHAPES.index("diamond"), 3])),
+        "Is the star below the diamond?": lambda r: (
+            1 / (1 + np.exp(-r["relation"][SHAPES.index("star"), SHAPES.index("diamond"), 3]))
+        ),
     }
     with torch.no_grad():
         logs = critic.answer(pictures, [list(asked)] * len(pictures))

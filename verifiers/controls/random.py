@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from verifiers.card import Card
 from verifiers.types import Media, Scores
 
 GRID, LEVELS = 8, 32  # cells along one side and grey levels that a picture is reduced to before hashing
+CARD = Card(checkpoint="none", licence="none needed", input="pictures and clips", range="0 to 1, uniform")
 
 
 class RandomScore:

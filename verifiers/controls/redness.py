@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from verifiers.card import Card
 from verifiers.types import Media, Scores
+
+CARD = Card(checkpoint="none", licence="none needed", input="pictures", range="-1 to 1", differentiable=True)
 
 
 class Redness:

@@ -64,7 +64,7 @@ class ClipColors:
                 found.append(None)
                 continue
             pixels = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
-            cosines = self.clip.cosine(pixels, self.texts[name])
+            cosines = self.clip.score(pixels, self.texts[name])
             found.append(self.colors[int(cosines.argmax())])
         return found
 

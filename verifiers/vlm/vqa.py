@@ -17,15 +17,26 @@ from verifiers.types import Device, Media, Scores
 from verifiers.vlm.local import LocalModel, alike, asked_in, cleaned, load
 
 CARD = Card(
-    checkpoint="any image-text-to-text model of transformers, such as Qwen/Qwen3-VL-8B-Instruct",
-    licence="of the model",
+    checkpoint="Qwen/Qwen3-VL-8B-Instruct",
+    licence="Apache-2.0",
     input="pictures",
     range="0 to 1, mostly close to one of them",
-    price="1 pass of the language model; `questions:` takes 1 for each question",
+    size="8.8B parameters",
+    price="1 pass of the model for a picture and a question",
 )
+QUESTIONS = CARD._replace(range="at most 0, a log probability", price="1 pass of the model for each question")
 QUESTION = 'Does this figure show "{prompt}"? Please answer yes or no.'
 FACT = "{question} Please answer yes or no."
 WORDS = {"yes": ("Yes", "yes", " Yes", " yes"), "no": ("No", "no", " No", " no")}
+JANUS = Card(
+    checkpoint="deepseek-community/Janus-Pro-1B",
+    licence="DeepSeek Model License",
+    input="pictures",
+    range="0 to 1",
+    size="2.1B parameters",
+    price="1 pass of the model for a picture and a question",
+)
+SELF = JANUS._replace(checkpoint="that of the generator", licence="that of the generator", size="")
 
 
 class VQAScore:

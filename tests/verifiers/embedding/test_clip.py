@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from verifiers import CLIPScore, Verifier
-from verifiers.embedding.clip import from_open_clip, weight_options
-from verifiers.embedding.preprocess import Preprocess
+from verifiers.embedding.openclip import weight_options
+from verifiers.embedding.preprocess import Preprocess, from_open_clip
 
 NAME = "tiny-for-tests"
 CONFIG = {

@@ -70,6 +70,7 @@ class Told:
     """Answers each question with a fixed probability, times the mean of the picture."""
 
     name, differentiable = "told", True
+    batch_size: int
 
     def __init__(self, chances):
         self.chances = chances
@@ -88,7 +89,8 @@ PROMPTS = ["a photo of a red cup", "a photo of a dog"]
 
 
 @pytest.mark.parametrize(
-    ("combine", "first", "second"), [("product", 0.8 * 0.5 * 0.25, 0.45), ("geometric", math.sqrt(0.8 * 0.5 * 0.25), 0.45)]
+    ("combine", "first", "second"),
+    [("product", 0.8 * 0.5 * 0.25, 0.45), ("geometric", math.sqrt(0.8 * 0.5 * 0.25), 0.45)],
 )
 def test_answers_combine_as_product_or_geometric_mean(combine, first, second):
     scores = Decomposed(Told(CHANCES), combine=combine)(PICTURES, PROMPTS)
@@ -100,6 +102,7 @@ def test_answers_combine_as_product_or_geometric_mean(combine, first, second):
 def test_gradients_reach_the_pixels():
     pictures = PICTURES.clone().requires_grad_()
     Decomposed(Told(CHANCES))(pictures, PROMPTS).total.sum().backward()
+    assert pictures.grad is not None
     assert pictures.grad[0].sum().item() == pytest.approx(2 / 0.5), "d log(x^2) / dx over the mean"
 
 

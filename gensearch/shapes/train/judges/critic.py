@@ -58,10 +58,11 @@ def train(
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(media), (size,), generator=generator)
-        x, labels = media[rows].float() / 255, [answer[rows] for answer in answers]
+        some, sure, color, every, relation = (answer[rows] for answer in answers)
         mirrored = torch.rand(size, generator=generator) < 0.5
-        x, relation = mirror(x, labels[4], mirrored)
-        return reading_loss(model(x.to(memory_format=torch.channels_last)), *labels[:4], relation)
+        x, relation = mirror(media[rows].float() / 255, relation, mirrored)
+        logits = model(x.to(memory_format=torch.channels_last))
+        return reading_loss(logits, some, sure, color, every, relation)
 
     fit(model, loss, folder=out / name, steps=steps, lr=lr, weight_decay=0.02, save_every=100, seed=seed)
     export(model, settings, out / name / "model")
@@ -103,5 +104,3 @@ def export(model: Reader, settings: dict[str, object], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
-
-

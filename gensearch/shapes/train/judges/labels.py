@@ -37,7 +37,7 @@ class Table(NamedTuple):
 def blank(n: int) -> Table:
     """Return the table of n empty pictures."""
     counts, colors = np.zeros((2, n, 8), np.uint8), np.full((2, n, 8), ABSENT, np.int8)
-    return Table(*counts, *colors, np.zeros((n, 8, 8, 4), bool))
+    return Table(counts[0], counts[1], colors[0], colors[1], np.zeros((n, 8, 8, 4), bool))
 
 
 def joined(tables: Sequence[Table]) -> Table:

@@ -110,7 +110,8 @@ def maker(source: str) -> Callable[[int], dict[str, Tensor]]:
     from gensearch.models.load import load
 
     if source == "scenes":
-        vae = load("shapes/turbo").pipeline.vae
+        generator: Any = load("shapes/turbo")
+        vae = generator.pipeline.vae
         return lambda number: scenes.make_part(vae, number, PART)
     model = load(f"shapes/{source}")
     return lambda number: make_part(model, number)
