@@ -2,7 +2,7 @@
 
 One pool of generated pictures for each benchmark prompt. The cheap verifier scores all of it, the dear one its
 finalists. Quality is the dear verifier's score of the winner, on the same pools for every selector: means over prompts,
-and the difference from the dear verifier on all pictures, with 95 % bootstrap intervals that resample prompts. Calls are
+and the difference from the dear verifier on all pictures, with 95 % bootstrap intervals over prompts. Calls are
 scores of the dear verifier, or ordered pairs in a tournament of pairs, for each prompt.
 
 The noisy comparer answers by the exact scores plus a preference for the picture shown first, wrong at a stated rate. It
