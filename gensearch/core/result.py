@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, overload
+
+from torch import Tensor
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.types import Recipe, Round, Sizes
@@ -106,6 +109,20 @@ class Motion(NamedTuple):
         return self.winner < self.leaves / 2
 
 
+class Seen(NamedTuple):
+    """What the guard against over-optimisation noted while a search ran.
+
+    Attributes:
+        thumbnails: A row of coarse cells for each finished sample, in order.
+        reference: Hold-out -> its scores of the first finished samples, by id.
+        seconds: That this took, outside the ledger's clock.
+    """
+
+    thumbnails: Sequence[Tensor] = ()
+    reference: Mapping[str, Mapping[int, float]] = MappingProxyType({})
+    seconds: float = 0.0
+
+
 class Sample(NamedTuple):
     """One finished, scored sample.
 
@@ -146,6 +163,7 @@ class Progress:
         unit: The cost of one sample, with its noise and scores.
         motion: Of clips.
         stopped: Why the search broke off.
+        seen: What the guard noted so far.
     """
 
     round: Round
@@ -158,6 +176,7 @@ class Progress:
     unit: Cost
     motion: Motion | None = None
     stopped: str = ""
+    seen: Seen = Seen()
 
 
 @dataclass(frozen=True)
@@ -173,6 +192,7 @@ class Result:
         unscored: Samples without a finite score.
         stopped: Why: "finished", "budget", "closed", or "unscorable" if no sample of the next round could be scored.
         motion: Of clips.
+        seen: What the guard noted.
     """
 
     best: Sample
@@ -183,3 +203,4 @@ class Result:
     unscored: int
     stopped: str
     motion: Motion | None = None
+    seen: Seen = Seen()

@@ -24,6 +24,7 @@ from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, column, plain, 
 from gensearch.runs.repeat import machine_of, reason, repeats
 
 if TYPE_CHECKING:
+    from gensearch.core.guard import Guard
     from gensearch.core.result import Progress, Result, Sample
     from gensearch.core.types import Model
 
@@ -148,13 +149,20 @@ class RunFolder:
         except ValueError:
             return {}
 
-    def finish(self, found: Result, holdout: Mapping[str, tuple[float, float]], model: Model) -> None:
+    def finish(
+        self,
+        found: Result,
+        holdout: Mapping[str, tuple[float, float]],
+        model: Model,
+        guard: Guard | None = None,
+    ) -> None:
         """Publish pictures, result and report, and mark the run as done unless it was cut short.
 
         Args:
             found: The outcome of the search.
             holdout: Scores of the winner and of the first finished sample by each hold-out, by name.
             model: The generator.
+            guard: What speaks for over-optimisation.
 
         Raises:
             ValueError: The folder holds rounds that this run did not repeat.
@@ -179,6 +187,7 @@ class RunFolder:
             "unscored": found.unscored,
             "stopped": found.stopped,
             "motion": found.motion._asdict() if found.motion else None,
+            "guard": guarded(guard) if guard else None,
         }
         self.publish_json("result.json", result)
         write_report(self.path)
@@ -252,6 +261,13 @@ def round_line(progress: Progress, index: int) -> dict[str, Any]:
 def number(value: float) -> float | None:
     """A score as JSON can hold it; None for NaN and for the -inf of an unscored sample."""
     return float(value) if abs(value) < float("inf") else None
+
+
+def guarded(guard: Guard) -> dict[str, Any]:
+    """A guard, as JSON can hold it."""
+    plain_fields = {n: number(v) if isinstance(v, float) else v for n, v in guard._asdict().items()}
+    reference = {name: [number(score) for score in scores] for name, scores in guard.reference.items()}
+    return plain_fields | {"reference": reference, "seconds": round(guard.seconds, 3)}
 
 
 def scores_of(sample: Sample) -> dict[str, Any]:

@@ -92,3 +92,9 @@ VERIFIERS = {
     "shapes/tracker": Entry(tracker, "exact judge of clips: 1 if the frames so far show what the prompt asks for"),
     "shapes/tracker-partial": Entry(tracker_share, "exact judge of clips: the share of aspects that are right"),
 }
+
+PICTURES = ("shapes/clip-holdout", "shapes/clip")
+HOLDOUTS = {  # model -> hold-outs for where none is given: the first that neither guides nor selects
+    **dict.fromkeys(("shapes/janus", "shapes/sd", "shapes/turbo"), PICTURES),
+    "shapes/video": ("shapes/clip-frames",),
+}
