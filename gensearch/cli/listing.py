@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from itertools import takewhile
@@ -50,14 +51,22 @@ class What(StrEnum):
 
 def list_names(
     what: Annotated[What | None, typer.Argument(help="One list only.")] = None,
-    name: Annotated[str | None, typer.Argument(help="One search: its knobs, what it needs and an example.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One search with its knobs and an example, or one verifier with its passports.")
+    ] = None,
 ) -> None:
     """List the models, verifiers, searches with their knobs, and presets.
 
     Example: gensearch list searches zero_order
     """
-    if name is not None and what is not What.searches:
-        raise ValueError(f"only a search has a page of its own; write `gensearch list {what}` without {name!r}")
+    pages: dict[What | None, Callable[[Console, str], None]] = {
+        What.searches: show_search,
+        What.verifiers: show_verifier,
+    }
+    if name is not None and what not in pages:
+        raise ValueError(
+            f"only a search or a verifier has a page of its own; write `gensearch list {what}` without {name!r}"
+        )
     lists: dict[What, Callable[[Console], None]] = {
         What.models: show_models,
         What.verifiers: show_verifiers,
@@ -66,7 +75,7 @@ def list_names(
     }
     console = wide_console()
     if name is not None:
-        show_search(console, name)
+        pages[what](console, name)
         return
     for show in [lists[what]] if what else lists.values():
         show(console)
@@ -93,6 +102,26 @@ def show_verifiers(console: Console) -> None:
     from gensearch.registry import VERIFIERS
 
     console.print(titled("verifier", "what it is", rows=((name, entry.about) for name, entry in VERIFIERS.items())))
+
+
+def show_verifier(console: Console, name: str) -> None:
+    """One verifier: what it is, its card, and what it was checked on."""
+    from importlib import import_module
+
+    from gensearch.registry import VERIFIERS, parse_verifier
+    from gensearch.runs.passports import sentence, stored
+
+    parse_verifier(name)  # refuses unknown names
+    entry = VERIFIERS.get(name)
+    console.print(f"{name}: {entry.about if entry else 'made of verifiers that have entries of their own'}")
+    if entry and entry.module:
+        rows = [(field, str(value)) for field, value in import_module(entry.module).CARD._asdict().items()]
+        console.print(titled("card", "value", rows=rows))
+    found = stored(name)
+    for passport in found:
+        console.print(f"Checked on {sentence(passport)}", soft_wrap=True)
+    if not found:
+        console.print(f"Not checked yet: gensearch verifiers check {shlex.quote(name)}", soft_wrap=True)
 
 
 def show_searches(console: Console) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `gensearch generate | evaluate | train | list | replay`.
+"""The command line: `gensearch generate | evaluate | verifiers | train | list | replay`.
 
 Exit codes: 0 done, 1 failed (or a replay gave other pixels), 2 a wrong request, 130 interrupted.
 """
@@ -18,6 +18,7 @@ from gensearch.cli.evaluate import evaluate
 from gensearch.cli.generate import generate
 from gensearch.cli.listing import list_names
 from gensearch.cli.replay import replay
+from gensearch.cli.verifiers import check
 from gensearch.core.errors import by_flag, one_line
 from gensearch.packages import __version__
 
@@ -64,6 +65,9 @@ app.command("generate", cls=Command, epilog=EXITS)(generate)
 app.command("evaluate", cls=Command, epilog=EXITS)(evaluate)
 app.command("list")(list_names)
 app.command("replay", epilog=EXITS)(replay)
+checking = typer.Typer(no_args_is_help=True, help="Check verifiers before you trust them.")
+app.add_typer(checking, name="verifiers")
+checking.command("check", epilog=EXITS)(check)
 training = typer.Typer(no_args_is_help=True, help="Train what makes searches cheaper.")
 app.add_typer(training, name="train")
 

@@ -21,6 +21,7 @@ from gensearch.files.images import digest, encode, strip, thumbnail, to_pixels
 from gensearch.files.movies import write_clip
 from gensearch.packages import __version__
 from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, column, plain, read_journal, read_json, read_provenance
+from gensearch.runs.passports import stored
 from gensearch.runs.repeat import machine_of, reason, repeats
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ class RunFolder:
             "stopped": found.stopped,
             "motion": found.motion._asdict() if found.motion else None,
             "guard": guarded(guard) if guard else None,
+            "passports": [p for name in (self.config.verifier, *holdout) for p in stored(name)],
         }
         self.publish_json("result.json", result)
         write_report(self.path)

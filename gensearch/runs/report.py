@@ -20,6 +20,7 @@ from gensearch.core.result import Motion
 from gensearch.files.atomic import write_atomic
 from gensearch.runs.curve_svg import curve
 from gensearch.runs.format import PASSES, column, read_journal, read_json
+from gensearch.runs.passports import sentence
 from gensearch.runs.tree_svg import tree
 
 SHOWN = 64  # candidates in the grid, best first
@@ -51,7 +52,7 @@ def write_report(folder: Path) -> None:
             result["base"]["score"],
             PASSES[column(result["ledger"]["spent"])],
         ),
-        scores=scores_table(config, result),
+        scores=scores_table(config, result) + reliability(config, result.get("passports", [])),
         guard=guard_section(result.get("guard"), bool(result["holdout"])),
         ledger=ledger_table(result["ledger"]),
         guide=escape(config.verifier),
@@ -141,6 +142,14 @@ def scores_table(config: RunConfig, result: dict[str, Any]) -> str:
     for name, (winner, plain) in result["holdout"].items():
         rows.append([escape(name), "hold-out: not optimised", show(plain), show(winner)])
     return table(["verifier", "role", "base", "best"], rows)
+
+
+def reliability(config: RunConfig, passports: Sequence[dict[str, Any]]) -> str:
+    """How far the verifiers were found to be right, or how to find out for the guide."""
+    said = [f"{escape(p['verifier'])} on {escape(sentence(p))}." for p in passports]
+    if config.verifier not in {p["verifier"] for p in passports}:
+        said.append(f"Not checked yet: <code>gensearch verifiers check {escape(shlex.quote(config.verifier))}</code>")
+    return "".join(f"<p>{text}</p>" for text in said)
 
 
 def guard_section(data: dict[str, Any] | None, held_out: bool) -> str:
