@@ -15,7 +15,7 @@ from gensearch.core.noise import derive, randn
 from verifiers.types import Media
 
 SHIFT = 0.02  # of a side, at least a pixel
-KEPT = 0.95  # of a side, by a crop
+KEPT = 0.95  # of a side, by a crop, which takes at least a pixel
 SIGMA = 0.02  # of the noise
 QUALITY = 85  # of the JPEG, 1 to 95
 
@@ -51,7 +51,7 @@ def shift(frames: Tensor, seed: int) -> Tensor:
 def crop(frames: Tensor, seed: int) -> Tensor:
     """Cut a border off, and enlarge the rest to the old size."""
     height, width = frames.shape[-2:]
-    tall, wide = max(1, round(KEPT * height)), max(1, round(KEPT * width))
+    tall, wide = (max(1, min(round(KEPT * side), side - 1)) for side in (height, width))
     top, left = seed % (height - tall + 1), (seed >> 16) % (width - wide + 1)
     part = frames[..., top : top + tall, left : left + wide]
     return interpolate(part, (height, width), mode="bilinear", antialias=True).clamp(0, 1)

@@ -137,7 +137,7 @@ def agreement(seen: Sequence[Seen]) -> dict[str, Any]:
         "best_of_exact_judge": gains(seen, [one.exact for one in seen]),
     }
     means = [gain["mean"] for gain in found["best_of"].values()]
-    found["monotone"] = all(after >= before for before, after in pairwise(means))
+    found["monotone"] = all(after > before - 1e-9 for before, after in pairwise(means))
     verdicts, turned = (np.concatenate([getattr(one, name) for one in seen]) for name in ("verdicts", "turned"))
     if len(verdicts):
         mean = (verdicts + 1 - turned) / 2

@@ -117,7 +117,7 @@ def make(model: Model, line: Mapping[str, Any], samples: int, world: World, seed
     prompts = [line["prompt"]] * samples
     seeds = [derive("pool", seed, line["prompt"], i) for i in range(samples)]
     media = generate(model, prompts, randn(seeds, model.noise_shape), [(("gaussian", s),) for s in seeds])
-    pixels = media.cpu().mul(255).round().byte()
+    pixels = media.cpu().mul(255).round().byte().contiguous()
     shown = pixels.float() / 255
     return Pool(
         line["prompt"], line["tag"], pixels, world.exact(shown, prompts).total, world.share(shown, prompts).total
