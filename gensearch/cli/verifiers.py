@@ -97,7 +97,6 @@ def lines(passport: dict[str, Any]) -> list[str]:
     """
     from gensearch.runs.passports import interval_text
 
-    share = lambda value: "unknown" if value is None else f"{value:.1%}"  # noqa: E731
     said = [
         f"verifier:    {passport['verifier']}",
         f"checked on:  {passport['on']}, {passport['prompts']} prompts",
@@ -110,6 +109,11 @@ def lines(passport: dict[str, Any]) -> list[str]:
     if (flips := (both or passport).get("flips")) is not None:
         said += [f"order flips: {share(flips)} of verdicts"]
     return said + (of_samples(passport) if "best_of" in passport else [])
+
+
+def share(value: float | None) -> str:
+    """A share in percent."""
+    return "unknown" if value is None else f"{value:.1%}"
 
 
 def of_samples(passport: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from gensearch import registry
 from gensearch.core.guard import ADVICE, REFERENCE
 from gensearch.core.perturb import KINDS, perturbed
 from gensearch.engine.run import run
@@ -42,6 +43,12 @@ def search(guide, holdout=(), **settings):
     return SearchPipeline(model(), guide, **{"compute": 24, **settings}, holdout=holdout)(PROMPT, seed=3)
 
 
+def checked(out):
+    """The guard of an outcome, which has one."""
+    assert out.guard is not None
+    return out.guard
+
+
 def picks(out):
     return [(node.id, node.score) for node in out.result.lineage], out.result.best.id
 
@@ -62,18 +69,18 @@ def test_neither_the_guard_nor_its_holdouts_change_a_pick_or_the_ledger(method):
 
 def test_it_warns_when_the_holdout_falls_while_the_guide_rises():
     found = search(Brightness(), [Brightness(-1, "darkness")])
-    (warning,) = found.guard.warnings
+    (warning,) = checked(found).warnings
     assert "hold-out darkness falls" in warning
     assert f"warning: {warning}" in repr(found)
-    assert search(Brightness(), [Brightness(2, "twice")]).guard.warnings == ()
+    assert checked(search(Brightness(), [Brightness(2, "twice")])).warnings == ()
 
 
 @pytest.mark.parametrize(("compute", "others"), [(16, 15), (24, 19)])
 def test_the_false_alarms_of_a_guide_that_knows_nothing(compute, others):
     pipe = SearchPipeline(model(), RandomScore(0), compute=compute, holdout=[RandomScore(1, name="other")])
     found = [pipe(PROMPT, seed=seed) for seed in range(150)]
-    assert all(len(out.guard.reference["other"]) == others for out in found if out.result.best.id < REFERENCE + 1)
-    rate = np.mean([bool(out.guard.warnings) for out in found])
+    assert all(len(checked(out).reference["other"]) == others for out in found if out.result.best.id < REFERENCE + 1)
+    rate = np.mean([bool(checked(out).warnings) for out in found])
     expected = (1 - 1 / compute) / (others + 1)  # the plain sample, if it wins, does not rise
     assert rate == pytest.approx(expected, abs=3 * (expected / 150) ** 0.5)
 
@@ -82,7 +89,7 @@ def test_a_random_guide_gains_nothing_once_its_score_is_corrected():
     pipe = SearchPipeline(model(), RandomScore(0), compute=16)
     found = [pipe(PROMPT, seed=seed) for seed in range(100)]
     raw = np.array([out.result.best.score for out in found])
-    fixed = np.array([out.guard.corrected for out in found])
+    fixed = np.array([checked(out).corrected for out in found])
     mean = np.mean([node.score for out in found for node in out.result.lineage])
     assert raw.mean() > mean + 0.3
     assert fixed.mean() == pytest.approx(mean, abs=4 * fixed.std() / 10)
@@ -92,21 +99,21 @@ def test_the_corrected_score_of_known_changes():
     out = search(Brightness())
     best, base = out.result.best, out.result.base
     gains = [float((perturbed(best.media[None], k) - perturbed(base.media[None], k)).mean()) for k in KINDS]
-    assert out.guard.corrected == pytest.approx(base.score + np.mean(gains), abs=1e-6)
-    assert out.guard.error == pytest.approx(np.std(gains, ddof=1) / 2, abs=1e-6)
+    assert checked(out).corrected == pytest.approx(base.score + np.mean(gains), abs=1e-6)
+    assert checked(out).error == pytest.approx(np.std(gains, ddof=1) / 2, abs=1e-6)
 
 
 def test_the_plain_sample_needs_no_correction():
     out = search(Brightness(), compute=1)
-    assert (out.guard.corrected, out.guard.error) == (out.result.best.score, 0)
+    assert (checked(out).corrected, checked(out).error) == (out.result.best.score, 0)
 
 
 def test_every_score_beyond_the_ledger_is_counted_and_the_clock_stands_still():
     guide, slow = Brightness(), Brightness(-1, "slow", delay=0.05)
     out = search(guide, [slow])
-    assert out.guard.scored == slow.scored + guide.scored - out.result.ledger.spent.scored
+    assert checked(out).scored == slow.scored + guide.scored - out.result.ledger.spent.scored
     assert slow.scored == REFERENCE + 1 + 2
-    assert out.guard.seconds > 0.05 * 4
+    assert checked(out).seconds > 0.05 * 4
     assert out.result.ledger.spent.scored == 24
     quick = search(Brightness(), [Brightness(-1, "quick")])
     assert out.result.curve[-1].seconds < quick.result.curve[-1].seconds + 0.15
@@ -115,17 +122,22 @@ def test_every_score_beyond_the_ledger_is_counted_and_the_clock_stands_still():
 def test_the_winners_noise_and_the_pool_are_measured():
     out = search(Brightness())
     noise = torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(out.result.best.recipe[0][1]))
-    assert out.guard.shell == pytest.approx(float(noise.double().square().sum() - 108) / 216**0.5)
+    assert checked(out).shell == pytest.approx(float(noise.double().square().sum() - 108) / 216**0.5)
     assert len(out.result.seen.thumbnails) == len(out.result.lineage)
-    assert 1 < out.guard.distinct <= 24
+    assert 1 < checked(out).distinct <= 24
 
 
 def test_embedded_models_have_a_holdout_and_others_get_advice():
-    assert list(SearchPipeline("shapes/turbo", "redness").panel.holdout) == ["shapes/clip-holdout"]
-    assert list(SearchPipeline("shapes/turbo", "shapes/clip-holdout").panel.holdout) == ["shapes/clip"]
-    assert list(SearchPipeline("shapes/turbo", "shapes/clip+shapes/clip-holdout").panel.holdout) == []
-    assert list(SearchPipeline("shapes/turbo", holdout=["redness"]).panel.holdout) == ["redness"]
-    assert not SearchPipeline("shapes/turbo", guard=False).panel.holdout
+    turbo = registry.load_model("shapes/turbo")
+    held_out = {
+        ("redness", ()): ["shapes/clip-holdout"],
+        ("shapes/clip-holdout", ()): ["shapes/clip"],
+        ("shapes/clip+shapes/clip-holdout", ()): [],
+        ("shapes/clip", ("redness",)): ["redness"],
+    }
+    for (guide, given), expected in held_out.items():
+        assert list(SearchPipeline(turbo, guide, holdout=given).panel.holdout) == expected
+    assert not SearchPipeline(turbo, guard=False).panel.holdout
     assert ADVICE in repr(search(Brightness()))
     assert ADVICE not in repr(search(Brightness(), [RandomScore()]))
 
@@ -133,6 +145,6 @@ def test_embedded_models_have_a_holdout_and_others_get_advice():
 def test_an_outcome_that_nothing_watched_is_examined_all_the_same():
     pipe = SearchPipeline(model(), Brightness(), holdout=[Brightness(-1, "darkness")])
     out = pipe.output(PROMPT, run(SEARCHES["best_of_n"], model(), Brightness(), PROMPT, compute=8))
-    assert out.guard.warnings == ()
-    assert np.isnan(out.guard.distance)
-    assert out.guard.corrected > out.result.base.score
+    assert checked(out).warnings == ()
+    assert np.isnan(checked(out).distance)
+    assert checked(out).corrected > out.result.base.score

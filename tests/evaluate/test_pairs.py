@@ -46,7 +46,7 @@ def listed(folder, *rows):
 def test_right_wrong_equal_and_unscored_pairs(folder):
     rows = ["p,dark.png,light.png,b", "p,dark.png,light.png,A", "q,light.png,same.png,a", "r,light.png,dark.png,a"]
     path = listed(folder, *rows, "r,dark.png,light.png,tie", "r,black.png,dark.png,b")
-    said = []
+    said: list[str] = []
     found = check_pairs(Light(), read_pairs(path), "mine", said.append)
     assert found["accuracy"]["mean"] == pytest.approx(np.mean([0.5, 0.5, 1]))  # by prompt
     assert found["accuracy"]["low"] < found["accuracy"]["mean"] < found["accuracy"]["high"]

@@ -59,7 +59,7 @@ class Comparing(Red):
 
 
 def check(verifier, pools=POOLS):
-    said = []
+    said: list[str] = []
     found = passport(verifier, GaussianTurbo((3, 6, 6), batch_size=4), pools, said.append)
     assert len(said) == len(pools)
     return json.loads(json.dumps(found, allow_nan=False))
