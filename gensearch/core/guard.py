@@ -52,7 +52,8 @@ def read_guard(data: Mapping[str, Any]) -> Guard:
     Args:
         data: The fields of `Guard`.
     """
-    return Guard(**{name: float("nan") if value is None else value for name, value in data.items()})
+    known: dict[str, Any] = {name: float("nan") if value is None else value for name, value in data.items()}
+    return Guard(**known)
 
 
 def corrected(base: float, winner_again: Sequence[float], base_again: Sequence[float]) -> tuple[float, float]:
@@ -64,8 +65,8 @@ def corrected(base: float, winner_again: Sequence[float], base_again: Sequence[f
 
     Args:
         base: Score of a sample that was not selected.
-        winner_again: Scores of the winner after each change.
-        base_again: Scores of that other sample after the same changes.
+        winner_again: Scores of the winner after each change, [changes].
+        base_again: Scores of that other sample after the same changes, [changes].
     """
     gains = torch.tensor(winner_again, dtype=torch.float64) - torch.tensor(base_again, dtype=torch.float64)
     error = float(gains.std() / len(gains) ** 0.5) if len(gains) > 1 else float("nan")

@@ -33,12 +33,12 @@ def test_selection_by_noise_is_worth_nothing_once_it_is_corrected(n):
     for _ in range(4000):
         noise = rng.normal(size=n)  # all samples are equally good: scores differ by noise alone
         shift = rng.normal(-2, 1)  # what the changes cost everybody
-        value, error = corrected(noise[0], rng.normal(size=4) + shift, rng.normal(size=4) + shift)
+        value, error = corrected(noise[0], *(rng.normal(size=(2, 4)) + shift).tolist())
         raw.append(noise.max())
         fixed.append(value)
         errors.append(error)
     assert np.mean(raw) == pytest.approx(MAXIMA[n], abs=0.05)
-    assert np.mean(fixed) == pytest.approx(0, abs=4 * np.std(fixed) / sqrt(4000))
+    assert np.mean(fixed) == pytest.approx(0, abs=4 * float(np.std(fixed)) / sqrt(4000))
     assert np.mean(np.square(errors)) == pytest.approx(2 / 4, rel=0.1)  # variance of a difference, over four changes
 
 
@@ -51,7 +51,7 @@ def test_a_real_gain_survives_the_correction():
         best = int(scores.argmax())
         fixed.append(corrected(scores[0], quality[best] + rng.normal(size=4), quality[0] + rng.normal(size=4))[0])
     expected = 1.4236 / sqrt(2)  # half of the variance is quality, so that it gets 1 / sqrt(2) of E[max]
-    assert np.mean(fixed) == pytest.approx(expected, abs=4 * np.std(fixed) / sqrt(4000))
+    assert np.mean(fixed) == pytest.approx(expected, abs=4 * float(np.std(fixed)) / sqrt(4000))
 
 
 def test_a_single_change_has_no_error_and_nan_stays_nan():
