@@ -99,7 +99,7 @@ def show_plan(job: Job, folder: RunFolder) -> None:
     spent = ledger.spent
     knobs = "".join(f" {name}={value}" for name, value in config.knobs.items())
     verifiers = [config.verifier, *([f"{config.select} (selects)"] if config.select else [])]
-    verifiers += [f"{name} (hold-out)" for name in config.holdout]
+    verifiers += [f"{name} (hold-out)" for name in job.panel.holdout]
     typer.echo(f"prompt:     {config.prompt}")
     typer.echo(f"model:      {config.model}, {model.num_steps} steps, {unit.nfe} nfe for one sample")
     typer.echo(f"adapter:    {adapter(model)}")

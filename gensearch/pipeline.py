@@ -10,23 +10,34 @@ from typing import Any, cast
 import torch
 
 from gensearch.config.run import RunConfig
+from gensearch.core.guard import Guard, summary
 from gensearch.core.result import Progress, Result
 from gensearch.core.types import Model, Proposal, Search
+from gensearch.engine.guard import Watch, examine
 from gensearch.engine.run import result, start
 from gensearch.files.images import Picture, to_images
 from gensearch.resolve import device_of as device_of
-from gensearch.resolve import for_prompt, resolve
+from gensearch.resolve import for_prompt, resolve, with_own_holdout
 from verifiers.combine import Panel
 from verifiers.types import Media, Verifier
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Output:
     """What a call returns: `images` as in diffusers (for a clip, its frames), and everything about the search."""
 
     images: list[Picture]
     result: Result
     holdout: dict[str, tuple[float, float]]  # name -> (winner, base); NaN where it could not score
+    guard: Guard | None = None  # what speaks for over-optimisation; None if it was switched off
+
+    def __repr__(self) -> str:
+        """Scores of the winner and the first sample, what they are worth, and each warning, line by line."""
+        best, base = self.result.best, self.result.base
+        lines = [f"{len(self.images)} image(s), score {base.score:.4g} -> {best.score:.4g}"]
+        lines += [f"hold-out {name}: {first:.4g} -> {winner:.4g}" for name, (winner, first) in self.holdout.items()]
+        lines += summary(self.guard, bool(self.holdout)) if self.guard else []
+        return "\n".join(lines)
 
 
 class SearchPipeline:
@@ -48,6 +59,7 @@ class SearchPipeline:
         propose: str | Proposal | None = None,
         options: Mapping[str, Any] | None = None,
         allow_noncommercial: bool = False,
+        guard: bool = True,
         **knobs: Any,
     ) -> None:
         """Wrap a model or a loaded diffusers pipeline, with its LoRAs, offloading and compile settings.
@@ -59,11 +71,14 @@ class SearchPipeline:
             compute: Budget in multiples of one sample's cost (NFE), 1 or more; None: 16, unless a knob bounds the
                 search.
             select: Picks among finished samples in place of `verifier`; `rank(a,b)` elects by mean rank among all.
-            holdout: Verifiers that only report, each with a name of its own; none of them may guide or select.
+            holdout: Verifiers that only report, each with a name of its own; none of them may guide or select. Without
+                any, embedded models have one of their own.
             propose: Makes the noise that a search starts from: a callable, or the name of a hypernetwork or a memory;
                 None for plain noise.
             options: How to load or wrap the model: steps, guidance_scale, batch_size, device, dtype ...
             allow_noncommercial: Whether weights of verifiers given by name may forbid commercial use.
+            guard: Whether to check for over-optimisation, outside the ledger and its clock: `Output.guard`. It needs at
+                most 20 scores of each hold-out and 8 of the verifier that picks.
             knobs: Arguments of the search.
 
         Raises:
@@ -84,6 +99,9 @@ class SearchPipeline:
             options=options,
             allow_noncommercial=allow_noncommercial,
         )
+        self.guard = guard
+        if guard and not holdout:
+            self.job = with_own_holdout(self.job)
 
     @classmethod
     def from_pretrained(
@@ -121,7 +139,7 @@ class SearchPipeline:
             ValueError: As the class does.
             LoadError: The model cannot be loaded.
         """
-        names = ("compute", "select", "holdout", "propose", "allow_noncommercial")
+        names = ("compute", "select", "holdout", "propose", "guard", "allow_noncommercial")
         settings = {name: getattr(config, name) for name in names}
         settings |= config.knobs
         return cls.from_pretrained(config.model, config.verifier, config.search, options=config.options, **settings)
@@ -172,14 +190,16 @@ class SearchPipeline:
             BudgetSpent: At once, if the budget cannot finish one sample.
         """
         rounds = start(for_prompt(self.job.changed(**overrides), prompt), prompt, seed)
-        return self._early(cast(Generator[Progress], rounds), prompt)
+        return self._watched(cast(Generator[Progress], rounds), prompt)
 
-    def _early(self, rounds: Generator[Progress], prompt: str) -> Iterator[Progress]:
+    def _watched(self, rounds: Generator[Progress], prompt: str) -> Iterator[Progress]:
         """Ask the hold-outs after the first sample: what they cannot score is said before the budget is spent."""
-        asked = False
+        watch, asked = Watch(self.panel, prompt), False
         with closing(rounds):
             for step in rounds:
-                if step.base is not None and not asked:
+                if self.guard:
+                    watch.add(step)
+                elif step.base is not None and not asked:
                     self._reported(step.base.media[None], prompt)
                     asked = True
                 yield step
@@ -193,7 +213,8 @@ class SearchPipeline:
         """
         scores = self._reported(torch.stack([found.best.media, found.base.media]), prompt)
         holdout = {name: (float(total[0]), float(total[1])) for name, total in scores.items()}
-        return Output(to_images(found.best.media), found, holdout)
+        checked = examine(found, self.model, self.panel, prompt, holdout) if self.guard else None
+        return Output(to_images(found.best.media), found, holdout, checked)
 
     @torch.no_grad()
     def _reported(self, media: Media, prompt: str) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from gensearch import registry
@@ -11,6 +12,7 @@ from gensearch.engine.job import Job
 from gensearch.runs.resume import recipe_of
 from gensearch.search.chunks.resume import Recorded
 from gensearch.search.knobs import checked_knobs, hints_of
+from gensearch.shapes.verifiers import HOLDOUTS
 from verifiers.combine import Panel
 from verifiers.names import leaf_names
 from verifiers.types import Verifier
@@ -89,6 +91,21 @@ def for_prompt(job: Job, prompt: str) -> Job:
     if isinstance(source, str) and source and hints_of(job.search).get("resume") == Recorded:
         job = job.changed(resume=recipe_of(job.model, prompt, source))
     return job.with_budget()
+
+
+def with_own_holdout(job: Job) -> Job:
+    """A job with the hold-out that is made for its model, if there is one that neither guides nor selects.
+
+    Args:
+        job: What is to run, without hold-outs.
+    """
+    for name in HOLDOUTS.get(job.model.name, ()):
+        held_out = {name: registry.verifier(name, device=device_of(job.model))}
+        try:
+            return replace(job, panel=Panel(job.panel.guide, job.panel.select, held_out))
+        except ValueError:  # its weights guide or select
+            continue
+    return job
 
 
 def ready(model: Any, options: Mapping[str, Any]) -> Model:

@@ -47,6 +47,7 @@ def generate(
     allow_noncommercial: Annotated[
         bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
     ] = False,
+    no_guard: Annotated[bool, typer.Option("--no-guard", help="Do not check for over-optimisation.")] = False,
     no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Keep the recipe out of the PNG files.")] = False,
 ) -> None:
     """Search for the best picture of a prompt.
@@ -64,6 +65,7 @@ def generate(
         select=select,
         propose=propose,
         holdout=holdout or None,
+        guard=False if no_guard else None,
         metadata=False if no_metadata else None,
         allow_noncommercial=allow_noncommercial or None,
         knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
@@ -120,7 +122,7 @@ def go(pipe: SearchPipeline, folder: RunFolder) -> None:
             typer.echo("error: interrupted before the first sample was finished", err=True)
             raise typer.Exit(130)
         output = pipe.output(config.prompt, result(progress, closed))
-        folder.finish(output.result, output.holdout, pipe.model)
+        folder.finish(output.result, output.holdout, pipe.model, output.guard)
     if closed:
         typer.echo("interrupted: this is the best so far; the same command with this --out finishes it", err=True)
     show_files(folder)
@@ -151,6 +153,7 @@ def live(config: RunConfig) -> Iterator[Callable[[Progress], None]]:
 
 def show_files(folder: RunFolder) -> None:
     """The last lines of a command: what came of it, and where it is."""
+    from gensearch.core.guard import read_guard, summary
     from gensearch.core.result import Election, Motion
 
     result = read_json(folder.path / "result.json")
@@ -161,6 +164,7 @@ def show_files(folder: RunFolder) -> None:
         held_out = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
         motion = Motion(**result["motion"]) if result.get("motion") else None
         election = Election(**result["election"]) if result.get("election") else None
+        guard = read_guard(result["guard"]) if result.get("guard") else None
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
@@ -171,6 +175,8 @@ def show_files(folder: RunFolder) -> None:
         typer.echo(f"election: {election}")
     for name, winner, plain in held_out:
         typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
+    for line in summary(guard, bool(held_out)) if guard else ():
+        typer.echo(line, err=line.startswith("warning: "))
     if motion and motion.still:
         typer.echo(
             f"warning: the winner moves {motion.winner / motion.leaves:.2f} times as much as its search's clips on "

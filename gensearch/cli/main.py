@@ -1,4 +1,4 @@
-"""The command line: `gensearch generate | evaluate | train | list | convert | replay`.
+"""The command line: `gensearch generate | evaluate | verifiers | train | list | convert | replay`.
 
 Exit codes: 0 done, 1 failed (or a replay gave other pixels), 2 a wrong request, 130 interrupted.
 """
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gensearch.cli.check import check
 from gensearch.cli.convert import convert
 from gensearch.cli.evaluate import evaluate
 from gensearch.cli.generate import generate
@@ -68,6 +69,9 @@ app.command("evaluate", cls=Command, epilog=EXITS)(evaluate)
 app.command("list")(list_names)
 app.command("convert", epilog=EXITS)(convert)
 app.command("replay", epilog=EXITS)(replay)
+checking = typer.Typer(no_args_is_help=True, help="Check verifiers before you trust them.")
+app.add_typer(checking, name="verifiers")
+checking.command("check", epilog=EXITS)(check)
 training = typer.Typer(no_args_is_help=True, help="Train what makes searches cheaper.")
 app.add_typer(training, name="train")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,20 @@ def page(name: str, about: str, found: Card | None) -> list[str]:
             lines.append(f"{key + ':':16}{'yes' if value is True else 'no' if value is False else value}")
     if found and not found.commercial:
         lines.append("Needs --allow-noncommercial, or allow_noncommercial=True in Python.")
-    return lines
+    return lines + checked(name)
+
+
+def checked(name: str) -> list[str]:
+    """What a verifier was checked on, one passport a line.
+
+    Args:
+        name: Of the verifier.
+    """
+    from gensearch.runs.passports import sentence, stored
+
+    return [f"Checked on {sentence(passport)}" for passport in stored(name)] or [
+        f"Not checked yet: gensearch verifiers check {shlex.quote(name)}"
+    ]
 
 
 def facts(name: str, about: str, found: Card | None) -> dict[str, str | bool]:

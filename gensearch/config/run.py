@@ -25,7 +25,8 @@ class RunConfig(BaseModel):
     options: Mapped = {}  # how to load the model: steps, guidance_scale, batch_size, device, dtype
     verifier: Name = "shapes/clip"  # guides the search
     select: Name | None = None  # picks among finished samples instead of the guide
-    holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report
+    holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report; none: the model's own, if it has one
+    guard: bool = True  # check for over-optimisation, outside the ledger
     search: Name = "best_of_n"
     propose: Name | None = None  # a noise hypernetwork by name, folder or repository, or a memory
     compute: float | None = Field(default=None, ge=1, le=MAX_COMPUTE)  # budget in multiples of one sample's cost (NFE)

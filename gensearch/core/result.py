@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, overload
+
+from torch import Tensor
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.types import Recipe, Round, Sizes
@@ -132,6 +135,20 @@ class Election(NamedTuple):
         )
 
 
+class Seen(NamedTuple):
+    """What the guard against over-optimisation noted while a search ran.
+
+    Attributes:
+        thumbnails: A row of coarse cells for each finished sample, in order.
+        reference: Hold-out -> its scores of the first finished samples, by id.
+        seconds: That this took, outside the ledger's clock.
+    """
+
+    thumbnails: Sequence[Tensor] = ()
+    reference: Mapping[str, Mapping[int, float]] = MappingProxyType({})
+    seconds: float = 0.0
+
+
 class Sample(NamedTuple):
     """One finished, scored sample.
 
@@ -175,6 +192,7 @@ class Progress:
         motion: Of clips.
         stopped: Why the search broke off.
         election: Of the winner, at the end of the search.
+        seen: What the guard noted so far.
     """
 
     round: Round
@@ -188,6 +206,7 @@ class Progress:
     motion: Motion | None = None
     stopped: str = ""
     election: Election | None = None
+    seen: Seen = Seen()
 
 
 @dataclass(frozen=True)
@@ -205,6 +224,7 @@ class Result:
             could be scored.
         motion: Of clips.
         election: Of the winner, where it took calls at the end of the search.
+        seen: What the guard noted.
     """
 
     best: Sample
@@ -216,3 +236,4 @@ class Result:
     stopped: str
     motion: Motion | None = None
     election: Election | None = None
+    seen: Seen = Seen()

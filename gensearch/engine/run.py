@@ -138,7 +138,9 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
     spent_out = progress.ledger.affords(progress.unit) < 1
     stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
     found = (progress.best, progress.base, tuple(progress.curve), tuple(progress.lineage))
-    return Result(*found, progress.ledger, progress.unscored, stopped, progress.motion, progress.election)
+    return Result(
+        *found, progress.ledger, progress.unscored, stopped, progress.motion, progress.election, progress.seen
+    )
 
 
 def _stream(

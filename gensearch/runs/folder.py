@@ -21,9 +21,11 @@ from gensearch.files.images import digest, encode, strip, thumbnail, to_pixels
 from gensearch.files.movies import write_clip
 from gensearch.packages import __version__
 from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, column, plain, read_journal, read_json, read_provenance
+from gensearch.runs.passports import stored
 from gensearch.runs.repeat import machine_of, reason, repeats
 
 if TYPE_CHECKING:
+    from gensearch.core.guard import Guard
     from gensearch.core.result import Progress, Result, Sample
     from gensearch.core.types import Model
 
@@ -148,13 +150,20 @@ class RunFolder:
         except ValueError:
             return {}
 
-    def finish(self, found: Result, holdout: Mapping[str, tuple[float, float]], model: Model) -> None:
+    def finish(
+        self,
+        found: Result,
+        holdout: Mapping[str, tuple[float, float]],
+        model: Model,
+        guard: Guard | None = None,
+    ) -> None:
         """Publish pictures, result and report, and mark the run as done unless it was cut short.
 
         Args:
             found: The outcome of the search.
             holdout: Scores of the winner and of the first finished sample by each hold-out, by name.
             model: The generator.
+            guard: What speaks for over-optimisation.
 
         Raises:
             ValueError: The folder holds rounds that this run did not repeat.
@@ -180,6 +189,8 @@ class RunFolder:
             "stopped": found.stopped,
             "motion": found.motion._asdict() if found.motion else None,
             "election": found.election._asdict() if found.election else None,
+            "guard": guarded(guard) if guard else None,
+            "passports": [p for name in (self.config.verifier, *holdout) for p in stored(name)],
         }
         self.publish_json("result.json", result)
         write_report(self.path)
@@ -253,6 +264,13 @@ def round_line(progress: Progress, index: int) -> dict[str, Any]:
 def number(value: float) -> float | None:
     """A score as JSON can hold it; None for NaN and for the -inf of an unscored sample."""
     return float(value) if abs(value) < float("inf") else None
+
+
+def guarded(guard: Guard) -> dict[str, Any]:
+    """A guard, as JSON can hold it."""
+    plain_fields = {n: number(v) if isinstance(v, float) else v for n, v in guard._asdict().items()}
+    reference = {name: [number(score) for score in scores] for name, scores in guard.reference.items()}
+    return plain_fields | {"reference": reference, "seconds": round(guard.seconds, 3)}
 
 
 def scores_of(sample: Sample) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -14,11 +13,14 @@ from string import Template
 from typing import Any
 
 from gensearch.config.run import RunConfig, validate
+from gensearch.core.guard import ADVICE, read_guard
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import first_seed, last_seed
 from gensearch.core.result import Election, Motion
 from gensearch.files.atomic import write_atomic
+from gensearch.runs.curve_svg import curve
 from gensearch.runs.format import PASSES, column, read_journal, read_json
+from gensearch.runs.passports import sentence
 from gensearch.runs.tree_svg import tree
 
 SHOWN = 64  # candidates in the grid, best first
@@ -50,7 +52,8 @@ def write_report(folder: Path) -> None:
             result["base"]["score"],
             PASSES[column(result["ledger"]["spent"])],
         ),
-        scores=scores_table(config, result),
+        scores=scores_table(config, result) + reliability(config, result.get("passports", [])),
+        guard=guard_section(result.get("guard"), bool(result["holdout"])),
         ledger=ledger_table(result["ledger"]),
         guide=escape(config.verifier),
         candidates=grid(folder, rounds, result["best"]["id"]),
@@ -114,81 +117,6 @@ def show(value: Any) -> str:
     return "&ndash;" if value is None else f"{value:.4g}"
 
 
-# --- the curve
-
-
-def curve(
-    points: Sequence[tuple[int, float | None]],
-    base: float | None,
-    unit: str = PASSES["nfe"],
-    width: int = 640,
-    height: int = 240,
-) -> str:
-    """The best score so far against the generator's work, as an SVG staircase; dashes mark the base sample.
-
-    Args:
-        points: Work so far and the best score after it; None where nothing was scored.
-        base: The base sample's score.
-        unit: What the work is counted in.
-        width: In pixels.
-        height: In pixels.
-    """
-    known = [(x, y) for x, y in points if y is not None]
-    if not known:
-        return "<p>Nothing was scored.</p>"
-    values = [y for _, y in known] + ([base] if base is not None else [])
-    low, high = padded(min(values), max(values))
-    scale = ticks(low, high)
-    left, right, top, bottom = 30 + 8 * max(len(text) for _, text in scale), 12, 12, 42
-    end = max(1, *(x for x, _ in known))
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return (
-            left + x / end * (width - left - right),
-            top + (high - y) / (high - low) * (height - top - bottom),
-        )
-
-    path, last = "", None
-    for x, y in known:
-        px, py = at(x, y)
-        path += f"M{px:.1f} {py:.1f}" if last is None else f"H{px:.1f}V{py:.1f}"
-        last = (px, py)
-    dots = "".join("<circle r=3 cx={:.1f} cy={:.1f} />".format(*at(x, y)) for x, y in known[:200])
-    grid_lines, labels = "", ""
-    for tick, text in scale:
-        y = at(0, tick)[1]
-        grid_lines += f"<path class=grid d='M{left} {y:.1f}H{width - right}'/>"
-        labels += f"<text x={left - 8} y={y + 4:.1f} text-anchor=end>{text}</text>"
-    for tick, text in ticks(0, end) if end >= 4 else [(i, str(i)) for i in range(int(end) + 1)]:
-        labels += f"<text x={at(tick, low)[0]:.1f} y={height - bottom + 18} text-anchor=middle>{text}</text>"
-    dashes = ""
-    if base is not None:
-        y = at(0, base)[1]
-        dashes = f"<path class=base d='M{left} {y:.1f}H{width - right}'/>"
-        labels += f"<text x={width - right} y={y - 5:.1f} text-anchor=end>first finished sample</text>"
-    across, down = (left + width - right) / 2, (top + height - bottom) / 2
-    labels += f"<text x={across} y={height - 4} text-anchor=middle>{unit}</text>"
-    labels += f"<text transform='translate(13 {down}) rotate(-90)' text-anchor=middle>best score</text>"
-    return (
-        f"<svg viewBox='0 0 {width} {height}' role=img aria-label='best score against {unit}'>"
-        f"{grid_lines}{dashes}<path class=line d='{path}'/>{dots}{labels}</svg>"
-    )
-
-
-def ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Round numbers within a range, about four, with their texts."""
-    digits = -math.floor(math.log10((high - low) / 4))
-    step = next(m for m in (1, 2, 5, 10) if m * 10.0**-digits >= (high - low) / 4) * 10.0**-digits
-    found = [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    return [(tick, f"{tick:.{max(0, digits)}f}") for tick in found]
-
-
-def padded(low: float, high: float) -> tuple[float, float]:
-    """A range with some room around it, never empty."""
-    room = (high - low) * 0.08 or abs(high) * 0.05 or 0.5
-    return low - room, high + room
-
-
 # --- tables
 
 
@@ -214,6 +142,31 @@ def scores_table(config: RunConfig, result: dict[str, Any]) -> str:
     for name, (winner, plain) in result["holdout"].items():
         rows.append([escape(name), "hold-out: not optimised", show(plain), show(winner)])
     return table(["verifier", "role", "base", "best"], rows)
+
+
+def reliability(config: RunConfig, passports: Sequence[dict[str, Any]]) -> str:
+    """How far the verifiers were found to be right, or how to find out for the guide."""
+    said = [f"{escape(p['verifier'])} on {escape(sentence(p))}." for p in passports]
+    if config.verifier not in {p["verifier"] for p in passports}:
+        said.append(f"Not checked yet: <code>gensearch verifiers check {escape(shlex.quote(config.verifier))}</code>")
+    return "".join(f"<p>{text}</p>" for text in said)
+
+
+def guard_section(data: dict[str, Any] | None, held_out: bool) -> str:
+    """What speaks for over-optimisation, warnings first; nothing if it was not checked."""
+    if data is None:
+        return ""
+    guard = read_guard(data)
+    alarms = "".join(f"<p><b>Warning: {escape(text)}.</b></p>" for text in guard.warnings)
+    rows = [
+        ["score of the winner, corrected for selection", f"{show(data['corrected'])} &plusmn; {show(data['error'])}"],
+        ["finished samples that count as different", show(data["distinct"])],
+        ["mean distance of two of them, 0 to 1", show(data["distance"])],
+        ["squared norm of the winner's noise, in standard deviations from the shell", show(data["shell"])],
+        ["scores that the ledger does not count", f"{guard.scored} in {guard.seconds:.1f}&nbsp;s"],
+    ]
+    advice = "" if held_out else f"<p>{escape(ADVICE)}.</p>"
+    return f"<h2>Signs of over-optimisation</h2>{alarms}{advice}{table(['', ''], rows)}"
 
 
 def ledger_table(ledger: dict[str, Any]) -> str:
@@ -288,5 +241,6 @@ def command(config: RunConfig) -> str:
     words += [word for name in config.holdout for word in ("--holdout", name)]
     words += [word for name, value in config.knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")]
     words += [word for name, v in config.options.items() for word in ("--set", f"options.{name}={json.dumps(v)}")]
+    words += [] if config.guard else ["--no-guard"]
     words += [] if config.metadata else ["--no-metadata"]
     return shlex.join(["gensearch", "generate", *words, "--", config.prompt])

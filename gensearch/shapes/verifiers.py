@@ -136,3 +136,7 @@ VERIFIERS = {
         tracker_share, "exact judge of clips: the share of aspects that are right", module=f"{CARDS}:TRACKER_PARTIAL"
     ),
 }
+
+HOLDOUTS = dict.fromkeys(  # model -> hold-outs for where none is given: the first that neither guides nor selects
+    ("shapes/janus", "shapes/sd", "shapes/turbo"), ("shapes/clip-holdout", "shapes/clip")
+)  # each takes any prompt, since a run must not fail by a hold-out that nobody asked for
