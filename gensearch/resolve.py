@@ -11,6 +11,7 @@ from gensearch.engine.job import Job
 from gensearch.runs.resume import recipe_of
 from gensearch.search.chunks.resume import Recorded
 from gensearch.search.knobs import checked_knobs, hints_of
+from verifiers.adapt import as_verifier
 from verifiers.combine import Panel
 from verifiers.names import leaf_names
 from verifiers.types import Verifier
@@ -53,17 +54,18 @@ def resolve(
         if isinstance(given, str):
             registry.parse_verifier(given)
         else:
-            called(given, "verifier", "shapes/clip")
+            as_verifier(given)
     generator = ready(model, options or {})
     noise = registry.proposal(propose, generator) if isinstance(propose, str) else propose
     device, loaded = device_of(generator), own_verifier(generator, verifier, select, *holdout)
 
     def found(given: str | Verifier) -> Verifier:
-        return registry.verifier(given, device=device, loaded=loaded) if isinstance(given, str) else given
+        return registry.verifier(given, device=device, loaded=loaded) if isinstance(given, str) else as_verifier(given)
 
+    guide = found(verifier)
     panel = Panel(
-        found(verifier),
-        found(select) if select else None,  # type: ignore[arg-type]  # None: the guide
+        guide,
+        guide if select is None or select is verifier else found(select),
         by_name([found(given) for given in holdout]),
     )
     job = Job(generator, method, panel, fit, compute=compute)

@@ -21,6 +21,7 @@ ROOMS = (  # from the ground up; a module lies in the room with the longest name
     "verifiers.types",
     "verifiers.names",
     "verifiers.batches",
+    "verifiers.adapt",
     "verifiers.combine",
     "verifiers.controls",
     "verifiers.detect",

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from verifiers.names import parse, ranked, weigh
+from verifiers.names import is_object, parse, ranked, weigh
 
 if TYPE_CHECKING:
     from verifiers.types import Device, Verifier
@@ -147,13 +147,17 @@ def single(name: str, device: Device = "cpu") -> Verifier:
     """Build one verifier.
 
     Args:
-        name: a registered name, or kind:source such as "clip:SOURCE" or "vqa:SOURCE".
+        name: a registered name, kind:source such as "clip:SOURCE" or "vqa:SOURCE", or module:object.
         device: where its network runs.
 
     Raises:
         KeyError: for a name that is not registered.
-        ValueError: as its builder.
+        ValueError: as its builder, and for a module:object that cannot be imported or is no verifier.
     """
+    if name not in VERIFIERS and is_object(name):
+        from verifiers.adapt import by_object
+
+        return by_object(name, device)
     kind, colon, source = name.partition(":")
     if colon and kind in SOURCES:
         return SOURCES[kind](source, device)

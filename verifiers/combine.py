@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -18,7 +19,7 @@ class Term:
     """One term weight * (score - shift) / scale of a weighted sum.
 
     Attributes:
-        verifier: scores the samples.
+        verifier: scores the samples; a function or another object that scores will do.
         weight: any finite number.
         shift: a typical score of the verifier, so that terms are centred.
         scale: a typical spread of its scores, not 0, so that terms have one scale.
@@ -28,6 +29,9 @@ class Term:
     weight: float = 1.0
     shift: float = 0.0
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verifier", as_verifier(self.verifier))
 
 
 class WeightedSum:
@@ -66,7 +70,7 @@ class WeightedSum:
         parts: dict[str, Tensor] = {}
         for term in self.terms:
             name = term.verifier.name
-            scores = term.verifier(media, prompts, progress=progress)
+            scores = ask(term.verifier, media, prompts, progress=progress)
             worth.append(term.weight * (scores.total - term.shift) / term.scale)
             parts |= {f"{name}/{part}": value for part, value in scores.parts.items() if part != name}
             parts[name] = scores.total.detach()
@@ -225,7 +229,8 @@ class Panel:
         holdout: name -> verifier that only reports on the result.
 
     Raises:
-        ValueError: for a hold-out that also guides or selects, and for a rank vote in another role than `select`.
+        ValueError: for a hold-out that also guides or selects, for a rank vote in another role than `select`, and for
+            an object that is no verifier.
     """
 
     guide: Verifier
@@ -233,7 +238,10 @@ class Panel:
     holdout: Mapping[str, Verifier] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "select", self.select or self.guide)
+        same = self.select is None or self.select is self.guide
+        object.__setattr__(self, "guide", as_verifier(self.guide))
+        object.__setattr__(self, "select", self.guide if same else as_verifier(self.select))
+        object.__setattr__(self, "holdout", {name: as_verifier(given) for name, given in self.holdout.items()})
         for name, verifier in self.holdout.items():
             if overlap(verifier, self.guide) or overlap(verifier, self.select):
                 raise ValueError(
@@ -251,7 +259,7 @@ class Panel:
             media: finished pictures or clips [b, ...].
             prompts: b prompts.
         """
-        return {name: verifier(media, prompts).total for name, verifier in self.holdout.items()}
+        return {name: ask(verifier, media, prompts).total for name, verifier in self.holdout.items()}
 
 
 class Rephrased:
@@ -264,9 +272,9 @@ class Rephrased:
     """
 
     def __init__(self, judge: Verifier, words: Callable[[str], str], *, name: str = "") -> None:
-        self.judge, self.words = judge, words
-        self.name = name or judge.name
-        self.differentiable = judge.differentiable
+        self.judge, self.words = as_verifier(judge), words
+        self.name = name or self.judge.name
+        self.differentiable = self.judge.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score media.
@@ -276,5 +284,5 @@ class Rephrased:
             prompts: b prompts, before they are rewritten.
             progress: share of the samples that is generated, in (0, 1]; passed on.
         """
-        scores = self.judge(media, [self.words(prompt) for prompt in prompts], progress=progress)
+        scores = ask(self.judge, media, [self.words(prompt) for prompt in prompts], progress=progress)
         return Scores(scores.total, {self.name: scores.total.detach()})

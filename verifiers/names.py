@@ -1,4 +1,4 @@
-"""The grammar of verifier names: "a+0.5*b", "rank(a,b)" and "kind:source"; text only, nothing is loaded."""
+"""The grammar of verifier names: "a+0.5*b", "rank(a,b)", "kind:source" and "module:object"; nothing is loaded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 KINDS = ("clip", "frames", "vqa")  # of verifiers that are named by their source
+OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # module:object
 
 
 def parse(name: str, known: Collection[str]) -> list[tuple[str, float]]:
@@ -22,7 +23,8 @@ def parse(name: str, known: Collection[str]) -> list[tuple[str, float]]:
         One (name, weight) pair for each single verifier, in the order of the text.
 
     Raises:
-        ValueError: if a single name is neither in `known` nor of the form kind:source, or a weight is not finite.
+        ValueError: if a single name is neither in `known` nor of the form kind:source or
+            module:object, or a weight is not finite.
     """
     return [weigh(term, known) for part in ranked(name) or [name] for term in split_sum(part)]
 
@@ -82,6 +84,15 @@ def is_folder(name: str) -> bool:
     return kind in KINDS and os.path.isdir(source)
 
 
+def is_object(name: str) -> bool:
+    """Return whether a name says where code is, as module:object.
+
+    Args:
+        name: a single name; one of `KINDS` before the colon is no module.
+    """
+    return name.partition(":")[0] not in KINDS and bool(OBJECT.fullmatch(name))
+
+
 def weigh(term: str, known: Collection[str]) -> tuple[str, float]:
     """Return the name and the weight of one term; the default weight is 1.
 
@@ -103,7 +114,7 @@ def weigh(term: str, known: Collection[str]) -> tuple[str, float]:
         raise ValueError(
             f"{term!r} names no verifier; write a sum as 'shapes/clip+0.5*random' and a vote as 'rank(a,b)'"
         )
-    if name not in known and name.partition(":")[0] not in KINDS:
+    if name not in known and name.partition(":")[0] not in KINDS and not is_object(name):
         raise ValueError(f"no verifier is called {name!r}{nearest(name, known)}")
     return name, factor
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -132,12 +132,12 @@ class Sample(NamedTuple):
 class Progress:
     """The state of a search after one round.
 
-    `curve` and `lineage` stay as they are while the search goes on; the ledger is the search's own. If a search breaks
-    off, the last progress gets the reason in `stopped`, and the samples that could not be scored in `unscored`.
+    `curve` and `lineage` stay as they are while the search goes on; the ledger is the search's own. If an exception ends
+    a search that has found something, the last progress gets it in `stopped`, `error` and `trace`.
 
     Attributes:
         round: What the search yielded.
-        best: The best finished sample so far.
+        best: The best finished sample so far; None until one has a score.
         base: The first finished sample.
         curve: One point for each finished sample, in order.
         lineage: The same for its nodes.
@@ -145,7 +145,9 @@ class Progress:
         unscored: Samples without a finite score so far.
         unit: The cost of one sample, with its noise and scores.
         motion: Of clips.
-        stopped: Why the search broke off.
+        stopped: "error" if an exception ended the search.
+        error: What it was, in one line.
+        trace: Where it was raised.
     """
 
     round: Round
@@ -158,6 +160,8 @@ class Progress:
     unit: Cost
     motion: Motion | None = None
     stopped: str = ""
+    error: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,8 +175,11 @@ class Result:
         lineage: The same for its nodes.
         ledger: What was spent.
         unscored: Samples without a finite score.
-        stopped: Why: "finished", "budget", "closed", or "unscorable" if no sample of the next round could be scored.
+        stopped: Why: "finished", "budget", "closed", or "error" if an exception ended it after the best was found.
         motion: Of clips.
+        error: The exception, in one line.
+        trace: Where it was raised.
+        unspent: What is left of the limits of the ledger, by column, if one more sample could have been paid.
     """
 
     best: Sample
@@ -183,3 +190,6 @@ class Result:
     unscored: int
     stopped: str
     motion: Motion | None = None
+    error: str = ""
+    trace: str = ""
+    unspent: Mapping[str, int] = field(default_factory=dict)

@@ -9,11 +9,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.price import decoder_batch, fee, scorings, step_costs
 from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
+from verifiers.adapt import ask
 from verifiers.batches import padding, pieces, sizes
 from verifiers.combine import leaves, with_leaves
 from verifiers.types import Media, Scores, Verifier
@@ -186,21 +186,25 @@ class Booked:
         most = getattr(self._verifier, "batch_size", None)
         done = []
         for part, count, size in pieces(rows, most) if most else [(slice(0, rows), rows, rows)]:
-            scores = self._verifier(media[part], prompts[part], progress=progress)
-            done.append(self._checked(scores, len(prompts[part])))
+            done.append(ask(self._verifier, media[part], prompts[part], progress=progress))
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
-        parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
-        return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
+        return joined(done)
 
-    def _checked(self, scores: Scores, rows: int) -> Scores:
-        total = getattr(scores, "total", None)
-        if not isinstance(total, torch.Tensor) or total.shape != (rows,):
-            found = list(total.shape) if isinstance(total, torch.Tensor) else type(scores).__name__
-            raise ValueError(
-                f"the verifier {self.name} returned {found} for {rows} samples; return Scores whose total has one "
-                "number for each, NaN for those without a score"
-            )
-        return scores
+
+def joined(done: Sequence[Scores]) -> Scores:
+    """The scores of several batches as one; parts that a batch lacks are NaN in its rows.
+
+    Args:
+        done: One or more.
+    """
+    if len(done) == 1:
+        return done[0]
+    names = dict.fromkeys(name for scores in done for name in scores.parts)
+    parts = {
+        name: torch.cat([scores.parts.get(name, torch.full_like(scores.total, torch.nan)).detach() for scores in done])
+        for name in names
+    }
+    return Scores(torch.cat([scores.total for scores in done]), parts)
 
 
 class MeteredVerifier:
@@ -231,16 +235,10 @@ class MeteredVerifier:
 
         Raises:
             BudgetSpent: It does not fit; nothing was run.
-            NothingScored: No row has a score.
         """
         rows = len(prompts)
         self._ledger.require(f"scoring {rows} samples", Cost(scored=rows * len(leaves(self._verifier))))
         scores = self._booked(media, prompts, progress=progress)
         missing = ~torch.isfinite(scores.total)
         self.unscored += int(missing.sum())
-        if bool(missing.all()):
-            raise NothingScored(
-                f"{self.name} could score none of {rows} samples (all NaN or infinite); "
-                "check the weights of model and verifier, or take another verifier"
-            )
         return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))

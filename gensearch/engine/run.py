@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import operator
+import traceback
+import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import accumulate
-from math import ceil
+from math import ceil, inf
 from typing import Any, cast
 
 import torch
 
-from gensearch.core.errors import NothingScored
+from gensearch.core.errors import NothingScored, one_line
 from gensearch.core.ledger import BudgetSpent, Cost, Ledger
 from gensearch.core.limits import check, refuse_selector
 from gensearch.core.noise import Rng, gaussian
@@ -23,6 +26,7 @@ from gensearch.engine.job import Job
 from gensearch.engine.metered import MeteredModel, MeteredProposal, MeteredVerifier
 from gensearch.engine.motion import Dynamics
 from gensearch.search.knobs import bounded, bounds
+from verifiers.adapt import as_verifier
 from verifiers.combine import Panel, RankVote
 from verifiers.types import Scores, Verifier
 
@@ -41,7 +45,8 @@ def stream(
 ) -> Iterator[Progress]:
     """Start a search and return an iterator over its progress; closing it keeps what was found.
 
-    A round in which nothing could be scored ends the search, or raises ValueError if it is the first.
+    Samples without a score never win. An exception in a later round ends the search with a warning and is recorded in
+    the last progress, which keeps the best so far.
 
     Args:
         search: The algorithm.
@@ -58,7 +63,10 @@ def stream(
     Raises:
         ValueError: At once, for a bad prompt, seed, budget, knob or role.
         BudgetSpent: At once, if the budget cannot finish one sample.
+        NothingScored: At the end, if no sample could be scored.
+        Exception: Whatever the verifier or a network raises before a sample was finished and scored.
     """
+    verifier, select = as_verifier(verifier), select if select is None else as_verifier(select)
     chooser = copy(select) if select is verifier else select  # one verifier in two roles scores in each
     job = Job(model, search, Panel(verifier, chooser))  # type: ignore[arg-type]  # None: the guide
     return start(job.changed(compute=compute, limit=limit, **knobs), prompt, seed)
@@ -78,6 +86,7 @@ def start(job: Job, prompt: str, seed: int = 0) -> Iterator[Progress]:
         BudgetSpent: At once, if the budget cannot finish one sample.
     """
     check(prompt, seed, job.compute)
+    seed = operator.index(seed)  # also NumPy's
     if job.select:
         refuse_selector(job.select.name, job.search.__name__)
     ledger, knobs, propose = Ledger(job.limits), dict(job.knobs), job.propose
@@ -125,13 +134,31 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
 
     Raises:
         BudgetSpent: No sample was finished.
+        NothingScored: Samples were finished, and none of them has a score.
     """
-    if progress is None or progress.best is None or progress.base is None:
+    if progress is None or progress.base is None:
         raise BudgetSpent("the search ended before it finished one sample; give it more compute")
-    spent_out = progress.ledger.affords(progress.unit) < 1
+    if progress.best is None:
+        raise nothing_scored(progress)
+    ledger = progress.ledger
+    spent_out = ledger.affords(progress.unit) < 1
     stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
+    unspent = {} if spent_out else {column: int(ledger.left(column)) for column in ledger.limit}
     found = (progress.best, progress.base, tuple(progress.curve), tuple(progress.lineage))
-    return Result(*found, progress.ledger, progress.unscored, stopped, progress.motion)
+    said = (stopped, progress.motion, progress.error, progress.trace)
+    return Result(*found, ledger, progress.unscored, *said, unspent)
+
+
+def nothing_scored(progress: Progress) -> NothingScored:
+    """The error for a search none of whose samples has a score.
+
+    Args:
+        progress: The last that it yielded.
+    """
+    return NothingScored(
+        f"the verifier could score none of {len(progress.lineage)} samples (all NaN or infinite); check the weights of "
+        "model and verifier, or take another verifier"
+    )
 
 
 def _stream(
@@ -156,28 +183,46 @@ def _stream(
     try:
         for round in rounds:
             if round.done:
-                scores = pick(chooser, round, prompt) if chooser else round.scores
+                scores = scored(pick(chooser, round, prompt) if chooser else round.scores)
                 made_in = sizes_behind(job.model, round)
                 base = base or sample(round, scores, 0, made_in)
                 if vote:
-                    pool += [sample(round, scores, row, made_in) for row in range(len(round.ids))]
-                    best = pool[vote.winner([candidate.parts for candidate in pool])]
+                    rows = (sample(round, scores, row, made_in) for row in range(len(round.ids)))
+                    pool += [candidate for candidate in rows if candidate.score > -inf]
+                    best = pool[vote.winner([candidate.parts for candidate in pool])] if pool else None
                 else:
                     found = sample(round, scores, int(scores.total.argmax()), made_in)
-                    best = found if best is None or found.score > best.score else best
+                    best = found if found.score > (best.score if best else -inf) else best
                 curve += climb(curve[-1] if curve else None, ledger, scores.total.tolist())
                 lineage += map(Node, round.ids, round.parents, round.recipes, scores.total.tolist())
             dynamics.add(round)
             motion = dynamics.of(best.id) if best else None
             last = Progress(round, best, base, Prefix(curve), Prefix(lineage), ledger, unscored(), unit, motion)
             yield last
-    except (BudgetSpent, NothingScored) as error:
+        if last and last.base and not last.best:
+            raise nothing_scored(last)
+    except Exception as error:
         if last is None or last.best is None:
             raise
-        if isinstance(error, NothingScored):
-            last.stopped, last.unscored = "unscorable", unscored()
+        last.unscored = unscored()
+        if not isinstance(error, BudgetSpent):
+            broken_off(last, error)
     finally:
         rounds.close()
+
+
+def broken_off(last: Progress, error: Exception) -> None:
+    """Note in the last progress of a search that an exception ended it, and warn.
+
+    Args:
+        last: With the best so far.
+        error: What a verifier or a network raised. Its text is kept, not the frames with their tensors.
+    """
+    last.stopped, last.error = "error", one_line(error)
+    last.trace = "".join(traceback.format_exception(error))
+    warnings.warn(
+        f"the search ended early, and this is the best of {len(last.lineage)} samples: {last.error}", stacklevel=2
+    )
 
 
 def climb(last: Point | None, ledger: Ledger, totals: Sequence[float]) -> list[Point]:
@@ -195,6 +240,15 @@ def climb(last: Point | None, ledger: Ledger, totals: Sequence[float]) -> list[P
         spent = Cost(*(int(a + (b - a) * share) for a, b in zip(before.spent, ledger.spent, strict=True)))
         points.append(Point(spent, before.seconds + (ledger.seconds - before.seconds) * share, best))
     return points[1:]
+
+
+def scored(scores: Scores) -> Scores:
+    """Scores in which whatever is no finite number, also of a search that asked a verifier of its own, is -inf.
+
+    Args:
+        scores: Of a round.
+    """
+    return scores._replace(total=scores.total.masked_fill(~scores.total.isfinite(), -inf))
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -30,9 +31,9 @@ class Grid:
     def __init__(self, judge: Verifier, frames: int, side: int = 2, *, name: str = "") -> None:
         if not 1 <= side**2 <= frames:
             raise ValueError(f"{frames} frames do not fill {side} x {side}; take a smaller side, at least 1")
-        self.judge, self.frames, self.side = judge, frames, side
-        self.name = name or judge.name
-        self.differentiable = judge.differentiable
+        self.judge, self.frames, self.side = as_verifier(judge), frames, side
+        self.name = name or self.judge.name
+        self.differentiable = self.judge.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score clips.
@@ -49,7 +50,7 @@ class Grid:
             raise ValueError(
                 f"{self.name} takes clips [b, t, 3, h, w] of up to {self.frames} frames, not {list(media.shape)}"
             )
-        scores = self.judge(self.pictures(media), prompts, progress=progress)
+        scores = ask(self.judge, self.pictures(media), prompts, progress=progress)
         return Scores(scores.total, {self.name: scores.total.detach()})
 
     def pictures(self, media: Media) -> Media:

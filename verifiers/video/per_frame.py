@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -26,9 +27,9 @@ class PerFrame:
     def __init__(self, judge: Verifier, which: Literal["all", "first", "last"] = "all", *, name: str = "") -> None:
         if which not in ("all", "first", "last"):
             raise ValueError(f"which frames are {which!r}? Take 'all', 'first' or 'last'")
-        self.judge, self.which = judge, which
-        self.name = name or judge.name
-        self.differentiable = judge.differentiable
+        self.judge, self.which = as_verifier(judge), which
+        self.name = name or self.judge.name
+        self.differentiable = self.judge.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score clips or pictures.
@@ -42,6 +43,6 @@ class PerFrame:
             media = media[:, None]
         frames = {"all": media, "first": media[:, :1], "last": media[:, -1:]}[self.which]
         repeated = [prompt for prompt in prompts for _ in range(frames.shape[1])]
-        scores = self.judge(frames.flatten(0, 1), repeated, progress=progress)
+        scores = ask(self.judge, frames.flatten(0, 1), repeated, progress=progress)
         total = scores.total.view(len(media), -1).mean(1)
         return Scores(total, {self.name: total.detach()})
