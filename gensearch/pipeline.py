@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from math import nan
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from gensearch.config.run import RunConfig
+from gensearch.core.errors import one_line
 from gensearch.core.result import Progress, Result
 from gensearch.core.types import Model, Proposal, Search
 from gensearch.engine.run import result, start
 from gensearch.files.images import Picture, to_images
+from gensearch.resolve import Entries, for_prompt, resolve
 from gensearch.resolve import device_of as device_of
-from gensearch.resolve import for_prompt, resolve
+from verifiers.adapt import ask
 from verifiers.combine import Panel
 from verifiers.types import Media, Verifier
 
@@ -47,13 +52,15 @@ class SearchPipeline:
         holdout: Sequence[str | Verifier] = (),
         propose: str | Proposal | None = None,
         options: Mapping[str, Any] | None = None,
+        panel: Panel | Entries | str | Path | None = None,
         **knobs: Any,
     ) -> None:
         """Wrap a model or a loaded diffusers pipeline, with its LoRAs, offloading and compile settings.
 
         Args:
             model: A Model, a pipeline, or what `gensearch.load` takes: a name, a folder or a repository.
-            verifier: Guides the search; verifiers given by name run on the model's device.
+            verifier: Guides the search: a name, a verifier, or a function of (media, prompts). Those given by name run
+                on the model's device; module:object names one in your own code.
             search: A search, or its name as `gensearch list searches` has it.
             compute: Budget in multiples of one sample's cost (NFE), 1 or more; None: 16, unless a knob bounds the
                 search.
@@ -62,6 +69,8 @@ class SearchPipeline:
             propose: Makes the noise that a search starts from: a callable, or the name of a hypernetwork or a memory;
                 None for plain noise.
             options: How to load or wrap the model: steps, guidance_scale, batch_size, device, dtype ...
+            panel: All verifiers with roles, in place of `verifier`, `select` and `holdout`: a Panel, a YAML file with a
+                list `verifiers:`, or that list; its entries have name, role, weight, shift and scale.
             knobs: Arguments of the search.
 
         Raises:
@@ -79,6 +88,7 @@ class SearchPipeline:
             holdout=holdout,
             propose=propose,
             options=options,
+            panel=panel,
         )
 
     @classmethod
@@ -117,8 +127,10 @@ class SearchPipeline:
             ValueError: As the class does.
             LoadError: The model cannot be loaded.
         """
-        settings = {name: getattr(config, name) for name in ("compute", "select", "holdout", "propose")}
-        settings |= config.knobs
+        roles = (
+            {"panel": config.verifiers} if config.verifiers else {"select": config.select, "holdout": config.holdout}
+        )
+        settings = {"compute": config.compute, "propose": config.propose, **roles, **config.knobs}
         return cls.from_pretrained(config.model, config.verifier, config.search, options=config.options, **settings)
 
     @property
@@ -132,7 +144,7 @@ class SearchPipeline:
         return self.job.panel
 
     def __call__(self, prompt: str, seed: int = 0, **overrides: Any) -> Output:
-        """Search once; Ctrl-C keeps the best so far.
+        """Search once; Ctrl-C keeps the best so far, and so does an exception, with a warning and `result.error`.
 
         Args:
             prompt: What the picture or clip should show, 1 to 2000 characters.
@@ -142,7 +154,9 @@ class SearchPipeline:
         Raises:
             ValueError: The prompt, the seed, the budget or a knob is unfit.
             BudgetSpent: The budget cannot finish one sample.
-            KeyboardInterrupt: Ctrl-C before the first sample was finished.
+            NothingScored: No sample could be scored.
+            KeyboardInterrupt: Ctrl-C before a sample was finished and scored.
+            Exception: Whatever a verifier or network raises before a sample was finished and scored.
         """
         progress, closed = None, False
         try:
@@ -186,8 +200,15 @@ class SearchPipeline:
             prompt: What was searched for.
             found: The outcome.
         """
-        scores = self._reported(torch.stack([found.best.media, found.base.media]), prompt)
-        holdout = {name: (float(total[0]), float(total[1])) for name, total in scores.items()}
+        media, holdout = torch.stack([found.best.media, found.base.media]), {}
+        for name, verifier in self.panel.holdout.items():
+            try:
+                with torch.no_grad():
+                    winner, base = ask(verifier, media, [prompt] * 2).total.tolist()
+            except Exception as error:  # the winner was paid for
+                warnings.warn(f"the hold-out {name} gave no score: {one_line(error)}", stacklevel=2)
+                winner = base = nan
+            holdout[name] = (winner, base)
         return Output(to_images(found.best.media), found, holdout)
 
     @torch.no_grad()

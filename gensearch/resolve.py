@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from gensearch import registry
+from gensearch.config.panel import Entry, entries_of, names_of, read_panel
 from gensearch.core.types import Model, Proposal, Search
 from gensearch.engine.job import Job
 from gensearch.runs.resume import recipe_of
 from gensearch.search.chunks.resume import Recorded
 from gensearch.search.knobs import checked_knobs, hints_of
 from verifiers.adapt import as_verifier
-from verifiers.combine import Panel
+from verifiers.combine import Panel, Term, WeightedSum
 from verifiers.names import leaf_names
 from verifiers.types import Verifier
 
+Entries = Sequence[Mapping[str, Any] | Entry]  # of a panel
 T = TypeVar("T")
 
 
@@ -30,6 +33,7 @@ def resolve(
     holdout: Sequence[str | Verifier] = (),
     propose: str | Proposal | None = None,
     options: Mapping[str, Any] | None = None,
+    panel: Panel | Entries | str | Path | None = None,
 ) -> Job:
     """The job that names or objects describe; what costs nothing is checked before the model is loaded.
 
@@ -43,6 +47,7 @@ def resolve(
         holdout: Verifiers that only report, each with a name of its own.
         propose: Makes the noise that the search starts from: a callable or a name; None for plain noise.
         options: How to load or wrap the model.
+        panel: All verifiers with their roles, instead of `verifier`, `select` and `holdout`.
 
     Raises:
         ValueError: As for `SearchPipeline`.
@@ -50,6 +55,17 @@ def resolve(
     """
     method = registry.search(search) if isinstance(search, str) else called(search, "search", "best_of_n")
     fit = checked_knobs(method, knobs)
+    if isinstance(panel, str | Path):
+        panel = read_panel(panel)
+    if panel is not None and (select is not None or holdout):
+        raise ValueError("a panel names the selector and the hold-outs; leave out select and holdout")
+    entries = None if panel is None or isinstance(panel, Panel) else entries_of(panel)
+    named = names_of(entries) if entries else {}
+    verifier, select, holdout = (
+        named.get("verifier", verifier),
+        named.get("select", select),
+        named.get("holdout", holdout),
+    )
     for given in (verifier, *([select] if select else []), *holdout):
         if isinstance(given, str):
             registry.parse_verifier(given)
@@ -62,14 +78,28 @@ def resolve(
     def found(given: str | Verifier) -> Verifier:
         return registry.verifier(given, device=device, loaded=loaded) if isinstance(given, str) else as_verifier(given)
 
-    guide = found(verifier)
-    panel = Panel(
-        guide,
-        guide if select is None or select is verifier else found(select),
-        by_name([found(given) for given in holdout]),
-    )
+    def role(which: str, given: str | Verifier) -> Verifier:
+        terms = [entry for entry in entries or () if entry.role == which]
+        return calibrated(terms, str(given), found) if any(entry.calibrated for entry in terms) else found(given)
+
+    if not isinstance(panel, Panel):
+        guide = role("guide", verifier)
+        chosen = guide if select is None or select is verifier else role("select", select)
+        panel = Panel(guide, chosen, by_name([found(given) for given in holdout]))
     job = Job(generator, method, panel, fit, compute=compute)
     return job if noise is None else job.changed(propose=noise)
+
+
+def calibrated(entries: Sequence[Entry], name: str, found: Callable[[str], Verifier]) -> Verifier:
+    """The sum of the verifiers of one role, each shifted and scaled.
+
+    Args:
+        entries: Of a panel, one or more.
+        name: What to call the sum.
+        found: From a name to a verifier.
+    """
+    terms = [Term(found(entry.name), entry.weight, entry.shift, entry.scale) for entry in entries]
+    return WeightedSum(*terms, name=name)
 
 
 def for_prompt(job: Job, prompt: str) -> Job:

@@ -22,6 +22,7 @@ ROOMS = (  # from the ground up; a module lies in the room with the longest name
     "verifiers.names",
     "verifiers.batches",
     "verifiers.adapt",
+    "verifiers.objects",
     "verifiers.combine",
     "verifiers.controls",
     "verifiers.detect",

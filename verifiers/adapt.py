@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -13,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from verifiers.names import nearest
 from verifiers.types import Media, Scores, Verifier
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -116,6 +112,28 @@ def arguments(given: Callable[..., Any], name: str) -> tuple[int, bool]:
     return takes, keyword or any(p.kind is p.VAR_KEYWORD for p in own)
 
 
+def made(build: Callable[..., Any], device: Any = "cpu") -> Any:
+    """Return what a class or builder makes.
+
+    Args:
+        build: takes nothing, or `device`.
+        device: where networks run.
+
+    Raises:
+        ValueError: it needs arguments.
+    """
+    try:
+        parameters = inspect.signature(build).parameters
+        more = {"device": device} if "device" in parameters else {}
+        inspect.signature(build).bind(**more)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{title(build)} needs arguments, so it is no verifier yet; give an instance of it, or a function without "
+            "arguments that makes one"
+        ) from None
+    return build(**more)
+
+
 # --- what verifiers return
 
 
@@ -148,7 +166,7 @@ def scores_of(name: str, returned: Any, media: Media) -> Scores:
     total, parts = (returned.total, returned.parts) if hasattr(returned, "total") else (returned, {})
     if parts is not None and not isinstance(parts, Mapping):
         raise ValueError(
-            f"the verifier {name} returned {type(parts).__name__} as parts; return a mapping of names to scores, or none"
+            f"the verifier {name} returned {type(parts).__name__} as parts; return a mapping of names to scores"
         )
     numbers = column(f"the verifier {name}", total, media)
     found = {str(key): column(f"the part {key!r} of {name}", value, media) for key, value in (parts or {}).items()}
@@ -172,7 +190,9 @@ def column(whose: str, values: Any, media: Media) -> Tensor:
     except (TypeError, ValueError, RuntimeError):
         found = None
     shape = None if found is None else tuple(found.shape)
-    fits = shape is not None and (shape == (rows,) or shape == (rows, *(1,) * (len(shape) - 1)) or {rows, *shape} == {1})
+    fits = shape is not None and (
+        shape == (rows,) or shape == (rows, *(1,) * (len(shape) - 1)) or {rows, *shape} == {1}
+    )
     if found is None or not fits or found.is_complex():
         what = type(values).__name__ if found is None or found.is_complex() else str(list(found.shape))
         raise ValueError(
@@ -201,96 +221,3 @@ def tensor(values: Any) -> Tensor:
             return torch.stack([value.reshape(()) for value in values])
         values = [np.nan if value is None else value for value in values]
     return torch.as_tensor(np.asarray(values))
-
-
-# --- verifiers by the place of their code
-
-
-def imported(name: str) -> Any:
-    """Return the object that module:object names; modules of the current folder are found as well. Runs the module.
-
-    Args:
-        name: such as "my_rewards:brightness" or "package.module:Class.attribute".
-
-    Raises:
-        ValueError: there is no such module or object, or the module cannot be imported.
-    """
-    module, _, path = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise ValueError(
-                f"{name!r} names no module: there is no {error.name!r} in {os.getcwd()} or among installed packages"
-            ) from None
-        raise ValueError(f"{name!r} cannot be imported: {error}") from error
-    except Exception as error:
-        raise ValueError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"{name!r}: {module} has no {part!r}{nearest(part, public(found))}")
-        found = getattr(found, part)
-    return found
-
-
-def public(found: Any) -> list[str]:
-    """Return the names in a module that could be meant.
-
-    Args:
-        found: a module or class.
-    """
-    return [name for name, value in vars(found).items() if not name.startswith("_") and callable(value)]
-
-
-def by_object(name: str, device: Any = "cpu") -> Verifier:
-    """Return the verifier that module:object names: an instance, a function, a class, or a function that builds one.
-
-    Args:
-        name: module:object.
-        device: goes to a class or builder with a parameter of this name.
-
-    Raises:
-        ValueError: there is none, or it is no verifier.
-    """
-    found = imported(name)
-    if isinstance(found, type) or (inspect.isroutine(found) and builds(found)):
-        found = made(found, device)
-    if not callable(found):
-        raise ValueError(f"{name!r} is {found!r}, which cannot be called; name a verifier, a function or a class")
-    own = getattr(found, "name", None)
-    return as_verifier(found, "" if own and isinstance(own, str) else name)
-
-
-def builds(found: Any) -> bool:
-    """Return whether a function makes a verifier: nothing but `device` or options with defaults goes in.
-
-    Args:
-        found: a function.
-    """
-    parameters = inspect.signature(found).parameters.values()
-    needed = {p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    return needed <= {"device"} and not any(p.kind is p.VAR_POSITIONAL for p in parameters)
-
-
-def made(build: Callable[..., Any], device: Any = "cpu") -> Any:
-    """Return what a class or builder makes.
-
-    Args:
-        build: takes nothing, or `device`.
-        device: where networks run.
-
-    Raises:
-        ValueError: it needs arguments.
-    """
-    try:
-        parameters = inspect.signature(build).parameters
-        more = {"device": device} if "device" in parameters else {}
-        inspect.signature(build).bind(**more)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{title(build)} needs arguments, so it is no verifier yet; give an instance of it, or a function without "
-            "arguments that makes one"
-        ) from None
-    return build(**more)

@@ -155,7 +155,7 @@ def single(name: str, device: Device = "cpu") -> Verifier:
         ValueError: as its builder, and for a module:object that cannot be imported or is no verifier.
     """
     if name not in VERIFIERS and is_object(name):
-        from verifiers.adapt import by_object
+        from verifiers.objects import by_object
 
         return by_object(name, device)
     kind, colon, source = name.partition(":")

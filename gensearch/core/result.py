@@ -132,8 +132,8 @@ class Sample(NamedTuple):
 class Progress:
     """The state of a search after one round.
 
-    `curve` and `lineage` stay as they are while the search goes on; the ledger is the search's own. If an exception ends
-    a search that has found something, the last progress gets it in `stopped`, `error` and `trace`.
+    `curve` and `lineage` stay as they are while the search goes on; the ledger is the search's own. If an exception
+    ends a search that has found something, the last progress gets it in `stopped`, `error` and `trace`.
 
     Attributes:
         round: What the search yielded.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 import shlex
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,8 @@ from gensearch.core.ledger import Cost
 from gensearch.core.noise import first_seed, last_seed
 from gensearch.core.result import Motion
 from gensearch.files.atomic import write_atomic
-from gensearch.runs.format import PASSES, column, read_journal, read_json
+from gensearch.runs.command import command
+from gensearch.runs.format import PASSES, column, read_journal, read_json, remarks
 from gensearch.runs.tree_svg import tree
 
 SHOWN = 64  # candidates in the grid, best first
@@ -68,7 +68,7 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
         "budget": "the budget was used up",
         "finished": "the search was complete",
         "closed": "it was stopped early",
-        "unscorable": "the verifier could score nothing more",
+        "error": "an error ended it",
     }
     unit = column(spent)
     passes = f"{spent[unit]} {PASSES[unit].removesuffix(' (nfe)')}"
@@ -76,7 +76,7 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
         f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, scored by "
         f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "
         f"{passes} in {result['ledger']['seconds']:.1f}&nbsp;s; {why.get(result['stopped'], '')}."
-        f"{moves(result.get('motion'))}"
+        f"{moves(result.get('motion'))}{''.join(f' <b>Note: {escape(said)}.</b>' for said in remarks(result))}"
     )
 
 
@@ -276,17 +276,3 @@ def recipe_table(config: RunConfig, result: dict[str, Any]) -> str:
         ["made by", f"gensearch {escape(about['gensearch'])}"],
     ]
     return table(["", ""], rows)
-
-
-def command(config: RunConfig) -> str:
-    """The command line that runs this config again; values are JSON, which the YAML of the options contains."""
-    words = ["--model", config.model, "--verifier", config.verifier, "--search", config.search]
-    words += ["--seed", str(config.seed)]
-    words += ["--compute", json.dumps(config.compute)] if config.compute is not None else []
-    words += ["--propose", config.propose] if config.propose is not None else []
-    words += ["--select", config.select] if config.select is not None else []
-    words += [word for name in config.holdout for word in ("--holdout", name)]
-    words += [word for name, value in config.knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")]
-    words += [word for name, v in config.options.items() for word in ("--set", f"options.{name}={json.dumps(v)}")]
-    words += [] if config.metadata else ["--no-metadata"]
-    return shlex.join(["gensearch", "generate", *words, "--", config.prompt])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from functools import partial
 
 import numpy as np
@@ -11,8 +10,7 @@ from torch import nn
 from gensearch.core.ledger import Ledger
 from gensearch.engine.metered import MeteredVerifier
 from gensearch.testing import VerifierLaws
-from verifiers.adapt import as_verifier, ask, by_object, scores_of
-from verifiers.catalogue import verifier as named
+from verifiers.adapt import as_verifier, ask, scores_of
 from verifiers.combine import Panel, Rephrased, Term, WeightedSum
 from verifiers.types import Scores, Verifier
 from verifiers.video.grid import Grid
@@ -251,62 +249,7 @@ def test_parts_that_only_some_batches_have_are_nan_elsewhere():
     scores = MeteredVerifier(as_verifier(Parted()), Ledger())(MEDIA, PROMPTS)
     assert list(scores.parts) == ["both", "of 1", "of 2"]
     assert scores.parts["both"].tolist() == [0.5] * 3
-    assert [value.isnan().tolist() for value in list(scores.parts.values())[1:]] == [[False, False, True], [True, True, False]]
-
-
-# --- module:object
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with a module of verifiers, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "own_rewards_of_a_user.py").write_text(
-        "import torch\n"
-        "def bright(media, prompts):\n    return media.flatten(1).mean(1)\n"
-        "class Dark:\n"
-        "    name = 'dark'\n"
-        "    def __init__(self, device='cpu'):\n        self.device = device\n"
-        "    def __call__(self, media, prompts):\n        return -media.flatten(1).mean(1)\n"
-        "class Set:\n    def __init__(self, weight):\n        pass\n"
-        "def build(device):\n    return Dark(device)\n"
-        "dark, number = Dark(), 3\n"
-    )
-    (tmp_path / "broken_of_a_user.py").write_text("import nothing_of_this_name\n")
-    (tmp_path / "raising_of_a_user.py").write_text("raise RuntimeError('no GPU\\nhere')\n")
-    yield
-    for name in ("own_rewards_of_a_user", "broken_of_a_user", "raising_of_a_user"):
-        sys.modules.pop(name, None)
-
-
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize(
-    ("name", "called", "sign"),
-    [("bright", "own_rewards_of_a_user:bright", 1), ("Dark", "dark", -1), ("dark", "dark", -1), ("build", "dark", -1)],
-)
-def test_verifiers_by_the_place_of_their_code(name, called, sign):
-    found = named(f"own_rewards_of_a_user:{name}", device="meta")
-    assert found.name == called
-    assert torch.equal(found(MEDIA, PROMPTS).total, sign * MEANS)
-    if name in ("Dark", "build"):
-        assert found.device == "meta"  # type: ignore[attr-defined]
-    total = named(f"2*own_rewards_of_a_user:{name}+random")(MEDIA, PROMPTS).parts[called]
-    assert torch.equal(total, sign * MEANS)
-
-
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("no_such_module_here:f", "names no module: there is no 'no_such_module_here' in .* or among installed"),
-        ("own_rewards_of_a_user:brigth", "own_rewards_of_a_user has no 'brigth'; did you mean 'bright'"),
-        ("own_rewards_of_a_user:number", "is 3, which cannot be called"),
-        ("own_rewards_of_a_user:Set", "Set needs arguments"),
-        ("broken_of_a_user:f", "cannot be imported: No module named 'nothing_of_this_name'"),
-        ("raising_of_a_user:f", "cannot be imported: RuntimeError: no GPU"),
-    ],
-)
-def test_code_that_cannot_be_used_is_refused(name, words):
-    with pytest.raises(ValueError, match=words):
-        by_object(name)
+    assert [value.isnan().tolist() for value in list(scores.parts.values())[1:]] == [
+        [False, False, True],
+        [True, True, False],
+    ]
