@@ -69,9 +69,9 @@ def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
         prompts: b prompts.
 
     Raises:
-        ValueError: for media of another shape, such as clips, and for another number of prompts.
+        ValueError: for media of another shape, such as clips or grey pictures, and for another number of prompts.
     """
-    if media.ndim != 4 or len(media) != len(prompts):
+    if media.ndim != 4 or media.shape[1] != 3 or len(media) != len(prompts):
         raise ValueError(
             f"{name} takes pictures [b, 3, h, w] with one prompt each; it got media of shape "
             f"{list(media.shape)} and {len(prompts)} prompts. Score the frames of a clip one by one."
