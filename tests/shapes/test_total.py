@@ -44,8 +44,6 @@ def picture(kind: str, size: tuple[int, int], seed: int) -> np.ndarray:
     return np.clip(made, 0, 255).astype(np.uint8)
 
 
-
-
 @pytest.mark.filterwarnings("error")
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=SLOW)
 @given(PICTURES)
