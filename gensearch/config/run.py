@@ -43,9 +43,7 @@ class RunConfig(BaseModel):
         named = names_of(entries_of(data["verifiers"]))
         for field, value in named.items():
             if data.get(field, value) != value:
-                raise ValueError(
-                    f"the panel says who may {field}, and {field} is {data[field]!r} as well; leave out one"
-                )
+                raise ValueError(f"{field} is {data[field]!r}, and the panel gives the roles; leave out one of them")
         return {**data, **named}
 
     @field_validator("prompt")

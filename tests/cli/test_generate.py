@@ -134,7 +134,7 @@ def test_a_panel_from_a_file_gives_roles_weights_and_scales(capsys):
             "out",
         )
         == 0
-    )  # noqa: E501
+    )
     assert "finished already" in capsys.readouterr().out
 
 
@@ -148,7 +148,7 @@ def test_a_panel_from_a_file_gives_roles_weights_and_scales(capsys):
         ("verifiers: [{name: redness}, {name: random, role: holdout, weight: 2}]", "'random' enters no sum"),
         ("verifiers: [{name: redness}, {name: redness, role: holdout}]", "'redness' also guides or selects"),
         ("verifiers: [{name: rednes}]", "no verifier is called 'rednes'; did you mean 'redness'"),
-        ("guides: [redness]", "unknown key 'guides'"),
+        ("guides: [redness]", "panel.yaml: verifiers: Field required"),
     ],
 )
 def test_an_unfit_panel_is_one_line(text, words, capsys):
