@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from gensearch import registry
 from gensearch.config.panel import Entry, entries_of, names_of, read_panel
@@ -55,39 +55,79 @@ def resolve(
     """
     method = registry.search(search) if isinstance(search, str) else called(search, "search", "best_of_n")
     fit = checked_knobs(method, knobs)
-    if isinstance(panel, str | Path):
-        panel = read_panel(panel)
-    if panel is not None and (select is not None or holdout):
-        raise ValueError("a panel names the selector and the hold-outs; leave out select and holdout")
-    entries = None if panel is None or isinstance(panel, Panel) else entries_of(panel)
-    named = names_of(entries) if entries else {}
-    verifier, select, holdout = (
-        named.get("verifier", verifier),
-        named.get("select", select),
-        named.get("holdout", holdout),
-    )
-    for given in (verifier, *([select] if select else []), *holdout):
-        if isinstance(given, str):
-            registry.parse_verifier(given)
+    roles = named_roles(verifier, select, holdout, panel)
+    given = (roles.verifier, *([roles.select] if roles.select else []), *roles.holdout)
+    for one in given:
+        if isinstance(one, str):
+            registry.parse_verifier(one)
         else:
-            as_verifier(given)
+            as_verifier(one)
     generator = ready(model, options or {})
     noise = registry.proposal(propose, generator) if isinstance(propose, str) else propose
-    device, loaded = device_of(generator), own_verifier(generator, verifier, select, *holdout)
+    if not isinstance(panel, Panel):
+        panel = seated(roles, device_of(generator), own_verifier(generator, *given))
+    job = Job(generator, method, panel, fit, compute=compute)
+    return job if noise is None else job.changed(propose=noise)
+
+
+class Roles(NamedTuple):
+    """Verifiers by role, as names or objects, and the entries of the panel that they come from."""
+
+    verifier: str | Verifier
+    select: str | Verifier | None
+    holdout: Sequence[str | Verifier]
+    entries: Sequence[Entry] = ()
+
+
+def named_roles(
+    verifier: str | Verifier,
+    select: str | Verifier | None,
+    holdout: Sequence[str | Verifier],
+    panel: Panel | Entries | str | Path | None,
+) -> Roles:
+    """The verifiers of a job by role: those of the panel if there is one.
+
+    Args:
+        verifier: Guides, without a panel.
+        select: Selects.
+        holdout: Only report.
+        panel: All verifiers with their roles; of a Panel object only the guide is named.
+
+    Raises:
+        ValueError: The panel is unfit, or there are other roles beside it.
+    """
+    if panel is None:
+        return Roles(verifier, select, holdout)
+    if select is not None or holdout:
+        raise ValueError("a panel names the selector and the hold-outs; leave out select and holdout")
+    if isinstance(panel, Panel):
+        return Roles(panel.guide, None, ())
+    entries = entries_of(read_panel(panel) if isinstance(panel, str | Path) else panel)
+    return Roles(**names_of(entries), entries=entries)
+
+
+def seated(roles: Roles, device: Any, loaded: dict[str, Verifier]) -> Panel:
+    """The panel of some roles, with its verifiers loaded.
+
+    Args:
+        roles: By name or object.
+        device: Where networks run.
+        loaded: Single verifiers by name, which are reused.
+
+    Raises:
+        ValueError: A hold-out has another role, or no name of its own.
+    """
 
     def found(given: str | Verifier) -> Verifier:
         return registry.verifier(given, device=device, loaded=loaded) if isinstance(given, str) else as_verifier(given)
 
     def role(which: str, given: str | Verifier) -> Verifier:
-        terms = [entry for entry in entries or () if entry.role == which]
+        terms = [entry for entry in roles.entries if entry.role == which]
         return calibrated(terms, str(given), found) if any(entry.calibrated for entry in terms) else found(given)
 
-    if not isinstance(panel, Panel):
-        guide = role("guide", verifier)
-        chosen = guide if select is None or select is verifier else role("select", select)
-        panel = Panel(guide, chosen, by_name([found(given) for given in holdout]))
-    job = Job(generator, method, panel, fit, compute=compute)
-    return job if noise is None else job.changed(propose=noise)
+    guide, same = role("guide", roles.verifier), roles.select is None or roles.select is roles.verifier
+    select = guide if same else role("select", cast(str | Verifier, roles.select))
+    return Panel(guide, select, by_name([found(given) for given in roles.holdout]))
 
 
 def calibrated(entries: Sequence[Entry], name: str, found: Callable[[str], Verifier]) -> Verifier:
