@@ -24,6 +24,8 @@ def make_config(config: str | None = None, sets: Sequence[str] = (), **given: An
         ValueError: In one line that names the field, the rule and the nearest known name.
     """
     data = {} if config is None else read_preset(config)
+    if given.get("verifiers"):  # a panel replaces the roles of a preset
+        data = {name: value for name, value in data.items() if name not in ("verifier", "select", "holdout")}
     for name, value in given.items():
         if isinstance(value, Mapping):
             data[name] = {**entries(data, name), **value}

@@ -9,11 +9,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.price import decoder_batch, fee, scorings, step_costs
 from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
+from verifiers.adapt import ask
 from verifiers.batches import padding, pieces, sizes
 from verifiers.combine import leaves, with_leaves
 from verifiers.tournament.compare import Comparer
@@ -195,11 +195,9 @@ class Booked:
         """The verifier's own scores; arguments as for every verifier."""
 
         def score(part: slice) -> Scores:
-            return self._checked(self._verifier(media[part], prompts[part], progress=progress), len(prompts[part]))
+            return ask(self._verifier, media[part], prompts[part], progress=progress)
 
-        done = self._batches(max(len(media), len(prompts)), score)  # so that the verifier notices if they differ
-        parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
-        return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
+        return joined(self._batches(max(len(media), len(prompts)), score))  # so that it notices if they differ
 
     def _batches(self, rows: int, work: Callable[[slice], T]) -> list[T]:
         most = getattr(self._verifier, "batch_size", None)
@@ -209,15 +207,21 @@ class Booked:
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
         return done
 
-    def _checked(self, scores: Scores, rows: int) -> Scores:
-        total = getattr(scores, "total", None)
-        if not isinstance(total, torch.Tensor) or total.shape != (rows,):
-            found = list(total.shape) if isinstance(total, torch.Tensor) else type(scores).__name__
-            raise ValueError(
-                f"the verifier {self.name} returned {found} for {rows} samples; return Scores whose total has one "
-                "number for each, NaN for those without a score"
-            )
-        return scores
+
+def joined(done: Sequence[Scores]) -> Scores:
+    """The scores of several batches as one; parts that a batch lacks are NaN in its rows.
+
+    Args:
+        done: One or more.
+    """
+    if len(done) == 1:
+        return done[0]
+    names = dict.fromkeys(name for scores in done for name in scores.parts)
+    parts = {
+        name: torch.cat([scores.parts.get(name, torch.full_like(scores.total, torch.nan)).detach() for scores in done])
+        for name in names
+    }
+    return Scores(torch.cat([scores.total for scores in done]), parts)
 
 
 class BookedComparer(Booked):
@@ -245,16 +249,12 @@ class MeteredVerifier:
         verifier: The guide, or the selector.
         ledger: Pays for it.
         select: Given with a guide: the selector, whose scores searches include when they plan their budget.
-        selects: Whether it only selects, so that a search goes on if all samples of a call are vetoed (-inf).
     """
 
-    def __init__(
-        self, verifier: Verifier, ledger: Ledger, select: Verifier | None = None, *, selects: bool = False
-    ) -> None:
+    def __init__(self, verifier: Verifier, ledger: Ledger, select: Verifier | None = None) -> None:
         self._verifier = verifier
         self._booked = with_leaves(verifier, lambda single: booked(single, ledger))
         self._ledger = ledger
-        self._selects = selects
         self.name = verifier.name
         self.differentiable = verifier.differentiable
         self.looks = scorings(verifier) + (scorings(select) if select else 0)
@@ -268,17 +268,10 @@ class MeteredVerifier:
 
         Raises:
             BudgetSpent: It does not fit; nothing was run.
-            NothingScored: No row has a score.
         """
         rows = len(prompts)
         self._ledger.require(f"scoring {rows} samples", Cost(scored=rows * len(leaves(self._verifier))))
         scores = self._booked(media, prompts, progress=progress)
         missing = ~torch.isfinite(scores.total)
         self.unscored += int(missing.sum())
-        vetoed = self._selects and bool((scores.total == -torch.inf).any())
-        if bool(missing.all()) and not vetoed:
-            raise NothingScored(
-                f"{self.name} could score none of {rows} samples (all NaN or infinite); "
-                "check the weights of model and verifier, or take another verifier"
-            )
         return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))

@@ -14,7 +14,7 @@ from gensearch.config.yaml import parse_yaml, read_preset
 from gensearch.core.errors import nearest
 from gensearch.core.limits import MAX_SEED, MAX_THREADS
 from gensearch.packages import configs
-from verifiers.names import split_outside
+from verifiers.calls import split_outside
 
 Schema = TypeVar("Schema", bound=BaseModel)
 PRESETS = "evaluate"  # the folder of presets within `configs`

@@ -170,7 +170,8 @@ class RunFolder:
         """
         from gensearch.runs.report import write_report  # torch waits until there is something to show
 
-        if self.added < len(self.rounds) and found.stopped != "closed":
+        cut_short = found.stopped in ("closed", "error")
+        if self.added < len(self.rounds) and not cut_short:
             raise ValueError(
                 f"{self.path / ROUNDS} holds {len(self.rounds)} rounds and this run has {self.added}: it was "
                 "edited, or another version made it. Take another --out"
@@ -187,6 +188,8 @@ class RunFolder:
             "ledger": found.ledger.report(),
             "unscored": found.unscored,
             "stopped": found.stopped,
+            "error": found.error,
+            "unspent": dict(found.unspent),
             "motion": found.motion._asdict() if found.motion else None,
             "election": found.election._asdict() if found.election else None,
             "guard": guarded(guard) if guard else None,
@@ -195,7 +198,10 @@ class RunFolder:
         self.publish_json("result.json", result)
         write_report(self.path)
         sweep(self.path)
-        if found.stopped != "closed":
+        (self.path / "error.txt").unlink(missing_ok=True)
+        if found.trace:
+            write_atomic(self.path / "error.txt", found.trace.encode(errors="replace"))
+        if not cut_short:
             write_atomic(self.path / "DONE", b"")
 
     def publish_picture(self, name: str, sample: Sample, model: Model) -> Provenance:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple, cast
 
 from gensearch.core.errors import nearest
 from gensearch.core.types import Search
@@ -20,6 +21,8 @@ from gensearch.search.tokens.latent_value import latent_value
 from gensearch.search.tokens.milr import milr
 from gensearch.search.tokens.prefix import prefix
 from gensearch.search.tokens.suffix_mcmc import suffix_mcmc
+from verifiers.names import is_object
+from verifiers.objects import imported
 
 SEARCHES: dict[str, Search] = {
     "backtracking": backtracking,
@@ -69,7 +72,16 @@ OF_CHUNKS = frozenset(name for name, needs in NEEDS.items() if "chunks" in needs
 
 
 def find(name: str) -> Search:
-    """A search by name; raises ValueError with the nearest name if there is none."""
+    """A search by name, or by module:object; raises ValueError with the nearest name if there is none."""
+    if is_object(name):
+        return as_search(imported(name), name)
     if name not in SEARCHES:
         raise ValueError(f"no search is called {name!r}{nearest(name, SEARCHES)}")
     return SEARCHES[name]
+
+
+def as_search(given: Any, name: str) -> Search:
+    """A search of another package; raises ValueError for what is no generator function with a ledger."""
+    if not inspect.isfunction(given) or "ledger" not in inspect.signature(given).parameters:
+        raise ValueError(f"{name!r} is no search; name a function (model, verifier, prompt, *, rng, ledger, ...)")
+    return cast(Search, given)

@@ -8,7 +8,6 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import Field, PositiveInt
 
-from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, derive, described, step_noise
 from gensearch.core.price import scorings, step_costs
@@ -159,20 +158,15 @@ def stage(depth: int, last: int) -> int:
 @torch.no_grad()
 def scored(
     model: Model, verifier: Verifier, clips: Clips, texts: Sequence[str], first: int
-) -> tuple[Round, Clips, list[float]] | None:
+) -> tuple[Round, Clips, list[float]]:
     """A round of clips, scored by the text of their stage, with ids from `first` on; the clips; their scores.
 
-    Unfinished clips are previews; None if none of them could be scored.
+    Unfinished clips are previews.
     """
     media = model.render(clips.state)
     last, depth = model.num_steps, clips.depth
     prompts = [texts[stage(depth, last)]] * len(media)
-    try:
-        scores = verifier(media, prompts, progress=depth / last)
-    except NothingScored:
-        if depth == last:
-            raise
-        return None
+    scores = verifier(media, prompts, progress=depth / last)
     ids = tuple(range(first, first + len(media)))
     together = sizes_of(clips.state, [1] * len(media))
     round = Round(media, scores, clips.recipes, ids, clips.homes, done=depth == last, sizes=together)
