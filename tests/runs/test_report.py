@@ -12,8 +12,9 @@ import pytest
 from gensearch import registry
 from gensearch.cli import main as cli
 from gensearch.config.run import RunConfig
+from gensearch.runs.command import command
 from gensearch.runs.format import read_journal
-from gensearch.runs.report import command, curve, ticks, write_report
+from gensearch.runs.report import curve, ticks, write_report
 from verifiers.catalogue import Entry
 from verifiers.controls.random import RandomScore
 
