@@ -11,7 +11,7 @@ import pytest
 
 from gensearch import registry
 from gensearch.cli import main as cli
-from gensearch.config.run import RunConfig
+from gensearch.config.run import RunConfig, validate
 from gensearch.runs.command import command
 from gensearch.runs.format import read_journal
 from gensearch.runs.report import curve, ticks, write_report
@@ -109,6 +109,7 @@ CONFIGS = [
     RunConfig(prompt="x", knobs={"n": None, "a": [1, 2.5], "b": "1"}, options={"steps": 3, "device": "cpu"}),
     RunConfig(prompt="x", holdout=["a", "b"], knobs={"cosine": -0.25, "flag": True}, search="zero_order"),
     RunConfig(prompt="x", propose="0.5*shapes/hypernoise"),
+    validate({"prompt": "x", "verifiers": [{"name": "a", "shift": 0.5}, {"name": "b", "role": "holdout"}]}),
 ]
 
 
