@@ -177,7 +177,8 @@ def test_a_first_round_without_a_score_is_no_best():
             total = VERIFIER(media, prompts).total
             return Scores(total * torch.nan if self.left >= 0 else total)
 
-    for roles in ({}, {"select": RankVote(Late(2), RandomScore(1))}):
+    settings: list[dict[str, Any]] = [{}, {"select": RankVote(Late(2), RandomScore(1))}]
+    for roles in settings:
         guide = VERIFIER if roles else Late(2)
         rounds = list(stream(best_of_n, MODEL, guide, "a star", n=12, **roles))
         assert [p.best is None for p in rounds] == [True, True, False]

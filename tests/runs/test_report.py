@@ -11,10 +11,11 @@ import pytest
 
 from gensearch import registry
 from gensearch.cli import main as cli
-from gensearch.config.run import RunConfig
+from gensearch.config.run import RunConfig, validate
+from gensearch.runs.command import command
 from gensearch.runs.curve_svg import curve, ticks
 from gensearch.runs.format import read_journal
-from gensearch.runs.report import command, write_report
+from gensearch.runs.report import write_report
 from verifiers.catalogue import Entry
 from verifiers.controls.random import RandomScore
 
@@ -108,7 +109,8 @@ CONFIGS = [
     RunConfig(prompt="-- star", seed=2**53 - 1, compute=2.5, metadata=False, select="shapes/judge"),
     RunConfig(prompt="x", knobs={"n": None, "a": [1, 2.5], "b": "1"}, options={"steps": 3, "device": "cpu"}),
     RunConfig(prompt="x", holdout=["a", "b"], knobs={"cosine": -0.25, "flag": True}, search="zero_order"),
-    RunConfig(prompt="x", propose="0.5*shapes/hypernoise", guard=False),
+    RunConfig(prompt="x", propose="0.5*shapes/hypernoise", guard=False, allow_noncommercial=True),
+    validate({"prompt": "x", "verifiers": [{"name": "a", "shift": 0.5}, {"name": "b", "role": "holdout"}]}),
 ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -207,7 +208,7 @@ def test_what_a_verifier_changes_in_place_is_its_own():
     """Neither the media nor what the next verifier of a sum, a panel or a clip gets; nor the gradient."""
     kept, prompts, clips = MEDIA.clone(), [*PROMPTS], MEDIA[:, None].clone()
     both = WeightedSum(Term(InPlace()), Term(Whole()))
-    panel = Panel(lambda media: 0, holdout={"one": InPlace(), "two": Whole()})
+    panel = Panel(as_verifier(of_media_alone), holdout={"one": InPlace(), "two": Whole()})
     assert torch.equal(both(kept, prompts).parts["whole"], MEANS)
     assert torch.equal(panel.report(kept, prompts)["two"], MEANS)
     MeteredVerifier(InPlace(), Ledger())(kept, prompts)
@@ -242,7 +243,8 @@ class Parted(Quiet):
 
     def __call__(self, media, prompts):
         self.calls += 1
-        return Scores(media.flatten(1).mean(1), {"both": [0.5] * len(media), f"of {self.calls}": [1] * len(media)})
+        parts: dict[str, Any] = {"both": [0.5] * len(media), f"of {self.calls}": [1] * len(media)}
+        return Scores(media.flatten(1).mean(1), parts)
 
 
 def test_parts_that_only_some_batches_have_are_nan_elsewhere():

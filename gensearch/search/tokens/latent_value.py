@@ -60,7 +60,7 @@ def latent_value(
     unit, seeds = price(model, verifier, propose=propose), rng.seeds(1)
     noise = propose(model, [prompt], seeds)
     state, media, scores = roll(model, verifier, prompt, noise)
-    expects(tokens.trace(state).image_states[:, :1].cpu())  # refuses the states of another model before more is spent
+    expects.check(tokens.trace(state).image_states)  # before more is spent
     yield Round(media, scores, described(propose, noise, seeds), (0,), (None,))
     begun = reduce(Cost.plus, [fee(propose), *step_costs(model)[:blocks]])
     each, drawn = unit.plus(begun.times(branches - 1)), 1
