@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gensearch.core.noise import gaussian
 from gensearch.core.ledger import Cost
+from gensearch.core.noise import gaussian
 from gensearch.core.price import charges, fee, price
 from gensearch.core.types import Model, Noise, Proposal
 from gensearch.engine.job import Job

@@ -1,6 +1,6 @@
-"""A chat server on this machine that answers as vLLM, llama.cpp, Ollama and hosted services do, or misbehaves on demand.
+"""A chat server that answers as vLLM, llama.cpp, Ollama and hosted services do, or misbehaves on demand.
 
-Its answers are a function of the pictures and questions, `truth`, so that a test can tell which request each belongs to.
+Its answers are a function of the pictures and questions, `truth`, so that a test can tell whose they are.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from verifiers.vlm.strict import obj
 MOST_QUESTIONS = 12
 SPLIT = (
     "List questions that check, fact by fact, whether a picture shows this prompt: every object, number, colour, "
-    f"action, relation and style, one short yes-or-no question each, at most {MOST_QUESTIONS}. A picture that shows the prompt "
-    "has yes as the answer to all of them. Ask about nothing that the prompt does not say. The prompt:"
+    f"action, relation and style, one short yes-or-no question each, at most {MOST_QUESTIONS}. A picture that "
+    "shows the prompt has yes as the answer to all of them. Ask about nothing that the prompt does not say. The prompt:"
 )
 REWRITE = (
     "Rewrite this prompt for a picture generator. Keep its meaning and every fact in it. Write one plain sentence of "
