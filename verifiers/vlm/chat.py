@@ -162,6 +162,7 @@ class Chat:
 
     def _valid(self, dialect: Dialect, request: Request) -> Any:
         messages, schema, reason = instructed(request.messages, request.schema), request.schema, ""
+        first = dialect.body(self.model, messages, request.most, schema=schema)
 
         def once(attempt: int) -> Any:
             nonlocal reason
@@ -169,7 +170,7 @@ class Chat:
             talk = [*messages, {"role": "user", "content": again}] if attempt else messages
             body = dialect.body(self.model, talk, request.most, schema=schema, seed=attempt)
             try:
-                return self.client.ask(body, lambda reply: parse(reply.text, schema))
+                return self.client.ask(body, lambda reply: parse(reply.text, schema), first)
             except Unparsed as error:
                 reason = str(error)
                 raise

@@ -115,38 +115,38 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.url!r})"
 
-    def ask(self, body: Mapping[str, Any], read: Callable[[Reply], A]) -> A:
+    def ask(self, body: Mapping[str, Any], read: Callable[[Reply], A], of: Mapping[str, Any] | None = None) -> A:
         """Return what `read` makes of the reply to a request, from the cache if it was answered before.
 
         Args:
             body: of the request, without key.
             read: checks the reply; replies that it raises on are not kept.
+            of: the request that the answer is kept for, where this one repeats it in other words; this one by default.
 
         Raises:
             BadRequest, Refused, Unanswered: as `send`; and what `read` raises.
         """
-        name = digest([self.url, body])
+        name = digest([self.url, of or body])
         kept = self.cache.get(name)
         if kept is not None:
             return read(Reply(kept["text"], tuple((word, value) for word, value in kept["tops"])))
-        reply = self.send(body, name)
+        reply = self.send(body)
         answer = read(reply)
         self.cache.put(name, {"text": reply.text, "tops": reply.tops})
         return answer
 
-    def send(self, body: Mapping[str, Any], name: str = "") -> Reply:
+    def send(self, body: Mapping[str, Any]) -> Reply:
         """Send a request, several times if need be, and return the reply.
 
         Args:
             body: of the request.
-            name: its Idempotency-Key; empty for the hash of the body.
 
         Raises:
             BadRequest: the server will not serve this request.
             Refused: the server will serve no request: wrong key, address or model.
             Unanswered: no try succeeded.
         """
-        data, headers = json.dumps(body).encode(), {"Idempotency-Key": name or digest([self.url, body])}
+        data, headers = json.dumps(body).encode(), {"Idempotency-Key": digest([self.url, body])}
         headers["Content-Type"] = "application/json"
         for attempt in range(self.tries):
             try:

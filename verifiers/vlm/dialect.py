@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from verifiers.vlm.client import BadRequest, Refused, Unanswered
 from verifiers.vlm.messages import Message, conversation
-from verifiers.vlm.reply import Reply, share
+from verifiers.vlm.reply import share
 from verifiers.vlm.strict import Schema, Unparsed, choice, example, obj, parse
 
 STRUCTURES = ("json_schema", "json_object", "text")  # best first
@@ -103,7 +103,7 @@ def instructed(messages: Sequence[Message], schema: Schema) -> list[Message]:
     return [*before, {**last, "content": [*content[:-1], {**content[-1], "text": content[-1]["text"] + text}]}]
 
 
-Ask = Callable[[Mapping[str, Any], Callable[[Reply], Any]], Any]  # Client.ask
+Ask = Callable[..., Any]  # Client.ask
 
 
 def probe(ask: Ask, model: str, pictures: Sequence[Message] = ()) -> Dialect:

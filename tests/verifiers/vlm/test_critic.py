@@ -127,14 +127,17 @@ def test_an_answer_that_is_not_valid_is_missing_after_three_tries_and_counted(wr
 
 
 @pytest.mark.parametrize("wrong", BAD_ANSWERS)
-def test_a_second_try_repairs_an_answer(wrong):
+def test_a_second_try_repairs_an_answer_and_is_kept(wrong, tmp_path):
     with serving("llama.cpp", fault=lambda number, body: "" if "not valid" in str(body) else wrong) as state:
-        tiny = critic(state)
+        tiny = critic(state, cache=Cache(tmp_path))
+        total = tiny(PICTURES, PROMPTS).total
         np.testing.assert_allclose(
             tiny(PICTURES, PROMPTS).parts["faults"], [expected(i)[1] for i in range(4)], rtol=1e-6
         )
         assert state.asked == 8
         assert not tiny.chat.failures
+        assert torch.equal(critic(state, cache=Cache(tmp_path))(PICTURES, PROMPTS).total, total)
+        assert state.asked == 8
 
 
 @pytest.mark.parametrize("wrong", ["prose", "nan", "range"])
