@@ -18,10 +18,9 @@ class Loader(yaml.SafeLoader):
         """A node; raises ComposerError for an alias of a list or mapping."""
         aliased = self.check_event(yaml.AliasEvent)
         node = super().compose_node(parent, index)
-        if aliased and not isinstance(node, yaml.ScalarNode):
-            raise yaml.composer.ComposerError(
-                None, None, "an alias of a list or mapping; write it out", node.start_mark
-            )
+        if aliased and isinstance(node, yaml.CollectionNode):
+            what = "an alias of a list or mapping; write it out"
+            raise yaml.composer.ComposerError(None, None, what, node.start_mark)
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

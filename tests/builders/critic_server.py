@@ -137,8 +137,8 @@ class Handler(BaseHTTPRequestHandler):
         elif wrong.startswith("wait "):
             time.sleep(float(wrong.removeprefix("wait ")))
         elif wrong.startswith("HTTP "):
-            status, _, after = wrong.removeprefix("HTTP ").partition(" ")
-            return self.send(int(status), error("as told"), {"Retry-After": after} if after else {})
+            status, _, seconds = wrong.removeprefix("HTTP ").partition(" ")
+            return self.send(int(status), error("as told"), {"Retry-After": seconds} if seconds else {})
         if state.key and self.headers.get("Authorization") != f"Bearer {state.key}":
             return self.send(401, error(f"Incorrect API key provided: {self.headers.get('Authorization')}"))
         try:
@@ -147,17 +147,23 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(400, error(str(refusal)))
         with state.lock:
             state.answered[self.headers["Idempotency-Key"]] += 1
-        return self.send(200, text, cut=wrong == "cut body")
+        return self.send(200, text, cut=wrong == "cut body", drip=wrong == "drip")
 
-    def send(self, status: int, text: str, more: dict[str, str] | None = None, cut: bool = False) -> None:
-        """Write a response; with `cut`, only the first half of it."""
+    def send(
+        self, status: int, text: str, more: dict[str, str] | None = None, cut: bool = False, drip: bool = False
+    ) -> None:
+        """Write a response; with `cut`, only the first half of it; with `drip`, byte by byte."""
         data = text.encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **(more or {})}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if cut else data)
+        for place in range(len(data) if drip else 0):
+            self.wfile.write(data[place : place + 1])
+            if self.shared.stopping.wait(0.05):
+                return
+        self.wfile.write(b"" if drip else data[: len(data) // 2] if cut else data)
         self.close_connection = self.close_connection or cut
 
 

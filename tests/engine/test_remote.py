@@ -72,10 +72,11 @@ def test_a_limit_is_kept_and_a_search_stops_before_it(column):
         mine = critic(state)
         fee = getattr(charges(mine), column)
         assert fee == mine.fee[column] > 270
-        found = run(best_of_n, GaussianTurbo(), mine, "a cup", limit={column: 3 * fee + 1000}, compute=40)
+        most = fee + 2000
+        found = run(best_of_n, GaussianTurbo(), mine, "a cup", limit={column: most}, compute=1000)
         spent = getattr(found.ledger.spent, column)
-        assert 0 < spent <= 3 * fee + 1000
-        assert 3 * fee + 1000 - spent < fee * 2
+        assert 0 < spent <= most
+        assert most - spent < fee
         assert found.stopped == "budget"
         before = len(state.bodies)
         with pytest.raises(BudgetSpent, match=column):
@@ -125,7 +126,7 @@ def test_the_command_shows_the_bill_and_its_estimate(tmp_path, capsys):
 
     with serving() as state:
         text = f"url: {state.url}\nmodel: tiny\ncache: {tmp_path / 'kept'}\nprice: {{input: 2, output: 10}}\n"
-        (tmp_path / "critic.yaml").write_text(f"{text}rubric: [{{name: x, question: How good is it?}}]\n")
+        (tmp_path / "critic.yaml").write_text(f"{text}rubric: [{{name: x, question: How good is it}}]\n")
         words = ["generate", "a photo of a ring", "--model", "shapes/turbo", "--compute", "2"]
         words += ["--verifier", f"critic:{tmp_path / 'critic.yaml'}", "--out", str(tmp_path / "run")]
         for more in (["--dry-run"], []):

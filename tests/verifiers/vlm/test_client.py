@@ -82,12 +82,13 @@ def test_tries_end():
         assert state.asked == 3
 
 
-def test_a_server_that_is_slow_or_drips_times_out():
-    with serving("llama.cpp", fault=once("slow")) as state:
+@pytest.mark.parametrize("wrong", ["slow", "drip"])
+def test_a_server_that_is_slow_or_drips_times_out(wrong):
+    with serving("llama.cpp", fault=once(wrong)) as state:
         start = time.monotonic()
         with pytest.raises(Unanswered, match="timed out, 1 times"):
-            client(state, timeout=0.2, tries=1).send(body())
-        assert time.monotonic() - start < 2
+            client(state, timeout=0.3, tries=1).send(body())
+        assert time.monotonic() - start < 2.5
 
 
 def test_retry_after_is_honoured():
