@@ -119,7 +119,7 @@ class Chat:
         """Return what the model answers to one conversation without pictures: text, or data if there is a schema.
 
         Args:
-            messages: the conversation, each with "role" and "content".
+            messages: the conversation, as `conversation` makes it; text of users goes through `quoted`.
             schema: JSON Schema of the answer, an object; of object, array, string, number and integer.
             most: tokens that may be written, 1 or more (default 512).
 

@@ -193,7 +193,7 @@ class Critic:
         """Return what the model answers to a conversation without pictures; as `Chat.complete`.
 
         Args:
-            messages: the conversation, each with "role" and "content".
+            messages: the conversation, as `conversation` makes it; text of users goes through `quoted`.
             schema: JSON Schema of the answer, an object; None for free text.
             most: tokens that may be written, 1 or more (default 512).
 
