@@ -74,7 +74,7 @@ def asked(chat: Chat, count: int) -> list[float | None]:
 def run(count: int, share: float, hopeless: int, folder: Path, concurrency: int) -> dict[str, Any]:
     """Both runs, and what client and server counted."""
     with serving("llama.cpp", fault=Hostile(share, hopeless)) as state:
-        options = {"concurrency": concurrency, "timeout": 2.5, "tries": 8, "pause": 0.01}
+        options: dict[str, Any] = {"concurrency": concurrency, "timeout": 2.5, "tries": 8, "pause": 0.01}
         chat = Chat(Client(state.url, cache=Cache(folder), **options), "tiny")
         start = time.perf_counter()
         first = asked(chat, count)

@@ -213,7 +213,7 @@ class Client:
         asked = seconds_of(after)
         if asked > MAX_WAIT:
             raise Unanswered(f"{reason}, and the server asks to wait {asked:.0f} seconds")
-        backoff = min(MAX_WAIT, self.pause * 2**attempt)
+        backoff = min(MAX_WAIT, self.pause * 2.0**attempt)
         return max(asked, backoff * (0.5 + secrets.randbelow(1000) / 2000))  # global generators stay untouched
 
     def _said(self, text: str, whole: bool = False) -> str:

@@ -116,7 +116,7 @@ def rubric(path: str, data: Any) -> list[Field]:
     """
     if not isinstance(data, list) or not 1 <= len(data) <= 20 or not all(isinstance(line, dict) for line in data):
         raise ValueError(f"{path}: rubric must be a list of 1 to 20 fields, each with name and question")
-    found = []
+    found: list[Field] = []
     for line in data:
         if unknown := [key for key in line if key not in {"name", "question", "range", "weight"}]:
             raise ValueError(

@@ -9,6 +9,8 @@ import traceback
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -33,7 +35,7 @@ def client(state, **options) -> Client:
     return Client(state.url, **{"pause": 0.001, "timeout": 2.0, **options})
 
 
-def body(text: str = "hello") -> dict:
+def body(text: str = "hello") -> dict[str, Any]:
     """A request for a number."""
     return Dialect().body(
         "tiny", conversation(f'"{text}"\n- x: {text}\nAnswer with JSON only, in this form: {FORM}'), 9
@@ -160,10 +162,10 @@ def test_a_probe_finds_what_a_server_can_do(kind):
         assert len(state.bodies) <= 7
 
 
-def test_a_model_that_takes_no_pictures_is_refused():
+def test_a_model_that_takes_no_pictures_is_refused(monkeypatch):
     with serving("plain") as state:
         chat = Chat(client(state), "tiny")
-        chat.client.ask = lambda body, read: (_ for _ in ()).throw(BadRequest("image input is not supported"))
+        monkeypatch.setattr(chat.client, "ask", Mock(side_effect=BadRequest("image input is not supported")))
         with pytest.raises(Refused, match="does not take pictures and simple questions .image input is not supported"):
             chat.dialect(True)
 
@@ -290,6 +292,8 @@ def test_a_cache_that_cannot_be_written_keeps_nothing(tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 from verifiers.vlm.cache import Cache
 from verifiers.vlm.client import Client
 from verifiers.vlm.strict import obj, parse
@@ -305,7 +309,7 @@ print(client.map(ask, range(40)))
 WANTED = str([truth(f"cup {i}", f"cup {i}") for i in range(40)])
 
 
-def command(state, folder) -> dict:
+def command(state, folder) -> dict[str, Any]:
     """How a process is started that asks 40 questions, two at a time."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return {"args": [sys.executable, "-c", SCRIPT, state.url, str(folder)], "cwd": ROOT, "env": env, "text": True}

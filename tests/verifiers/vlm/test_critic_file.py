@@ -79,7 +79,9 @@ def test_a_model_splits_prompts(file):
 
 def test_the_default_cache_is_in_the_cache_of_the_user(file, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
-    assert load(file(LINES + RUBRIC)).chat.client.cache.folder == tmp_path / "c" / "gensearch" / "critics"
+    verifier = load(file(LINES + RUBRIC))
+    assert isinstance(verifier, Critic)
+    assert verifier.chat.client.cache.folder == tmp_path / "c" / "gensearch" / "critics"
 
 
 @pytest.mark.parametrize(
