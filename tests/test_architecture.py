@@ -23,6 +23,7 @@ ROOMS = (  # from the ground up; a module lies in the room with the longest name
     "verifiers.names",
     "verifiers.card",
     "verifiers.entry",
+    "verifiers.yaml",
     "verifiers.batches",
     "verifiers.adapt",
     "verifiers.objects",

@@ -14,6 +14,7 @@ KINDS = (  # of verifiers that are named by their source
     "background_consistency",
     "clip",
     "clipiqa",
+    "critic",
     "detection",
     "frames",
     "geneval",

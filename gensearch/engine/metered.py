@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
 from typing import Any, TypeVar, cast
@@ -10,12 +11,12 @@ from typing import Any, TypeVar, cast
 import torch
 
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.price import decoder_batch, fee, scorings, step_costs
+from gensearch.core.price import charges, decoder_batch, fee, scorings, step_costs, verdicts
 from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
 from verifiers.adapt import ask
 from verifiers.batches import padding, pieces, sizes
-from verifiers.combine import leaves, with_leaves
+from verifiers.combine import judges, leaves, with_leaves
 from verifiers.tournament.compare import Comparer
 from verifiers.types import Media, Scores, Verifier
 
@@ -203,7 +204,8 @@ class Booked:
         most = getattr(self._verifier, "batch_size", None)
         done = []
         for part, count, size in pieces(rows, most) if most else [(slice(0, rows), rows, rows)]:
-            done.append(work(part))
+            with billed(self._verifier, self._ledger):
+                done.append(work(part))
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
         return done
 
@@ -233,11 +235,30 @@ class BookedComparer(Booked):
         Raises:
             BudgetSpent: They do not fit; nothing was run.
         """
-        self._ledger.require(f"comparing {len(prompts)} ordered pairs", Cost(scored=len(prompts)))
+        due = Cost(scored=1).plus(verdicts(self._verifier)).times(len(prompts))
+        self._ledger.require(f"comparing {len(prompts)} ordered pairs", due)
         judge = cast(Comparer, self._verifier)
         return torch.cat(
             self._batches(len(prompts), lambda part: judge.compare(media_a[part], media_b[part], prompts[part]))
         )
+
+
+@contextmanager
+def billed(verifier: Verifier, ledger: Ledger) -> Iterator[None]:
+    """Book what remote models charge for the work inside, also if it fails.
+
+    Args:
+        verifier: Which it is by; it or what it wraps may have a `bill`.
+        ledger: Pays.
+    """
+    bills = [inner.bill for inner in judges(verifier) if hasattr(inner, "bill")]
+    for bill in bills:
+        bill()  # what was spent outside any ledger
+    try:
+        yield
+    finally:
+        for bill in bills:
+            ledger.charge(Cost(**bill()))
 
 
 class MeteredVerifier:
@@ -258,6 +279,8 @@ class MeteredVerifier:
         self.name = verifier.name
         self.differentiable = verifier.differentiable
         self.looks = scorings(verifier) + (scorings(select) if select else 0)
+        self.charges = charges(verifier).plus(charges(select) if select else Cost())
+        self._fee = charges(verifier)
         self.unscored = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -270,7 +293,9 @@ class MeteredVerifier:
             BudgetSpent: It does not fit; nothing was run.
         """
         rows = len(prompts)
-        self._ledger.require(f"scoring {rows} samples", Cost(scored=rows * len(leaves(self._verifier))))
+        frames = media.shape[1] if media.ndim == 5 else 1  # the most pictures of one clip
+        due = Cost(scored=rows * len(leaves(self._verifier))).plus(self._fee.times(rows * frames))
+        self._ledger.require(f"scoring {rows} samples", due)
         scores = self._booked(media, prompts, progress=progress)
         missing = ~torch.isfinite(scores.total)
         self.unscored += int(missing.sum())

@@ -53,7 +53,8 @@ def module_hash(module: nn.Module) -> str:
 def verifier_hashes(*verifiers: Verifier) -> dict[str, str]:
     """Hashes of the networks of verifiers, and of all that they wrap, with the question that they ask; by name.
 
-    Of functions that are adapted to verifiers, their code is hashed.
+    Of functions that are adapted to verifiers, their code is hashed. A remote model is known by its server and its name
+    there.
 
     Args:
         verifiers: Single or combined; others without a network are left out.
@@ -64,6 +65,9 @@ def verifier_hashes(*verifiers: Verifier) -> dict[str, str]:
             found[single.name] = module_hash(network) + str(getattr(single, "question", ""))
         elif isinstance(single, Adapted) and inspect.isroutine(single.given):
             found[single.name] = hashlib.sha256(source(single.given).encode()).hexdigest()
+        elif endpoint := getattr(single, "endpoint", ""):
+            asked = getattr(single, "question", "")
+            found[single.name] = hashlib.sha256(f"{endpoint} {asked}".encode()).hexdigest()
     return found
 
 

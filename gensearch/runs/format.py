@@ -128,3 +128,13 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
     if left:
         said.append(f"{' and '.join(left)} were not spent")
     return said
+
+
+def charged(spent: Mapping[str, int]) -> str:
+    """Return what remote critics cost, in words; empty if nothing.
+
+    Args:
+        spent: columns of a ledger; older records lack some.
+    """
+    tokens, money = spent.get("critic_tokens", 0), spent.get("microdollars", 0)
+    return ", ".join([f"{tokens:,} critic tokens"] * bool(tokens) + [f"${money / 1e6:.4f}"] * bool(money))
