@@ -30,6 +30,8 @@ class MeanScore:
     def __init__(self, verifier: Verifier) -> None:
         self.name = verifier.name
         self.differentiable = verifier.differentiable
+        if hasattr(verifier, "split"):
+            self.split = verifier.split
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The mean of each sample."""
