@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gensearch.core.ledger import Cost
 from gensearch.core.noise import gaussian
-from gensearch.core.price import fee, price
+from gensearch.core.price import charges, fee, price
 from gensearch.core.types import Model, Noise, Proposal
 from gensearch.engine.job import Job
 from gensearch.engine.run import start
 from gensearch.models.stand_in import stand_in
 from gensearch.runs.folder import RunFolder
-from gensearch.runs.format import read_json
+from gensearch.runs.format import charged, read_json
 from verifiers.combine import Panel, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -32,9 +33,17 @@ class MeanScore:
         self.differentiable = verifier.differentiable
         if hasattr(verifier, "split"):
             self.split = verifier.split
+        self.fee = charges(verifier)._asdict()
+        self._spent = Cost()
+
+    def bill(self) -> dict[str, int]:
+        """The most that remote models could charge since the last call."""
+        spent, self._spent = self._spent, Cost()
+        return spent._asdict()
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The mean of each sample."""
+        self._spent = self._spent.plus(Cost(**self.fee).times(len(media)))
         return Scores(media.flatten(1).mean(1))
 
 
@@ -97,6 +106,8 @@ def show_plan(job: Job, folder: RunFolder) -> None:
     typer.echo(f"verifiers:  {', '.join(verifiers)}")
     more = "".join(f", {getattr(spent, name)} {name}" for name in ("backward", "proposed") if getattr(spent, name))
     typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored{more}")
+    if paid := charged(spent._asdict()):
+        typer.echo(f"critics:    at most {paid}, with three tries for each answer")
     if ledger.limit:
         typer.echo(f"limit:      {', '.join(f'{value} {name}' for name, value in ledger.limit.items())}")
     pace = measured(folder)

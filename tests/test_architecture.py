@@ -20,6 +20,8 @@ LAZY_UPWARDS = "gensearch/cli/main.py"  # the one file that may reach upwards, i
 ROOMS = (  # from the ground up; a module lies in the room with the longest name that fits
     "verifiers.types",
     "verifiers.names",
+    "verifiers.card",
+    "verifiers.yaml",
     "verifiers.batches",
     "verifiers.combine",
     "verifiers.controls",

@@ -65,6 +65,21 @@ def vqa(source: str, device: Device = "cpu") -> Verifier:
     return VQAScore.load(source, device=device, question=asked or QUESTION)
 
 
+def critic(source: str, device: Device = "cpu") -> Verifier:
+    """Build a critic, a vision-language model behind an HTTP server.
+
+    Args:
+        source: the path of a YAML file: url, model, and rubric or questions.
+        device: ignored; scores are on the device of the pictures.
+
+    Raises:
+        ValueError: for a file that cannot be read, and for a field that is unfit.
+    """
+    from verifiers.vlm.critic_file import load
+
+    return load(source)
+
+
 def frames(source: str, device: Device = "cpu") -> Verifier:
     """Build a picture verifier that scores clips by the mean over frames.
 
@@ -124,6 +139,12 @@ VERIFIERS: dict[str, Entry] = {
         "VQAScore, P(yes); any image-text-to-text model or local folder",
         True,
     ),
+    "critic:configs/critics/quality.yaml": Entry(
+        partial(critic, "configs/critics/quality.yaml"),
+        "rubric or questions to a model behind an HTTP server; any YAML file",
+        True,
+        module="verifiers.vlm.critic",
+    ),
     "frames:shapes/clip": Entry(
         partial(frames, "shapes/clip"), "a picture verifier on clips, the mean over frames; any frames:NAME", True
     ),
@@ -135,6 +156,7 @@ VERIFIERS: dict[str, Entry] = {
 
 SOURCES: dict[str, Callable[[str, Device], Verifier]] = {  # verifiers by kind:source
     "clip": open_clip,
+    "critic": critic,
     "frames": frames,
     "vqa": vqa,
 }

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
-KINDS = ("clip", "frames", "vqa")  # of verifiers that are named by their source
+KINDS = ("clip", "critic", "frames", "vqa")  # of verifiers that are named by their source
 
 
 def parse(name: str, known: Collection[str]) -> list[tuple[str, float]]:

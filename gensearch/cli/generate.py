@@ -12,7 +12,7 @@ import typer
 from gensearch.config.make import make_config, split
 from gensearch.config.run import RunConfig
 from gensearch.runs.folder import RunFolder, default_folder
-from gensearch.runs.format import column, read_json
+from gensearch.runs.format import charged, column, read_json
 
 if TYPE_CHECKING:
     from gensearch.core.result import Progress
@@ -153,7 +153,7 @@ def show_files(folder: RunFolder) -> None:
     try:
         unit = column(result["ledger"]["spent"])
         best, base, spent = result["best"]["score"], result["base"]["score"], result["ledger"]["spent"][unit]
-        padding = result["ledger"]["padding"][unit]
+        padding, paid = result["ledger"]["padding"][unit], charged(result["ledger"]["spent"])
         held_out = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
         motion = Motion(**result["motion"]) if result.get("motion") else None
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -161,7 +161,7 @@ def show_files(folder: RunFolder) -> None:
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
         ) from None
     filled = f" and {padding} of padding" if padding else ""
-    typer.echo(f"score {best} (first finished sample: {base}), {spent} {unit}{filled}")
+    typer.echo(f"score {best} (first finished sample: {base}), {spent} {unit}{filled}{f', {paid}' if paid else ''}")
     for name, winner, plain in held_out:
         typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
     if motion and motion.still:

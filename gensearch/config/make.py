@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gensearch.config.run import RunConfig, validate
-from gensearch.config.yaml import parse_yaml, read_preset
+from gensearch.config.yaml import read_preset
+from verifiers.yaml import parse_yaml
 
 
 def make_config(config: str | None = None, sets: Sequence[str] = (), **given: Any) -> RunConfig:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
 from typing import Any, TypeVar, cast
@@ -11,11 +12,11 @@ import torch
 
 from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.price import decoder_batch, fee, scorings, step_costs
+from gensearch.core.price import charges, decoder_batch, fee, scorings, step_costs
 from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
 from verifiers.batches import padding, pieces, sizes
-from verifiers.combine import leaves, with_leaves
+from verifiers.combine import judges, leaves, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
 T = TypeVar("T")
@@ -186,7 +187,8 @@ class Booked:
         most = getattr(self._verifier, "batch_size", None)
         done = []
         for part, count, size in pieces(rows, most) if most else [(slice(0, rows), rows, rows)]:
-            scores = self._verifier(media[part], prompts[part], progress=progress)
+            with billed(self._verifier, self._ledger):
+                scores = self._verifier(media[part], prompts[part], progress=progress)
             done.append(self._checked(scores, len(prompts[part])))
             self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
         parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
@@ -201,6 +203,24 @@ class Booked:
                 "number for each, NaN for those without a score"
             )
         return scores
+
+
+@contextmanager
+def billed(verifier: Verifier, ledger: Ledger) -> Iterator[None]:
+    """Book what remote models charge for the work inside, also if it fails.
+
+    Args:
+        verifier: Which it is by; it or what it wraps may have a `bill`.
+        ledger: Pays.
+    """
+    bills = [inner.bill for inner in judges(verifier) if hasattr(inner, "bill")]
+    for bill in bills:
+        bill()  # what was spent outside any ledger
+    try:
+        yield
+    finally:
+        for bill in bills:
+            ledger.charge(Cost(**bill()))
 
 
 class MeteredVerifier:
@@ -221,6 +241,8 @@ class MeteredVerifier:
         self.name = verifier.name
         self.differentiable = verifier.differentiable
         self.looks = scorings(verifier) + (scorings(select) if select else 0)
+        self.charges = charges(verifier).plus(charges(select) if select else Cost())
+        self._fee = charges(verifier)
         self.unscored = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -234,7 +256,9 @@ class MeteredVerifier:
             NothingScored: No row has a score.
         """
         rows = len(prompts)
-        self._ledger.require(f"scoring {rows} samples", Cost(scored=rows * len(leaves(self._verifier))))
+        frames = media.shape[1] if media.ndim == 5 else 1  # the most pictures of one clip
+        due = Cost(scored=rows * len(leaves(self._verifier))).plus(self._fee.times(rows * frames))
+        self._ledger.require(f"scoring {rows} samples", due)
         scores = self._booked(media, prompts, progress=progress)
         missing = ~torch.isfinite(scores.total)
         self.unscored += int(missing.sum())

@@ -51,6 +51,8 @@ def module_hash(module: nn.Module) -> str:
 def verifier_hashes(*verifiers: Verifier) -> dict[str, str]:
     """Hashes of the networks of verifiers, and of all that they wrap, with the question that they ask; by name.
 
+    A remote model is known by its server and its name there.
+
     Args:
         verifiers: Single or combined; those without a network are left out.
     """
@@ -58,6 +60,8 @@ def verifier_hashes(*verifiers: Verifier) -> dict[str, str]:
     for single in (single for verifier in verifiers for single in judges(verifier)):
         if isinstance(network := getattr(single, "model", None), nn.Module):
             found[single.name] = module_hash(network) + str(getattr(single, "question", ""))
+        elif endpoint := getattr(single, "endpoint", ""):
+            found[single.name] = hashlib.sha256(f"{endpoint} {single.question}".encode()).hexdigest()  # type: ignore[attr-defined]
     return found
 
 

@@ -107,3 +107,13 @@ def column(spent: Mapping[str, int]) -> str:
         spent: counts by column of the ledger.
     """
     return "nfe" if spent["nfe"] or not spent["tokens"] else "tokens"
+
+
+def charged(spent: Mapping[str, int]) -> str:
+    """Return what remote critics cost, in words; empty if nothing.
+
+    Args:
+        spent: columns of a ledger; older records lack some.
+    """
+    tokens, money = spent.get("critic_tokens", 0), spent.get("microdollars", 0)
+    return ", ".join([f"{tokens:,} critic tokens"] * bool(tokens) + [f"${money / 1e6:.4f}"] * bool(money))

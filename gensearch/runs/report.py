@@ -223,6 +223,8 @@ def ledger_table(ledger: dict[str, Any]) -> str:
         "backward": "backward passes",
         "decoded": "pictures decoded",
         "scored": "verifier calls",
+        "critic_tokens": "tokens of remote critics",
+        "microdollars": "microdollars for remote critics",
     }
     padding, limit = ledger["padding"], ledger["limit"]
     rows = [

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, derive, described, step_noise
-from gensearch.core.price import scorings, step_costs
+from gensearch.core.price import charges, scorings, step_costs
 from gensearch.core.sampling import sizes_of
 from gensearch.core.types import Model, Proposal, Recipe, Round, State
 from verifiers.types import Verifier
@@ -79,7 +79,8 @@ def affords(ledger: Ledger, cost: Cost) -> bool:
 
 def open_account(model: Model, verifier: Verifier, ledger: Ledger) -> Account:
     """The account of a search on a model and a verifier."""
-    return Account(ledger, step_costs(model), Cost(decoded=1, scored=scorings(verifier)))
+    scoring = Cost(decoded=1, scored=scorings(verifier)).plus(charges(verifier))
+    return Account(ledger, step_costs(model), scoring)
 
 
 def sum_of(costs: Sequence[Cost]) -> Cost:

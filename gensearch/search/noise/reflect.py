@@ -10,13 +10,14 @@ from typing import Annotated
 import torch
 from pydantic import Field, PositiveInt
 
-from gensearch.core.ledger import Ledger
+from gensearch.core.ledger import Cost, Ledger
+from gensearch.core.limits import check_prompt
 from gensearch.core.noise import Rng, described, gaussian, nearby, randn, with_prompt
 from gensearch.core.price import price
 from gensearch.core.sampling import attempt
 from gensearch.core.types import Model, Proposal, Recipe, Round
 from gensearch.search.knobs import Count
-from gensearch.search.noise.rewriters import rewriter
+from gensearch.search.noise.rewriters import Rewriter, rewriter
 from verifiers.combine import leaves
 from verifiers.types import Scores, Verifier
 
@@ -49,7 +50,7 @@ def reflect(
         width: samples per round; integer above 0 (default 4)
         cosine: cosine of the angle between the best noise and a neighbour; number above -1 and below 1 (default 0.8)
         patience: rounds without an improvement before fresh noise is drawn; integer above 0 (default 2)
-        rewrite: name of a rewriter, or one itself; text or function (default emphasis)
+        rewrite: emphasis, critic:FILE.yaml for a language model, or a rewriter; text or function (default emphasis)
         propose: makes fresh noise (default gaussian)
     """
     write, single = rewriter(rewrite), leaves(verifier)
@@ -60,8 +61,10 @@ def reflect(
     drawn, stale, best, text = 0, patience, float("-inf"), prompt  # stale from the start: fresh noise comes first
     unit = price(model, verifier, propose=propose)
     for _ in ledger.rounds(rounds, unit):
-        wish = write(prompt, text, failed) if not stale and failed else text
+        wish = reworded(write, ledger, prompt, text, failed) if not stale and failed else text
         size, moved = int(min(width, ledger.affords(unit))), int(wish != text)
+        if not size:  # rewriting took what was left
+            return
         seeds = rng.seeds(size - moved)
         if stale >= patience:
             noise, parent = propose(model, [text] * size, seeds), None
@@ -78,6 +81,30 @@ def reflect(
         if (score := float(round.scores.total[top])) > best:
             pivot, recipe, home, best, text, stale = noise[[top]], moves[top], ids[top], score, wish, 0
             failed = failures(round.scores, top, [leaf.name for leaf in single])
+
+
+def reworded(write: Rewriter, ledger: Ledger, prompt: str, text: str, failed: Sequence[str]) -> str:
+    """Another wording of the prompt, paid for; the last one if there is no other or the ledger cannot pay.
+
+    Args:
+        write: The rewriter.
+        ledger: Pays for it.
+        prompt: Of the search.
+        text: The last wording.
+        failed: Questions that its best picture fails.
+
+    Raises:
+        ValueError: The new wording is no prompt.
+    """
+    if ledger.affords(Cost(**getattr(write, "fee", {}))) < 1:
+        return text
+    getattr(write, "bill", dict)()  # what was spent before
+    try:
+        wish = write(prompt, text, failed)
+    finally:
+        ledger.charge(Cost(**getattr(write, "bill", dict)()))
+    check_prompt(wish, "the rewritten prompt")
+    return wish
 
 
 def failures(scores: Scores, row: int, names: Sequence[str]) -> list[str]:
