@@ -277,4 +277,6 @@ def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
         "Search": config.search,
         "Version": f"gensearch {about.gensearch}",
     }
-    return f"{prompt_of(about.moves, config.prompt)}\n" + ", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None)
+    return f"{prompt_of(about.moves, config.prompt)}\n" + ", ".join(
+        f"{name}: {value}" for name, value in fields.items() if value is not None
+    )

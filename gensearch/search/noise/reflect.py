@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field, PositiveInt
@@ -15,13 +15,33 @@ from gensearch.core.limits import check_prompt
 from gensearch.core.noise import Rng, described, gaussian, nearby, randn, with_prompt
 from gensearch.core.price import price
 from gensearch.core.sampling import attempt
-from gensearch.core.types import Model, Proposal, Recipe, Round
+from gensearch.core.types import Model, Noise, Proposal, Recipe, Round
 from gensearch.search.knobs import Count
 from gensearch.search.noise.rewriters import Rewriter, rewriter
 from verifiers.combine import leaves
 from verifiers.types import Scores, Verifier
 
 log = logging.getLogger(__name__)
+
+
+class Best(NamedTuple):
+    """The best sample so far.
+
+    Attributes:
+        id: Of the sample.
+        score: Of it.
+        noise: [1, *shape].
+        moves: That reproduce the noise.
+        text: The prompt that it was generated from.
+        failed: The questions that it fails.
+    """
+
+    id: int
+    score: float
+    noise: Noise
+    moves: Recipe
+    text: str
+    failed: list[str]
 
 
 def reflect(
@@ -56,31 +76,32 @@ def reflect(
     write, single = rewriter(rewrite), leaves(verifier)
     if not any(hasattr(leaf, "split") for leaf in single):
         log.warning("%s asks no questions, so reflect rewrites no prompt; take a verifier that does", verifier.name)
-    recipe: Recipe
-    failed: list[str]
-    drawn, stale, best, text = 0, patience, float("-inf"), prompt  # stale from the start: fresh noise comes first
-    unit = price(model, verifier, propose=propose)
+    best: Best | None = None
+    drawn, stale, unit = 0, 0, price(model, verifier, propose=propose)
     for _ in ledger.rounds(rounds, unit):
-        wish = reworded(write, ledger, prompt, text, failed) if not stale and failed else text
-        size, moved = int(min(width, ledger.affords(unit))), int(wish != text)
+        text = best.text if best else prompt
+        wish = reworded(write, ledger, prompt, text, best.failed) if best and best.failed and not stale else text
+        size = int(min(width, ledger.affords(unit)))
         if not size:  # rewriting took what was left
             return
-        seeds = rng.seeds(size - moved)
-        if stale >= patience:
-            noise, parent = propose(model, [text] * size, seeds), None
+        if best is None or stale >= patience:
+            seeds, parent = rng.seeds(size), None
+            noise = propose(model, [text] * size, seeds)
             moves = described(propose, noise, seeds)
-        else:  # the best noise itself under a new prompt, and its neighbours
-            noise = torch.cat([pivot] * moved + [nearby(pivot, randn([s], model.noise_shape), cosine) for s in seeds])
-            moves, parent = (recipe,) * moved + tuple((*recipe, ("nearby", s, cosine)) for s in seeds), home
-        recipes = [with_prompt(own, wish, prompt) for own in moves]
-        ids = range(drawn, drawn + size)
+        else:  # under a new prompt also the best noise itself
+            same = [best.noise] * (wish != text)
+            seeds, parent = rng.seeds(size - len(same)), best.id
+            noise = torch.cat(same + [nearby(best.noise, randn([s], model.noise_shape), cosine) for s in seeds])
+            moves = (best.moves,) * len(same) + tuple((*best.moves, ("nearby", s, cosine)) for s in seeds)
+        recipes, ids = [with_prompt(own, wish, prompt) for own in moves], range(drawn, drawn + size)
         round = attempt(model, verifier, prompt, noise, recipes, ids, [parent] * size)
         yield round
         drawn, stale = drawn + size, stale + 1
         top = int(round.scores.total.argmax())
-        if (score := float(round.scores.total[top])) > best:
-            pivot, recipe, home, best, text, stale = noise[[top]], moves[top], ids[top], score, wish, 0
+        score = float(round.scores.total[top])
+        if best is None or score > best.score:
             failed = failures(round.scores, top, [leaf.name for leaf in single])
+            best, stale = Best(ids[top], score, noise[[top]], moves[top], wish, failed), 0
 
 
 def reworded(write: Rewriter, ledger: Ledger, prompt: str, text: str, failed: Sequence[str]) -> str:
