@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifiers.catalogue import Entry
@@ -23,6 +24,20 @@ def clip(name: str, device: Device = "cpu") -> Verifier:
 
     folder = files("gensearch") / "shapes" / "weights" / name
     return CLIPScore.load(str(folder), name=f"shapes/{name}", device=device)
+
+
+def critic(name: str, device: Device = "cpu") -> Verifier:
+    """Build an embedded critic of the Shapes world, which answers the questions that a prompt consists of.
+
+    Args:
+        name: of its folder of weights.
+        device: where it runs.
+    """
+    from gensearch.shapes.critic import Critic
+    from verifiers.vlm.decompose import Decomposed
+
+    folder = Path(str(files("gensearch"))) / "shapes" / "weights" / name
+    return Decomposed(Critic.load(folder, name=f"shapes/{name}", device=device))
 
 
 def clip_frames(device: Device = "cpu") -> Verifier:
@@ -79,6 +94,12 @@ def tracker_share() -> Verifier:
 
 
 VERIFIERS = {
+    "shapes/critic": Entry(
+        partial(critic, "critic"), "answers the questions in a prompt; learned from exact labels; differentiable", True
+    ),
+    "shapes/critic-holdout": Entry(
+        partial(critic, "critic-holdout"), "an independent critic, learned without exact labels, for --holdout", True
+    ),
     "shapes/clip": Entry(partial(clip, "clip"), "CLIP of the Shapes world, embedded; differentiable", True),
     "shapes/clip-holdout": Entry(partial(clip, "clip-holdout"), "a second CLIP of that world, for --holdout", True),
     "shapes/clip-frames": Entry(
