@@ -26,6 +26,7 @@ def line_of(question):
     if found := re.fullmatch(r"is the (\w+) (\w+)", text):
         return world.spec("colors", [world.clause(found[1], found[2])])
     found = re.fullmatch(r"is the (\w+) (.+) the (\w+)", text)
+    assert found, f"{question!r} is no question about the Shapes world"
     return world.spec("position", [world.clause(found[3]), world.clause(found[1], position=(found[2], 0))])
 
 
