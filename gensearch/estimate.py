@@ -32,6 +32,8 @@ class MeanScore:
     def __init__(self, verifier: Verifier) -> None:
         self.name = verifier.name
         self.differentiable = getattr(verifier, "differentiable", False)
+        if hasattr(verifier, "split"):
+            self.split = verifier.split
         self.fee = charges(verifier)._asdict()
         self._spent = Cost()
 

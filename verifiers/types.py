@@ -34,6 +34,7 @@ class Verifier(Protocol):
 
     - `judge` or `judges`: the verifiers that it wraps, so that they cannot be held out while it guides or selects;
     - `terms`: the terms of a weighted sum;
+    - `split`: from a prompt to its yes-or-no questions, whose P(yes) are in `Scores.parts` by question;
     - `model`: its network, so that equal weights under two names are recognised and its hash can be recorded;
     - `batch_size`: the number of media in one physical batch of its network;
     - `compare`: which of two pictures is better, as in `verifiers.tournament.compare.Comparer`;

@@ -287,7 +287,7 @@ def scores_of(sample: Sample) -> dict[str, Any]:
 
 def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
     """The recipe in the form that AUTOMATIC1111's web UI writes and many tools read."""
-    from gensearch.core.noise import first_seed  # loads torch
+    from gensearch.core.noise import first_seed, prompt_of  # loads torch
 
     config = about.config
     height, width = pixels.shape[1:3]
@@ -302,4 +302,6 @@ def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
         "Search": config.search,
         "Version": f"gensearch {about.gensearch}",
     }
-    return f"{config.prompt}\n" + ", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None)
+    return f"{prompt_of(about.moves, config.prompt)}\n" + ", ".join(
+        f"{name}: {value}" for name, value in fields.items() if value is not None
+    )

@@ -14,7 +14,7 @@ from typing import Any
 from gensearch.config.run import RunConfig, validate
 from gensearch.core.guard import ADVICE, read_guard
 from gensearch.core.ledger import Cost
-from gensearch.core.noise import first_seed, last_seed
+from gensearch.core.noise import first_seed, last_seed, moves_of_noise, prompt_of
 from gensearch.core.result import Election, Motion
 from gensearch.files.atomic import write_atomic
 from gensearch.runs.command import command
@@ -46,7 +46,7 @@ def write_report(folder: Path) -> None:
         base=figure(folder / "base.png", "first finished sample", result["base"]["score"]),
         best=figure(folder / "best.png", same + "best of the search", result["best"]["score"]),
         strip=strip_of(folder),
-        tree=tree(rounds, result["best"]["id"]),
+        tree=tree(rounds, result["best"]["id"], config.prompt),
         curve=curve(
             [(done, best) for done, _, best in result["curve"]],
             result["base"]["score"],
@@ -222,10 +222,12 @@ def grid(folder: Path, rounds: Sequence[dict[str, Any]], best: int) -> str:
 def recipe_table(config: RunConfig, result: dict[str, Any]) -> str:
     """Where the winner came from."""
     about = result["provenance"]
-    moves = " &rarr; ".join(escape(" ".join(map(str, move))) for move in about["recipe"][:12])
+    noise = moves_of_noise(about["recipe"])
+    moves = " &rarr; ".join(escape(" ".join(map(str, move))) for move in noise[:12])
     rows = [
         ["sample", f"#{about['sample']}"],
-        ["noise", moves + (" ..." if len(about["recipe"]) > 12 else "")],
+        ["generated from", escape(prompt_of(about["recipe"], config.prompt))],
+        ["noise", moves + (" ..." if len(noise) > 12 else "")],
         ["seed of the search", str(config.seed)],
         ["physical batches", ", ".join(map(str, about.get("sizes") or [about["batch_size"]]))],
         ["sha256 of the pixels", f"<code>{escape(about['pixels'])}</code>"],

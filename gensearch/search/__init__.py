@@ -13,6 +13,7 @@ from gensearch.search.chunks.tree_of_frames import tree_of_frames
 from gensearch.search.gradient.dno import dno
 from gensearch.search.gradient.reno import reno
 from gensearch.search.noise.best_of_n import best_of_n
+from gensearch.search.noise.reflect import reflect
 from gensearch.search.noise.unguided import unguided
 from gensearch.search.noise.zero_order import zero_order
 from gensearch.search.tokens.calibrated import calibrated
@@ -34,6 +35,7 @@ SEARCHES: dict[str, Search] = {
     "latent_value": latent_value,
     "milr": milr,
     "prefix": prefix,
+    "reflect": reflect,
     "reno": reno,
     "suffix_mcmc": suffix_mcmc,
     "tree_of_frames": tree_of_frames,
@@ -62,6 +64,7 @@ NEEDS: dict[str, Needs] = {
     "latent_value": TOKENS._replace(note="The model needs a value model, and more than `blocks` blocks per picture."),
     "milr": TOKENS._replace(note="With strategy=text a model that writes text only will do."),
     "prefix": TOKENS._replace(note="The model needs two or more blocks per picture."),
+    "reflect": Needs(note="The verifier should answer questions; without any it rewrites no prompt."),
     "reno": GRADIENT._replace(differentiable=True),
     "suffix_mcmc": TOKENS,
     "tree_of_frames": CHUNKS,

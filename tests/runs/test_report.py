@@ -16,6 +16,7 @@ from gensearch.runs.command import command
 from gensearch.runs.curve_svg import curve, ticks
 from gensearch.runs.format import read_journal
 from gensearch.runs.report import write_report
+from gensearch.runs.tree_svg import tree
 from verifiers.catalogue import Entry
 from verifiers.controls.random import RandomScore
 
@@ -102,6 +103,17 @@ def test_the_report_can_be_rebuilt_from_the_folder(folder):
     (folder / "report.html").unlink()
     write_report(folder)
     assert (folder / "report.html").read_bytes() == before
+
+
+def test_rewritten_prompts_stand_below_the_tree_as_text_with_their_samples():
+    plain, told = (["gaussian", 1],), (["gaussian", 1], ["prompt", PROMPT])
+    line = {"done": True, "ids": [0, 1], "parents": [None, None], "recipes": [plain, plain], "scores": [0.1, 0.2]}
+    child = {"done": True, "ids": [2, 3], "parents": [1, 1], "recipes": [told, told], "scores": [0.4, None]}
+    drawn = Page(tree([line, child], 2, "a star"))
+    assert f"{PROMPT}#2, #3" in drawn.text
+    assert f"#2: 0.4, from: {PROMPT}" in drawn.text
+    assert "script" not in {tag for tag, _ in drawn.tags}
+    assert "rewritten" not in tree([line, {**child, "recipes": [plain, plain]}], 2, "a star")
 
 
 CONFIGS = [

@@ -36,11 +36,9 @@ def load(path: str, *, name: str = "") -> Verifier:
         ValueError: for a file that cannot be read, and for a field that is unknown, missing or unfit.
     """
     data = read(Path(path))
-    if unknown := [key for key in data if key not in FIELDS]:
-        raise ValueError(f"{path} has the field {str(unknown[0])[:80]!r}; a critic has {', '.join(sorted(FIELDS))}")
     if ("rubric" in data) == ("questions" in data):
         raise ValueError(f"{path} needs either rubric or questions, and not both; say what the critic is asked")
-    chat = Chat(client(path, data), text(path, data, "model"))
+    chat = chat_of(path, data)
     called, size = name or f"critic:{path}", int(number(path, data, "picture_tokens", 1500, least=0))
     how = data.get("combine", COMBINE[0] if "rubric" in data else "product")
     if "rubric" in data:
@@ -55,6 +53,31 @@ def load(path: str, *, name: str = "") -> Verifier:
     return Decomposed(critic, split=ask, combine=how, name=called)
 
 
+def load_chat(path: str) -> Chat:
+    """Build the chat model that the file of a critic names, for work without pictures; the server is not asked yet.
+
+    Args:
+        path: of the YAML file; what it says of pictures is ignored.
+
+    Raises:
+        ValueError: as `load`.
+    """
+    return chat_of(path, read(Path(path)))
+
+
+def chat_of(path: str, data: Mapping[str, Any]) -> Chat:
+    """Return the chat model that a file describes.
+
+    Args:
+        path: of the file, for errors.
+        data: what it holds.
+
+    Raises:
+        ValueError: for a field that is missing or unfit.
+    """
+    return Chat(client(path, data), text(path, data, "model"))
+
+
 def read(path: Path) -> dict[Any, Any]:
     """Return the mapping in a YAML file.
 
@@ -62,7 +85,7 @@ def read(path: Path) -> dict[Any, Any]:
         path: of the file.
 
     Raises:
-        ValueError: if there is none, it is too long, or it is no YAML mapping.
+        ValueError: if there is none, it is too long, or it is no YAML mapping, and for an unknown field.
     """
     try:
         size = path.stat().st_size
@@ -71,6 +94,8 @@ def read(path: Path) -> dict[Any, Any]:
         raise ValueError(f"cannot read the critic {str(path)[:160]!r} ({error}); give a YAML file") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path} holds no mapping of at most {MOST_BYTES} bytes; write lines such as `model: NAME`")
+    if unknown := [key for key in data if key not in FIELDS]:
+        raise ValueError(f"{path} has the field {str(unknown[0])[:80]!r}; a critic has {', '.join(sorted(FIELDS))}")
     return data
 
 

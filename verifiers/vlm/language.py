@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from verifiers.vlm.chat import Chat
-from verifiers.vlm.messages import conversation, quoted
+from verifiers.vlm.messages import MARKUP, conversation, quoted
 from verifiers.vlm.strict import obj
 
 MOST_QUESTIONS = 12
+MOST_WORDS = 256  # tokens of a rewritten prompt
 SPLIT = (
     "List questions that check, fact by fact, whether a picture shows this prompt: every object, number, colour, "
     f"action, relation and style, one short yes-or-no question each, at most {MOST_QUESTIONS}. A picture that "
@@ -41,17 +42,20 @@ def split(chat: Chat, prompt: str) -> tuple[str, ...]:
     return tuple(asked)
 
 
-def rewrite(chat: Chat, prompt: str, advice: str = "") -> str:
-    """Return another wording of a prompt.
+def rewrite(chat: Chat, prompt: str, advice: str = "", last: str = "") -> str:
+    """Return another wording of a prompt, on one line and without characters of markup.
 
     Args:
         chat: the model.
         prompt: to rewrite.
         advice: what the last picture lacked, empty if nothing is known.
+        last: the wording that it was generated from, empty for the prompt itself.
 
     Raises:
         ValueError: if no valid text came.
     """
-    text = f"{REWRITE} {quoted(prompt)}" + (f"\nThe last picture lacked: {quoted(advice)}" if advice else "")
+    text = f"{REWRITE} {quoted(prompt)}" + (f"\nThe last wording was: {quoted(last)}" if last else "")
+    text += f"\nThe last picture lacked: {quoted(advice)}" if advice else ""
     schema = obj(prompt={"type": "string", "minLength": 1, "maxLength": 600})
-    return " ".join(str(chat.complete(conversation(text), schema, most=256)["prompt"]).split())
+    said = str(chat.complete(conversation(text), schema, most=MOST_WORDS)["prompt"])
+    return " ".join(said.split()).translate(MARKUP)
