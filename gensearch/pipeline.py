@@ -71,8 +71,7 @@ class SearchPipeline:
             verifier: Guides the search: a name, a verifier, or a function of (media, prompts). Those given by name run
                 on the model's device; module:object names one in your own code.
             search: A search, or its name as `gensearch list searches` has it.
-            compute: Budget in multiples of one sample's cost (NFE), 1 or more; None: 16, unless a knob bounds the
-                search.
+            compute: Budget in multiples of one sample's cost (NFE), 1 or more; None: 16, unless a knob sets a bound.
             select: Picks among finished samples in place of `verifier`; `rank(a,b)` elects by mean rank among all.
             holdout: Verifiers that only report, each with a name of its own; none of them may guide or select. Without
                 any, embedded models have one of their own.
@@ -88,8 +87,7 @@ class SearchPipeline:
 
         Raises:
             ValueError: A name or knob is unknown, a value unfit, a hold-out has another role or no name of its own, a
-                licence is not allowed, or there are options for a model that is loaded already. What costs nothing is
-                checked first.
+                licence is not allowed, or a loaded model gets options. What costs nothing is checked first.
             LoadError: The model cannot be loaded.
         """
         self.job = resolve(

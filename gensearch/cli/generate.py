@@ -25,7 +25,7 @@ def generate(
     prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
     model: Annotated[str | None, typer.Option(help="A name or a folder (default: shapes/turbo).")] = None,
     verifier: Annotated[
-        str | None, typer.Option(help="Guides the search; a name or module:object (default: shapes/clip).")
+        str | None, typer.Option(help="Guides; a name or module:object (default: shapes/clip).")
     ] = None,
     search: Annotated[
         str | None, typer.Option(help="See `gensearch list`, or module:object (default: best_of_n).")
@@ -71,8 +71,7 @@ def generate(
         config,
         sets or (),
         **{"prompt": prompt, "model": model, "verifier": verifier, "search": search, "compute": compute, "seed": seed},
-        select=select,
-        propose=propose,
+        **{"select": select, "propose": propose},
         holdout=holdout or None,
         guard=False if no_guard else None,
         verifiers=read_panel(panel) if panel else None,

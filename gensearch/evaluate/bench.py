@@ -27,7 +27,7 @@ from gensearch.evaluate.plan import Plan
 from gensearch.files.images import encode, to_pixels
 from gensearch.models.fingerprint import module_hash, verifier_hashes
 from gensearch.resolve import for_prompt, resolve
-from gensearch.runs.folder import number
+from gensearch.runs.records import number
 from verifiers.adapt import ask
 from verifiers.combine import leaf_names
 from verifiers.names import leaf_names as names_in

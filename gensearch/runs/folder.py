@@ -22,6 +22,7 @@ from gensearch.files.movies import write_clip
 from gensearch.packages import __version__
 from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, column, plain, read_journal, read_json, read_provenance
 from gensearch.runs.passports import stored
+from gensearch.runs.records import guarded, number, round_line, scores_of
 from gensearch.runs.repeat import machine_of, reason, repeats
 
 if TYPE_CHECKING:
@@ -248,41 +249,6 @@ def default_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
     hashed = hashlib.sha256(key.encode()).hexdigest()[:10]
     before = sorted(root.glob(f"*-{hashed}"))
     return before[-1] if before else root / f"{time.strftime('%Y%m%d-%H%M%S')}-{hashed}"
-
-
-def round_line(progress: Progress, index: int) -> dict[str, Any]:
-    """One round as a line of the journal; null where a sample could not be scored."""
-    round_ = progress.round
-    return {
-        "round": index,
-        "done": round_.done,
-        "ids": round_.ids,
-        "parents": round_.parents,
-        "recipes": round_.recipes,
-        "scores": [number(score) for score in round_.scores.total.tolist()],
-        "parts": {name: [number(v) for v in values.tolist()] for name, values in round_.scores.parts.items()},
-        "best": number(progress.best.score) if progress.best else None,
-        "spent": progress.ledger.spent._asdict(),
-        "seconds": round(progress.ledger.seconds, 4),
-    }
-
-
-def number(value: float) -> float | None:
-    """A score as JSON can hold it; None for NaN and for the -inf of an unscored sample."""
-    return float(value) if abs(value) < float("inf") else None
-
-
-def guarded(guard: Guard) -> dict[str, Any]:
-    """A guard, as JSON can hold it."""
-    plain_fields = {n: number(v) if isinstance(v, float) else v for n, v in guard._asdict().items()}
-    reference = {name: [number(score) for score in scores] for name, scores in guard.reference.items()}
-    return plain_fields | {"reference": reference, "seconds": round(guard.seconds, 3)}
-
-
-def scores_of(sample: Sample) -> dict[str, Any]:
-    """A sample's scores, as JSON can hold them."""
-    parts = {name: number(value) for name, value in sample.parts.items()}
-    return {"id": sample.id, "score": number(sample.score), "parts": parts}
 
 
 def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
