@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
     model: Annotated[str | None, typer.Option(help="A name or a folder (default: shapes/turbo).")] = None,
-    verifier: Annotated[
-        str | None, typer.Option(help="Guides; a name or module:object (default: shapes/clip).")
-    ] = None,
-    search: Annotated[
-        str | None, typer.Option(help="See `gensearch list`, or module:object (default: best_of_n).")
-    ] = None,
+    verifier: Annotated[str | None, typer.Option(help="A name or module:object (default: shapes/clip).")] = None,
+    search: Annotated[str | None, typer.Option(help="A name or module:object (default: best_of_n).")] = None,
     compute: Annotated[
         float | None,
         typer.Option(help="Budget in multiples of one sample's cost in NFE (default: 16, unless a knob bounds it)."),

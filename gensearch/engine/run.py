@@ -147,8 +147,8 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
     stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
     unspent = {} if spent_out else {column: int(ledger.left(column)) for column in ledger.limit}
     found = (progress.best, progress.base, tuple(progress.curve), tuple(progress.lineage))
-    said = (stopped, progress.motion, progress.election, progress.seen, progress.error, progress.trace)
-    return Result(*found, ledger, progress.unscored, *said, unspent)
+    more = (progress.motion, progress.election, progress.seen, progress.error, progress.trace)
+    return Result(*found, ledger, progress.unscored, stopped, *more, unspent)
 
 
 def nothing_scored(progress: Progress) -> NothingScored:

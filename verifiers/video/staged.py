@@ -17,7 +17,7 @@ CARD = Card(
     licence="that of the picture verifier",
     input="pictures and clips",
     range="that of the picture verifier; 0 or less where questions are answered",
-    price="1 frame of a clip in progress, 3 of a finished one; a model that answers questions has 3 for each frame",
+    price="1 frame of a clip in progress, 3 of a finished one",
 )
 START = (
     'Does the picture fit the beginning of "{prompt}"?',

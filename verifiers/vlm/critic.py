@@ -24,7 +24,7 @@ CARD = Card(
     input="pictures",
     range="rubrics 0 to 1; questions: log P(yes), at most 0",
     size="on the server",
-    price="1 request per rubric, or 1 per question where the server gives probabilities of tokens",
+    price="1 request; with probabilities of tokens 1 for each question",
 )
 ROLE = "You examine generated pictures and answer exactly in the form that is asked for."
 PAIR = (
