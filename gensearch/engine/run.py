@@ -147,8 +147,18 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
     stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
     unspent = {} if spent_out else {column: int(ledger.left(column)) for column in ledger.limit}
     found = (progress.best, progress.base, tuple(progress.curve), tuple(progress.lineage))
-    more = (progress.motion, progress.election, progress.seen, progress.error, progress.trace)
-    return Result(*found, ledger, progress.unscored, stopped, *more, unspent)
+    return Result(
+        *found,
+        ledger,
+        progress.unscored,
+        stopped,
+        motion=progress.motion,
+        election=progress.election,
+        seen=progress.seen,
+        error=progress.error,
+        trace=progress.trace,
+        unspent=unspent,
+    )
 
 
 def nothing_scored(progress: Progress) -> NothingScored:
