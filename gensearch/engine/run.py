@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import operator
-import traceback
-import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import copy
@@ -14,7 +12,6 @@ from typing import Any, cast
 
 import torch
 
-from gensearch.core.errors import NothingScored, one_line
 from gensearch.core.ledger import BudgetSpent, Cost, Ledger
 from gensearch.core.limits import check, refuse_selector
 from gensearch.core.noise import Rng, gaussian
@@ -23,6 +20,7 @@ from gensearch.core.result import Node, Point, Prefix, Progress, Result, Sample
 from gensearch.core.sampling import sizes_behind
 from gensearch.core.types import Model, Round, Search, Sizes
 from gensearch.engine.election import Ballot
+from gensearch.engine.endings import broken_off, nothing_scored
 from gensearch.engine.job import Job
 from gensearch.engine.metered import MeteredModel, MeteredProposal, MeteredVerifier
 from gensearch.engine.motion import Dynamics
@@ -161,18 +159,6 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
     )
 
 
-def nothing_scored(progress: Progress) -> NothingScored:
-    """The error for a search none of whose samples may win.
-
-    Args:
-        progress: The last that it yielded.
-    """
-    return NothingScored(
-        f"the verifier could score none of {len(progress.lineage)} samples: every finished sample was vetoed or "
-        "unscored (NaN or infinite); relax the veto, check the weights of model and verifier, or take another verifier"
-    )
-
-
 def _stream(
     job: Job, prompt: str, ledger: Ledger, rng: Rng, unit: Cost, knobs: Mapping[str, Any]
 ) -> Iterator[Progress]:
@@ -233,20 +219,6 @@ def elect(ballot: Ballot, last: Progress) -> None:
         ballot.decide(last)
     except Exception as error:
         broken_off(last, error)
-
-
-def broken_off(last: Progress, error: Exception) -> None:
-    """Note in the last progress of a search that an exception ended it, and warn.
-
-    Args:
-        last: With the best so far.
-        error: What a verifier or a network raised. Its text is kept, not the frames with their tensors.
-    """
-    last.stopped, last.error = "error", one_line(error)
-    last.trace = "".join(traceback.format_exception(error))
-    warnings.warn(
-        f"the search ended early, and this is the best of {len(last.lineage)} samples: {last.error}", stacklevel=2
-    )
 
 
 def climb(last: Point | None, ledger: Ledger, totals: Sequence[float]) -> list[Point]:
