@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gensearch.config.explain import explain
 from gensearch.config.make import assign
 from gensearch.config.run import RunConfig
-from gensearch.config.yaml import parse_yaml, read_preset
+from gensearch.config.yaml import read_preset
 from gensearch.core.errors import nearest
 from gensearch.core.limits import MAX_SEED, MAX_THREADS
 from gensearch.packages import configs
-from verifiers.names import split_outside
+from verifiers.calls import split_outside
+from verifiers.yaml import parse_yaml
 
 Schema = TypeVar("Schema", bound=BaseModel)
 PRESETS = "evaluate"  # the folder of presets within `configs`

@@ -389,7 +389,7 @@ def test_a_reward_that_is_missing_moves_nothing():
     assert all(r.scores.total[1].isfinite() for r in rounds)
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """A machine that goes down."""
 
 
