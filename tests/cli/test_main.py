@@ -136,7 +136,7 @@ def test_ctrl_c_keeps_the_best_and_the_same_command_finishes(monkeypatch, capsys
 def test_ctrl_c_before_anything_was_finished_is_130_and_one_line(monkeypatch, capsys):
     monkeypatch.setitem(registry.VERIFIERS, "random", Entry(lambda: Interrupting(1), ""))
     assert gensearch("generate", PROMPT, *TOY, "--out", "out") == 130
-    assert capsys.readouterr().err.strip() == "error: interrupted before the first sample was finished"
+    assert capsys.readouterr().err.strip() == "error: interrupted before a sample was finished and scored"
     assert not Path("out/best.png").exists()
 
 
