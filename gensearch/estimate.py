@@ -12,7 +12,7 @@ import typer
 
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import gaussian
-from gensearch.core.price import charges, election, fee, price, verdicts
+from gensearch.core.price import charges, comparison, election, fee, price
 from gensearch.core.types import Model, Noise, Proposal
 from gensearch.engine.job import Job
 from gensearch.engine.run import start
@@ -53,7 +53,7 @@ class MeanComparer(MeanScore):
 
     def compare(self, media_a: Media, media_b: Media, prompts: Sequence[str]) -> torch.Tensor:
         """Whether the mean of the first is higher, [b]."""
-        self._spent = self._spent.plus(verdicts(self).times(len(media_a)))
+        self._spent = self._spent.plus(comparison(self).times(len(media_a)))
         return (media_a.flatten(1).mean(1) > media_b.flatten(1).mean(1)).double()
 
 

@@ -62,16 +62,17 @@ def election(verifier: Verifier, finalists: int | None = None) -> Cost:
     if not isinstance(verifier, Elector) or verifier.final is None:
         return Cost()
     calls = verifier.calls(verifier.keep if finalists is None else finalists)
-    return Cost(scored=calls * len(leaves(verifier.final))).plus(verdicts(verifier.final).times(calls))
+    charged = (comparison if verifier.compares else charges)(verifier.final)
+    return Cost(scored=calls * len(leaves(verifier.final))).plus(charged.times(calls))
 
 
-def verdicts(final: Verifier) -> Cost:
-    """The most that remote models can charge for one call in an election; a comparer is shown two pictures in each.
+def comparison(comparer: Verifier) -> Cost:
+    """The most that remote models can charge for one ordered pair: two pictures are shown.
 
     Args:
-        final: Decides among finalists.
+        comparer: Single.
     """
-    return charges(final).times(2 if hasattr(final, "compare") else 1)
+    return charges(comparer).times(2)
 
 
 def decoder_batch(model: Model) -> int:

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import torch
 
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.price import verdicts
+from gensearch.core.price import comparison
 from verifiers.adapt import ask
 from verifiers.batches import pieces
 from verifiers.combine import judges
@@ -76,12 +76,12 @@ class BookedComparer(Booked):
     """A comparer of pairs, booked as Booked: one score for each ordered pair."""
 
     def compare(self, media_a: Media, media_b: Media, prompts: Sequence[str]) -> torch.Tensor:
-        """The comparer's own verdicts [b]; arguments as for every comparer.
+        """The comparer's own comparison [b]; arguments as for every comparer.
 
         Raises:
             BudgetSpent: They do not fit; nothing was run.
         """
-        due = Cost(scored=1).plus(verdicts(self._verifier)).times(len(prompts))
+        due = Cost(scored=1).plus(comparison(self._verifier)).times(len(prompts))
         self._ledger.require(f"comparing {len(prompts)} ordered pairs", due)
         judge = cast(Comparer, self._verifier)
         return torch.cat(

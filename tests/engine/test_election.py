@@ -198,3 +198,28 @@ def test_a_vetoing_guide_never_returns_a_vetoed_sample():
     assert found.best.parts["random"] >= 0.6
     with pytest.raises(NothingScored):
         run(best_of_n, MODEL, Veto(Channel(1), (RandomScore(), ">=", 2.0)), PROMPT, n=40)
+
+
+class Broken(Channel):
+    """Raises instead of scoring."""
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        raise RuntimeError("no memory left")
+
+
+@pytest.mark.parametrize("form", [Cascade, Tournament])
+def test_an_election_that_fails_keeps_the_leader(form):
+    with pytest.warns(UserWarning, match="the search ended early, .* of 9 samples: .*no memory left"):
+        found = run(best_of_n, MODEL, Channel(0), PROMPT, n=9, select=form(None, Broken(2), keep=3))
+    assert found.stopped == "error"
+    assert "no memory left" in found.error
+    assert found.best.score == max(node.score for node in found.lineage)
+
+
+def test_functions_decide_elections_too():
+    def blue(media, prompts):
+        return media[:, 2].double().mean((1, 2)).tolist()
+
+    for form in (Cascade, Tournament):
+        found = run(best_of_n, MODEL, Channel(0), PROMPT, n=9, select=form(None, blue, keep=9))
+        assert found.best.id == int(drawn(9)[:, 2].double().mean((1, 2)).argmax())

@@ -9,7 +9,7 @@ import torch
 
 from gensearch.core.ledger import BudgetSpent, Cost, Ledger
 from gensearch.core.noise import randn
-from gensearch.core.price import charges, price
+from gensearch.core.price import charges, election, price
 from gensearch.engine.metered import MeteredVerifier
 from gensearch.engine.run import run
 from gensearch.models.fingerprint import verifier_hashes
@@ -17,8 +17,9 @@ from gensearch.models.toy.gaussian import GaussianTurbo
 from gensearch.runs.format import charged
 from gensearch.search.noise.best_of_n import best_of_n
 from tests.builders.critic_server import serving
-from verifiers.combine import Term, WeightedSum
+from verifiers.combine import Cascade, Term, WeightedSum
 from verifiers.controls.random import RandomScore
+from verifiers.tournament.elector import Tournament
 from verifiers.vlm.chat import Chat
 from verifiers.vlm.client import Client, Refused
 from verifiers.vlm.critic import Critic, Field
@@ -144,3 +145,16 @@ def test_the_command_shows_the_bill_and_its_estimate(tmp_path, capsys):
         assert (
             json.loads((tmp_path / "run" / "result.json").read_text())["ledger"]["spent"]["microdollars"] == 270 * paid
         )
+
+
+@pytest.mark.parametrize("form", [Cascade, Tournament])
+def test_elections_by_remote_critics_are_kept_back_and_booked(form):
+    with serving() as state:
+        mine = critic(state)
+        elector = form(None, mine, keep=3)
+        calls, pictures = (3, 1) if form is Cascade else (4, 2)
+        assert election(elector).microdollars == calls * pictures * mine.fee["microdollars"]
+        found = run(best_of_n, GaussianTurbo((3, 16, 16)), RandomScore(), "a cup", n=5, select=elector)
+        assert found.error == ""
+        assert found.ledger.spent.scored == 5 + calls
+        assert found.ledger.spent.microdollars > 0

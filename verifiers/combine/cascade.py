@@ -31,6 +31,11 @@ class Cascade(Elector):
             raise ValueError(f"{dear.name!r} only compares two pictures; let it elect by 'knockout({dear.name})'")
         super().__init__(*([] if cheap is None else [Term(cheap)]), final=as_verifier(dear), keep=keep, name=name)
 
+    @property
+    def compares(self) -> bool:
+        """Never: finalists are scored one by one."""
+        return False
+
     def elect(self, pool: Pool) -> Elected:
         """Score the finalists, and return the best of them; of equals, the one that the cheap verifier prefers.
 
