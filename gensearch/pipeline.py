@@ -51,7 +51,7 @@ class SearchPipeline:
     def __init__(
         self,
         model: Any,
-        verifier: str | Verifier = "shapes/clip",
+        verifier: str | Verifier | None = None,
         search: str | Search = "best_of_n",
         *,
         compute: float | None = None,
@@ -69,7 +69,8 @@ class SearchPipeline:
         Args:
             model: A Model, a pipeline, or what `gensearch.load` takes: a name, a folder or a repository.
             verifier: Guides the search: a name, a verifier, or a function of (media, prompts). Those given by name run
-                on the model's device; module:object names one in your own code.
+                on the model's device; module:object names one in your own code. None: the default of an embedded
+                model (shapes/critic for pictures), else shapes/clip.
             search: A search, or its name as `gensearch list searches` has it.
             compute: Budget in multiples of one sample's cost (NFE), 1 or more; None: 16, unless a knob sets a bound.
             select: Picks among finished samples in place of `verifier`; `rank(a,b)` elects by mean rank among all.
@@ -111,7 +112,7 @@ class SearchPipeline:
     def from_pretrained(
         cls,
         source: str,
-        verifier: str | Verifier = "shapes/clip",
+        verifier: str | Verifier | None = None,
         search: str | Search = "best_of_n",
         *,
         options: Mapping[str, Any] | None = None,

@@ -15,7 +15,7 @@ from gensearch.engine.job import Job
 from gensearch.runs.resume import recipe_of
 from gensearch.search.chunks.resume import Recorded
 from gensearch.search.knobs import checked_knobs, hints_of
-from gensearch.shapes.verifiers import HOLDOUTS
+from gensearch.shapes.verifiers import HOLDOUTS, guide_for
 from verifiers.adapt import as_verifier
 from verifiers.combine import Panel, Term, WeightedSum
 from verifiers.names import leaf_names
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 def resolve(
     model: Any,
-    verifier: str | Verifier,
+    verifier: str | Verifier | None,
     search: str | Search,
     *,
     knobs: Mapping[str, Any],
@@ -43,7 +43,7 @@ def resolve(
 
     Args:
         model: A Model, a pipeline, a name, a folder or a repository.
-        verifier: Guides the search.
+        verifier: Guides the search; None for the model's default.
         search: A search, or its name.
         knobs: Arguments of the search by name.
         compute: Budget in multiples of one sample's cost (NFE), 1 or more, or None.
@@ -60,6 +60,7 @@ def resolve(
     """
     method = registry.search(search) if isinstance(search, str) else called(search, "search", "best_of_n")
     fit = checked_knobs(method, knobs)
+    verifier = guide_for(model) if verifier is None else verifier
     roles = named_roles(verifier, select, holdout, panel)
     given = (roles.verifier, *([roles.select] if roles.select else []), *roles.holdout)
     for one in given:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
     model: Annotated[str | None, typer.Option(help="A name or a folder (default: shapes/turbo).")] = None,
-    verifier: Annotated[str | None, typer.Option(help="A name or module:object (default: shapes/clip).")] = None,
+    verifier: Annotated[str | None, typer.Option(help="A name or module:object (default: the model's own).")] = None,
     search: Annotated[str | None, typer.Option(help="A name or module:object (default: best_of_n).")] = None,
     compute: Annotated[
         float | None,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from gensearch.config.explain import explain
 from gensearch.config.panel import Entries, Name, entries_of, names_of
 from gensearch.core.limits import MAX_COMPUTE, MAX_PROMPT, MAX_SEED, check_prompt, refuse_selector
+from gensearch.shapes.verifiers import guide_for
 from verifiers.names import elects, leaf_names
 
 Value = bool | int | float | str | None
@@ -23,7 +24,7 @@ class RunConfig(BaseModel):
     prompt: str = Field(max_length=MAX_PROMPT)
     model: Name = "shapes/turbo"
     options: Mapped = {}  # how to load the model: steps, guidance_scale, batch_size, device, dtype
-    verifier: Name = "shapes/clip"  # guides the search
+    verifier: Name = "shapes/clip"  # guides the search; an embedded model has a default of its own
     select: Name | None = None  # picks among finished samples instead of the guide
     holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report; none: the model's own, if it has one
     verifiers: Entries | None = None  # the same three as a list with weights; then they follow from it
@@ -35,6 +36,14 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     allow_noncommercial: bool = False  # weights of verifiers whose licence forbids commercial use
     metadata: bool = True  # the recipe inside the PNG files
+
+    @model_validator(mode="before")
+    @classmethod
+    def default_guide(cls, data: Any) -> Any:
+        """Without a verifier, that which is made for the model guides."""
+        if not isinstance(data, dict) or data.get("verifier") is not None or data.get("verifiers") is not None:
+            return data
+        return {**data, "verifier": guide_for(data.get("model", cls.model_fields["model"].default))}
 
     @model_validator(mode="before")
     @classmethod

@@ -86,7 +86,7 @@ def source(function: Any) -> str:
 def switches(module: nn.Module) -> Iterator[str]:
     """Settings that change a network's output and are neither weights nor configuration; none by default.
 
-    Scales and switches of LoRA adapters, FreeU, and the tiling of an autoencoder.
+    Scales and switches of LoRA adapters, FreeU, the tiling of an autoencoder, and channels that are last in memory.
 
     Args:
         module: A network.
@@ -97,6 +97,10 @@ def switches(module: nn.Module) -> Iterator[str]:
         marks = {key: getattr(part, key, None) for key in ("s1", "s2", "b1", "b2", "use_tiling")}
         if found := {key: value for key, value in marks.items() if isinstance(value, int | float) and value}:
             yield repr((name, found))
+    last = torch.channels_last
+    kernels = [w for w in module.parameters() if w.ndim == 4 and min(w.shape[1:]) > 1]  # others are both at once
+    if kernels and all(w.is_contiguous(memory_format=last) for w in kernels):
+        yield "channels last"
 
 
 def settings(module: nn.Module) -> dict[str, Any]:

@@ -216,8 +216,14 @@ def test_help_shows_an_example_and_swallows_no_word(command, capsys):
 def test_only_commands_that_work_are_listed(capsys):
     assert gensearch("--help") == 0
     listed = capsys.readouterr().out
-    assert sorted(str(c.name) for c in cli.app.registered_commands) == ["evaluate", "generate", "list", "replay"]
-    assert [group.name for group in cli.app.registered_groups] == ["train"]
+    assert sorted(str(c.name) for c in cli.app.registered_commands) == [
+        "convert",
+        "evaluate",
+        "generate",
+        "list",
+        "replay",
+    ]
+    assert [group.name for group in cli.app.registered_groups] == ["verifiers", "train"]
     assert "demo" not in listed
 
 

@@ -217,10 +217,10 @@ def test_an_election_that_fails_keeps_the_leader(form):
 
 
 def test_functions_decide_elections_too():
-    def blue(media, prompts):
+    def mean(media, prompts):
         return media[:, 2].double().mean((1, 2)).tolist()
 
-    decides: Any = blue
+    blue: Any = mean
     for form in (Cascade, Tournament):
-        found = run(best_of_n, MODEL, Channel(0), PROMPT, n=9, select=form(None, decides, keep=9))
+        found = run(best_of_n, MODEL, Channel(0), PROMPT, n=9, select=form(None, blue, keep=9))
         assert found.best.id == int(drawn(9)[:, 2].double().mean((1, 2)).argmax())

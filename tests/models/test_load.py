@@ -168,7 +168,7 @@ def test_options_are_checked_before_anything_is_read(saved, monkeypatch, options
 
 
 def test_a_loaded_pipeline_stays_where_it_is():
-    with pytest.raises(ValueError, match=r"move it with pipeline.to"):
+    with pytest.raises(ValueError, match=r"change its components by"):
         load(tiny.stable_diffusion(), device="cpu")
     with pytest.raises(ValueError, match="SanaPipeline has no native adapter"):
         load(tiny_dit.sana(), adapter="native")
@@ -280,3 +280,18 @@ def test_what_a_preset_says_to_our_loop_is_not_said_to_a_probe():
         module.adapted(kind, "probed", preset, {"sampler": "ddim"})
     with pytest.raises(ValueError, match="two names of one option"):
         module.adapted(kind, "probed", {}, {"steps": 3, "num_inference_steps": 4})
+
+
+def test_channels_last_gives_the_same_sample_and_another_fingerprint():
+    models: list[Any] = [load("shapes/turbo", batch_size=2, channels_last=last) for last in (False, True)]
+    prompts = ["a photo of a red star", "a photo of a ring"]
+    with torch.no_grad():
+        noise = randn([1, 2], models[0].noise_shape)
+        plain, last = (generate(model, prompts, noise, [(), ()]) for model in models)
+    kernel = models[1].pipeline.unet.conv_in.weight
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert not torch.equal(plain, last)
+    assert (plain - last).abs().max() < 1e-4
+    assert models[0].fingerprint() != models[1].fingerprint()
+    with pytest.raises(ValueError, match="channels_last are those of the loaded pipeline"):
+        load(models[0].pipeline, channels_last=True)
