@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from gensearch.registry import VERIFIERS
 from gensearch.search import SEARCHES
 from gensearch.search.knobs import bounds, describe, documented, knobs_of, shown, source, summary
 
@@ -33,10 +34,13 @@ def blocks(page: str) -> list[str]:
 
 
 def run(page: str) -> dict[str, Any]:
-    """Run the blocks of a page, one after the other, as one script; returns its names."""
+    """Run the blocks of a page, one after the other, as one script; returns its names. The catalogue is left as it was."""
     names: dict[str, Any] = {"__name__": f"docs:{page}"}
+    listed = dict(VERIFIERS)
     for code in blocks(page):
         exec(compile(code, str(ROOT / page), "exec"), names)
+    for name in VERIFIERS.keys() - listed.keys():
+        del VERIFIERS[name]
     return names
 
 

@@ -15,7 +15,7 @@ from gensearch.core.perturb import KINDS, perturbed
 from gensearch.core.result import Prefix, Progress, Result, Seen
 from gensearch.core.types import Model
 from verifiers.adapt import ask
-from verifiers.combine import Panel, leaves
+from verifiers.combine import Panel, judges, leaves
 from verifiers.types import Media, Verifier
 
 
@@ -63,7 +63,8 @@ def examine(
 ) -> Guard:
     """What the outcome of a search says about over-optimisation.
 
-    The verifier that picked the winner scores four small changes of winner and first sample once more.
+    The verifier that picked the winner scores four small changes of winner and first sample once more, unless it is
+    remote: those requests would cost money outside the ledger, so its score is NaN instead.
 
     Args:
         found: The outcome.
@@ -75,7 +76,9 @@ def examine(
     began, best, base = time.monotonic(), found.best, found.base
     picks = panel.select if leaves(panel.select) else panel.guide  # an election without terms takes the guide's scores
     score, error, calls = best.score, 0.0, 0
-    if best.id != base.id:
+    if any(hasattr(inner, "bill") for inner in judges(picks)):
+        score = error = torch.nan
+    elif best.id != base.id:
         both = torch.stack([best.media, base.media])
         again = torch.tensor([survived(picks, perturbed(both, kind), prompt) for kind in KINDS])  # [4, 2]
         score, error = corrected(base.score, again[:, 0].tolist(), again[:, 1].tolist())

@@ -128,7 +128,7 @@ def test_the_command_shows_the_bill_and_its_estimate(tmp_path, capsys):
     with serving() as state:
         text = f"url: {state.url}\nmodel: tiny\ncache: {tmp_path / 'kept'}\nprice: {{input: 2, output: 10}}\n"
         (tmp_path / "critic.yaml").write_text(f"{text}rubric: [{{name: x, question: How good is it}}]\n")
-        words = ["generate", "a photo of a ring", "--model", "shapes/turbo", "--compute", "2", "--no-guard"]
+        words = ["generate", "a photo of a ring", "--model", "shapes/turbo", "--compute", "2"]
         words += ["--verifier", f"critic:{tmp_path / 'critic.yaml'}", "--out", str(tmp_path / "run")]
         for more in (["--dry-run"], []):
             with pytest.raises(SystemExit) as left:
