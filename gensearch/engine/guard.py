@@ -82,6 +82,7 @@ def examine(
         both = torch.stack([best.media, base.media])
         again = torch.tensor([survived(picks, perturbed(both, kind), prompt) for kind in KINDS])  # [4, 2]
         score, error = corrected(base.score, again[:, 0].tolist(), again[:, 1].tolist())
+        score = min(score, best.score)  # what selection added is taken off; nothing is added
         calls = again.numel() * len(leaves(picks))
     noted = found.seen.reference
     reference = {name: tuple(s for i, s in of.items() if i != best.id)[:REFERENCE] for name, of in noted.items()}

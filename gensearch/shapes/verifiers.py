@@ -140,8 +140,8 @@ VERIFIERS = {
 PICTURES = ("shapes/janus", "shapes/sd", "shapes/turbo")
 GUIDES = {**dict.fromkeys(PICTURES, "shapes/critic"), "shapes/video": "shapes/clip-motion"}  # model -> default guide
 HOLDOUTS = dict.fromkeys(  # model -> hold-outs for where none is given: the first that neither guides nor selects
-    PICTURES, ("shapes/clip-holdout", "shapes/clip")
-)  # each takes any prompt, since a run must not fail by a hold-out that nobody asked for
+    PICTURES, ("shapes/critic-holdout", "shapes/clip-holdout")
+)  # asked leniently, since a run must not fail by a hold-out that nobody asked for
 
 
 def guide_for(model: object) -> str:
