@@ -181,7 +181,7 @@ def test_scores_and_parts_are_those_of_the_verifier_itself():
 
 
 class Saying:
-    """A verifier that says what it is told to."""
+    """A verifier that says what it is given."""
 
     differentiable = False
 

@@ -48,7 +48,7 @@ def conversation(text: str, *pictures: Message, system: str = "") -> list[Messag
     Args:
         text: what is asked.
         *pictures: as `picture` returns them; they come before the text.
-        system: what the model is told first, beside the rule about data.
+        system: the first message, beside the rule about data.
     """
     content: Any = [*pictures, {"type": "text", "text": text}] if pictures else text
     return [{"role": "system", "content": f"{system} {DATA}".strip()}, {"role": "user", "content": content}]

@@ -66,7 +66,7 @@ def emphasis(prompt: str, current: str, failed: Sequence[str]) -> str:
 
 
 class LanguageRewriter:
-    """Lets a language model behind a server rewrite the prompt, told of the last wording and of what failed.
+    """Lets a language model behind a server rewrite the prompt, given the last wording and of what failed.
 
     A call that fails, or whose answer is no prompt, keeps the current prompt. It is logged, and counted in `failures`
     by its reason.
