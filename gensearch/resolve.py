@@ -17,7 +17,7 @@ from gensearch.search.chunks.resume import Recorded
 from gensearch.search.knobs import checked_knobs, hints_of
 from gensearch.shapes.verifiers import HOLDOUTS, guide_for
 from verifiers.adapt import as_verifier
-from verifiers.combine import Lenient, Panel, Term, WeightedSum
+from verifiers.combine import Panel, Term, WeightedSum
 from verifiers.names import leaf_names
 from verifiers.types import Verifier
 
@@ -172,7 +172,7 @@ def with_own_holdout(job: Job) -> Job:
         job: What is to run, without hold-outs.
     """
     for name in HOLDOUTS.get(job.model.name, ()):
-        held_out = {name: Lenient(registry.verifier(name, device=device_of(job.model)))}
+        held_out = {name: registry.verifier(name, device=device_of(job.model))}
         try:
             return replace(job, panel=Panel(job.panel.guide, job.panel.select, held_out))
         except ValueError:  # its weights guide or select

@@ -35,4 +35,3 @@ CRITIC = Card(
     price="1 pass of a small network, for all questions",
     differentiable=True,
 )
-CRITIC_HOLDOUT = CRITIC._replace(size="0.9M parameters")

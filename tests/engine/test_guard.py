@@ -131,9 +131,9 @@ def test_the_winners_noise_and_the_pool_are_measured():
 def test_embedded_models_have_a_holdout_and_others_get_advice():
     turbo = registry.load_model("shapes/turbo")
     held_out = {
-        ("shapes/critic", ()): ["shapes/critic-holdout"],
-        ("shapes/critic-holdout", ()): ["shapes/clip-holdout"],
-        ("shapes/critic-holdout+shapes/clip-holdout", ()): [],
+        ("shapes/critic", ()): ["shapes/clip-holdout"],
+        ("shapes/clip-holdout", ()): ["shapes/clip"],
+        ("shapes/clip+shapes/clip-holdout", ()): [],
         ("shapes/clip", ("redness",)): ["redness"],
     }
     for (guide, given), expected in held_out.items():

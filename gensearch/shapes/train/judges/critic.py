@@ -1,4 +1,4 @@
-"""Train `shapes/critic` and `shapes/critic-holdout`: readers of pictures that answer questions about them.
+"""Train `shapes/critic` and an independent critic: readers of pictures that answer questions about them.
 
 The critic learns from pictures of the embedded generators that the exact judge has labelled, as reward models learn
 from labels, and from rendered scenes. The hold-out has another architecture and learns from rendered scenes and their
