@@ -141,9 +141,7 @@ def main() -> None:
     for seed in range(args.seeds):
         for name in args.only:
             if not any((r["setting"], r["seed"]) == (name, seed) for r in done):
-                model = registry.load_model(
-                    "shapes/janus", batch_size=len(asked), steps=1, plan=SETTINGS[name].plan
-                )
+                model = registry.load_model("shapes/janus", batch_size=len(asked), steps=1, plan=SETTINGS[name].plan)
                 scores = pictures(SETTINGS[name], model, verifiers, asked, seed, args.pictures)
                 done.append({"setting": name, "seed": seed, **scores})
                 append_line(path, done[-1])

@@ -145,7 +145,8 @@ def ascend(
     most = 10**9 if loop.iterations is None else loop.iterations
     for k in count(1 if gain.baseline == "none" else 0):  # update 0 shifts nothing
         left = ledger.affords(again)
-        last = left < 1 or max(k, 1) > most or (loop.until is not None and bool((round.scores.total > loop.until).any()))
+        good = loop.until is not None and bool((round.scores.total > loop.until).any())
+        last = good or left < 1 or max(k, 1) > most
         yield round._replace(done=last or loop.keep == "best")
         if last:
             return
