@@ -38,7 +38,7 @@ def milr(
     samples: PositiveInt = 1,
     strategy: Strategy = "image",
     text_share: Share = 0.2,
-    image_share: Share = 0.25,
+    image_share: Share = 0.1,
     lr: NonNegativeFloat = 0.03,
     credit: Credit = "sampled",
     baseline: Baseline = "ema",
@@ -64,7 +64,7 @@ def milr(
         samples: pictures of a chain after each update; integer above 0 (default 1)
         strategy: states to update: both, alternating, text first or one; joint, alt, t2v, text or image (default image)
         text_share: share of the plan's tokens that the states choose; number at least 0 and at most 1 (default 0.2)
-        image_share: share of the image tokens that the states choose; number at least 0 and at most 1 (default 0.25)
+        image_share: share of the image tokens that the states choose; number at least 0 and at most 1 (default 0.1)
         lr: learning rate of Adam; number at least 0 (default 0.03)
         credit: tokens whose log-probability is weighted, drawn or likeliest ones; sampled or argmax (default sampled)
         baseline: subtracted from rewards, a running or leave-one-out mean; none, ema or loo (default ema)
