@@ -1,7 +1,7 @@
 """Settings of MILR against their own control on shapes/janus, at equal numbers of pictures: what its default rests on.
 
     python benchmarks/milr_default.py --out runs/milr_default
-    python benchmarks/milr_default.py --out runs/milr_default --held-out --pictures 21 --only "0.1, lr=0.03" "0.1, lr=0" plan
+    python benchmarks/milr_default.py --held-out --pictures 21 --only "0.1, lr=0.03" "0.1, lr=0" plan
 
 Every setting has one control, chosen beforehand: the same knobs with lr=0. Settings that differ in the learning rate
 alone share it. `plan` is best-of-N with the model's own plan: no token is chosen by states. The guide picks the winner

@@ -55,8 +55,7 @@ def milr(
 ) -> Iterator[Round]:
     """Shift the states behind the first tokens towards higher reward, and draw the other tokens anew.
 
-    Source: MILR, Mi et al. 2025, arXiv:2509.22761, Alg. 1. Its code: strategy=joint, image_share=0.02, lr=0.03,
-    credit=argmax, baseline=none, shift=-1, keep=last.
+    Source: MILR, Mi et al. 2025, arXiv:2509.22761, Alg. 1; the preset janus_pro_7b__milr_paper follows its code.
 
     Args:
         iterations: updates of the states; integer at least 0 (default None: until the budget is spent)
