@@ -61,14 +61,18 @@ SETTINGS = {
 
 
 def prompts(held_out: bool, per_tag: int) -> list[dict[str, Any]]:
-    """Return so many prompts of each tag: held-out ones, or training ones outside the benchmark."""
+    """Return so many prompts of each tag: held-out ones, or training ones without any held-out pair.
+
+    Single objects and counts have no pair to hold out, so that the benchmark may contain these training prompts.
+    """
     if held_out:
         return world.benchmark(per_tag)
-    taken, found, rng = {line["prompt"] for line in world.benchmark()}, {}, np.random.default_rng(SEED)
+    found: dict[str, dict[str, Any]] = {}
+    taken, rng = {line["prompt"] for line in world.benchmark()}, np.random.default_rng(SEED)
     for tag in world.TAGS:
         while sum(line["tag"] == tag for line in found.values()) < per_tag:
             line, _ = world.sample(rng, tag)
-            if line["prompt"] not in taken or tag in ("single_object", "counting"):  # no pair to hold out
+            if line["prompt"] not in taken or tag in ("single_object", "counting"):
                 found[line["prompt"]] = line
     return list(found.values())
 
@@ -99,7 +103,8 @@ def winners(rows: Sequence[dict[str, Any]], steps: int, by: str) -> np.ndarray:
 
 def table(rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the scores of each setting at each K, and the paired gain over its control with a 95 % interval."""
-    tags, found = [line["tag"] for line in lines], {}
+    tags = [line["tag"] for line in lines]
+    found: dict[str, Any] = {}
     own = {name: [r for r in rows if r["setting"] == name] for name in SETTINGS}
     for name, (_, control, _) in SETTINGS.items():
         longest = min((len(r["guide"][0]) for r in own[name]), default=0)

@@ -374,6 +374,7 @@ def test_text_goes_with_drawn_plans_as_published_and_without_a_gradient(greedy, 
 def test_by_default_the_plan_is_kept_and_several_image_tokens_move():
     spy = Spied(toy(image_length=64, text_length=5, greedy=True))
     pictures(spy, LinearScore(torch.ones(1, 1, 64)), iterations=1, lr=1.0)
+    assert spy.last is not None
     assert spy.last.shape[1] > 1
     assert not spy.asked_for_words
 
