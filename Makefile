@@ -9,7 +9,7 @@ VENV   ?= .venv
 PIP    := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 DEMO_PROMPT ?= a photo of two red stars
-DEMO_FLAGS  ?= --model shapes/turbo --verifier shapes/clip --search best_of_n --compute 16
+DEMO_FLAGS  ?= --model shapes/turbo --verifier shapes/critic --search best_of_n --compute 16
 DEMO_OUT    := runs/demo
 
 .PHONY: demo test lint unit bits docs bench wheel smoke clean

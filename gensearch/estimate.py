@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 import typer
 
+from gensearch.core.ledger import Cost
 from gensearch.core.noise import gaussian
-from gensearch.core.price import election, fee, price
+from gensearch.core.price import charges, comparison, election, fee, price
 from gensearch.core.types import Model, Noise, Proposal
 from gensearch.engine.job import Job
 from gensearch.engine.run import start
 from gensearch.models.stand_in import stand_in
 from gensearch.runs.folder import RunFolder
-from gensearch.runs.format import read_json
+from gensearch.runs.format import charged, read_json
 from verifiers.combine import Panel, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
@@ -31,9 +32,19 @@ class MeanScore:
     def __init__(self, verifier: Verifier) -> None:
         self.name = verifier.name
         self.differentiable = getattr(verifier, "differentiable", False)
+        if hasattr(verifier, "split"):
+            self.split = verifier.split
+        self.fee = charges(verifier)._asdict()
+        self._spent = Cost()
+
+    def bill(self) -> dict[str, int]:
+        """The most that remote models could charge since the last call."""
+        spent, self._spent = self._spent, Cost()
+        return spent._asdict()
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """The mean of each sample."""
+        self._spent = self._spent.plus(Cost(**self.fee).times(len(media)))
         return Scores(media.flatten(1).mean(1))
 
 
@@ -42,6 +53,7 @@ class MeanComparer(MeanScore):
 
     def compare(self, media_a: Media, media_b: Media, prompts: Sequence[str]) -> torch.Tensor:
         """Whether the mean of the first is higher, [b]."""
+        self._spent = self._spent.plus(comparison(self).times(len(media_a)))
         return (media_a.flatten(1).mean(1) > media_b.flatten(1).mean(1)).double()
 
 
@@ -111,6 +123,8 @@ def show_plan(job: Job, folder: RunFolder) -> None:
     last = election(job.panel.select).scored
     ending = f" (at most {last} of them for the election of the winner)" if last else ""
     typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored{ending}{more}")
+    if paid := charged(spent._asdict()):
+        typer.echo(f"critics:    at most {paid}, with three tries for each answer")
     if ledger.limit:
         typer.echo(f"limit:      {', '.join(f'{value} {name}' for name, value in ledger.limit.items())}")
     pace = measured(folder)

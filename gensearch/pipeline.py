@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -13,13 +14,13 @@ from gensearch.config.run import RunConfig
 from gensearch.core.guard import Guard, summary
 from gensearch.core.result import Progress, Result
 from gensearch.core.types import Model, Proposal, Search
-from gensearch.engine.guard import Watch, examine
+from gensearch.engine.guard import Watch, asked, examine, reported
 from gensearch.engine.run import result, start
 from gensearch.files.images import Picture, to_images
+from gensearch.resolve import Entries, for_prompt, resolve, with_own_holdout
 from gensearch.resolve import device_of as device_of
-from gensearch.resolve import for_prompt, resolve, with_own_holdout
 from verifiers.combine import Panel
-from verifiers.types import Media, Verifier
+from verifiers.types import Verifier
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +51,7 @@ class SearchPipeline:
     def __init__(
         self,
         model: Any,
-        verifier: str | Verifier = "shapes/clip",
+        verifier: str | Verifier | None = None,
         search: str | Search = "best_of_n",
         *,
         compute: float | None = None,
@@ -60,16 +61,18 @@ class SearchPipeline:
         options: Mapping[str, Any] | None = None,
         allow_noncommercial: bool = False,
         guard: bool = True,
+        panel: Panel | Entries | str | Path | None = None,
         **knobs: Any,
     ) -> None:
         """Wrap a model or a loaded diffusers pipeline, with its LoRAs, offloading and compile settings.
 
         Args:
             model: A Model, a pipeline, or what `gensearch.load` takes: a name, a folder or a repository.
-            verifier: Guides the search; verifiers given by name run on the model's device.
+            verifier: Guides the search: a name, a verifier, or a function of (media, prompts). Those given by name run
+                on the model's device; module:object names one in your own code. None: the default of an embedded
+                model (shapes/critic for pictures), else shapes/clip.
             search: A search, or its name as `gensearch list searches` has it.
-            compute: Budget in multiples of one sample's cost (NFE), 1 or more; None: 16, unless a knob bounds the
-                search.
+            compute: Budget in multiples of one sample's cost (NFE), 1 or more; None: 16, unless a knob sets a bound.
             select: Picks among finished samples in place of `verifier`; `rank(a,b)` elects by mean rank among all.
             holdout: Verifiers that only report, each with a name of its own; none of them may guide or select. Without
                 any, embedded models have one of their own.
@@ -79,12 +82,13 @@ class SearchPipeline:
             allow_noncommercial: Whether weights of verifiers given by name may forbid commercial use.
             guard: Whether to check for over-optimisation, outside the ledger and its clock: `Output.guard`. It needs at
                 most 20 scores of each hold-out and 8 of the verifier that picks.
+            panel: All verifiers with roles, in place of `verifier`, `select` and `holdout`: a Panel, a YAML file with a
+                list `verifiers:`, or that list; its entries have name, role, weight, shift and scale.
             knobs: Arguments of the search.
 
         Raises:
             ValueError: A name or knob is unknown, a value unfit, a hold-out has another role or no name of its own, a
-                licence is not allowed, or there are options for a model that is loaded already. What costs nothing is
-                checked first.
+                licence is not allowed, or a loaded model gets options. What costs nothing is checked first.
             LoadError: The model cannot be loaded.
         """
         self.job = resolve(
@@ -98,16 +102,17 @@ class SearchPipeline:
             propose=propose,
             options=options,
             allow_noncommercial=allow_noncommercial,
+            panel=panel,
         )
         self.guard = guard
-        if guard and not holdout:
+        if guard and not self.panel.holdout:
             self.job = with_own_holdout(self.job)
 
     @classmethod
     def from_pretrained(
         cls,
         source: str,
-        verifier: str | Verifier = "shapes/clip",
+        verifier: str | Verifier | None = None,
         search: str | Search = "best_of_n",
         *,
         options: Mapping[str, Any] | None = None,
@@ -139,9 +144,12 @@ class SearchPipeline:
             ValueError: As the class does.
             LoadError: The model cannot be loaded.
         """
-        names = ("compute", "select", "holdout", "propose", "guard", "allow_noncommercial")
-        settings = {name: getattr(config, name) for name in names}
-        settings |= config.knobs
+        names = ("compute", "propose", "guard", "allow_noncommercial")
+        settings = {name: getattr(config, name) for name in names} | config.knobs
+        if config.verifiers:
+            settings["panel"] = config.verifiers
+        else:
+            settings |= {"select": config.select, "holdout": config.holdout}
         return cls.from_pretrained(config.model, config.verifier, config.search, options=config.options, **settings)
 
     @property
@@ -155,7 +163,7 @@ class SearchPipeline:
         return self.job.panel
 
     def __call__(self, prompt: str, seed: int = 0, **overrides: Any) -> Output:
-        """Search once; Ctrl-C keeps the best so far.
+        """Search once; Ctrl-C keeps the best so far, and so does an exception, with a warning and `result.error`.
 
         Args:
             prompt: What the picture or clip should show, 1 to 2000 characters.
@@ -165,7 +173,9 @@ class SearchPipeline:
         Raises:
             ValueError: The prompt, the seed, the budget or a knob is unfit.
             BudgetSpent: The budget cannot finish one sample.
-            KeyboardInterrupt: Ctrl-C before the first sample was finished.
+            NothingScored: No sample could be scored.
+            KeyboardInterrupt: Ctrl-C before a sample was finished and scored.
+            Exception: Whatever a verifier or network raises before a sample was finished and scored.
         """
         progress, closed = None, False
         try:
@@ -194,14 +204,14 @@ class SearchPipeline:
 
     def _watched(self, rounds: Generator[Progress], prompt: str) -> Iterator[Progress]:
         """Ask the hold-outs after the first sample: what they cannot score is said before the budget is spent."""
-        watch, asked = Watch(self.panel, prompt), False
+        watch, known = Watch(self.panel, prompt), False
         with closing(rounds):
             for step in rounds:
                 if self.guard:
                     watch.add(step)
-                elif step.base is not None and not asked:
-                    self._reported(step.base.media[None], prompt)
-                    asked = True
+                elif step.base is not None and not known:
+                    asked(self.panel, step.base.media[None], prompt)
+                    known = True
                 yield step
 
     def output(self, prompt: str, found: Result) -> Output:
@@ -211,11 +221,7 @@ class SearchPipeline:
             prompt: What was searched for.
             found: The outcome.
         """
-        scores = self._reported(torch.stack([found.best.media, found.base.media]), prompt)
-        holdout = {name: (float(total[0]), float(total[1])) for name, total in scores.items()}
+        scores = reported(self.panel, torch.stack([found.best.media, found.base.media]), prompt)
+        holdout = {name: (winner, base) for name, (winner, base) in scores.items()}
         checked = examine(found, self.model, self.panel, prompt, holdout) if self.guard else None
         return Output(to_images(found.best.media), found, holdout, checked)
-
-    @torch.no_grad()
-    def _reported(self, media: Media, prompt: str) -> dict[str, torch.Tensor]:
-        return self.panel.report(media, [prompt] * len(media))

@@ -17,7 +17,7 @@ from pydantic import (
 
 from gensearch.config.explain import explain
 from gensearch.config.make import entries, split
-from gensearch.config.run import Name
+from gensearch.config.panel import Name
 from gensearch.config.yaml import read_preset
 from gensearch.core.limits import MAX_SEED
 from gensearch.packages import configs

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from gensearch.core.noise import derive, nearby, randn, remake
+from gensearch.core.noise import derive, nearby, prompt_of, randn, remake
 from gensearch.core.result import Result
 from gensearch.core.types import Model, Noise, Recipe
 from gensearch.files.atomic import append_line, owned, read_records
@@ -106,6 +106,8 @@ class Memory:
     def remember(self, prompt: str, recipe: Sequence[Sequence[Any]], score: float, base: float) -> bool:
         """Remember a winner, unless it is known already or does not score above the plain sample.
 
+        One that was generated from a rewritten prompt is not remembered: its noise won under that prompt.
+
         Args:
             prompt: of the search.
             recipe: how to remake the noise of the winner.
@@ -120,7 +122,8 @@ class Memory:
         """
         refuse_benchmarks([prompt], "this search")
         moves = tuple(tuple(move) for move in recipe)
-        if not score > base or any((w.prompt, w.recipe) == (prompt, moves) for w in self.winners):
+        known = any((winner.prompt, winner.recipe) == (prompt, moves) for winner in self.winners)
+        if known or not score > base or prompt_of(moves, prompt) != prompt:
             return False
         vector = embed(self.model, [prompt])[0].numpy().astype("<f4")
         found = {"prompt": prompt, "recipe": moves, "score": score, "base": base}

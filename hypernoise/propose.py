@@ -30,5 +30,6 @@ def load(source: str, model: Model, gain: float, passes: int = 1) -> Proposal:
         size = sum(p.numel() * p.element_size() for p in lookable(model).network.parameters())
         return learned.folded() if size <= FOLD_BELOW else learned
     if gain != 1 or passes != 1:
-        raise ValueError(f"{source} is a memory, which has no gain and no passes; leave out {gain:g}* and ^{passes}")
+        extra = f"no gain; leave out {gain:g}*" if gain != 1 else f"no passes; leave out ^{passes}"
+        raise ValueError(f"{source} is a memory, which has {extra}")
     return WarmStart(Memory(folder, model, verifier_of(folder)))

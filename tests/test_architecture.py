@@ -19,10 +19,14 @@ LAYERS = ("verifiers", "gensearch", "hypernoise", "app")  # each imports only it
 LAZY_UPWARDS = "gensearch/cli/main.py"  # the one file that may reach upwards, inside functions
 ROOMS = (  # from the ground up; a module lies in the room with the longest name that fits
     "verifiers.types",
+    "verifiers.calls",
     "verifiers.names",
     "verifiers.card",
     "verifiers.entry",
+    "verifiers.yaml",
     "verifiers.batches",
+    "verifiers.adapt",
+    "verifiers.objects",
     "verifiers.combine",
     "verifiers.controls",
     "verifiers.embedding",

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from gensearch.registry import VERIFIERS
 from gensearch.search import SEARCHES
 from gensearch.search.knobs import bounds, describe, documented, knobs_of, shown, source, summary
+from verifiers.entry import Entry
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -32,11 +34,23 @@ def blocks(page: str) -> list[str]:
     return ["\n" * text[: m.start(2)].count("\n") + m[2] for m in found if not m[1]]
 
 
+ADDED: dict[str, Entry] = {}
+
+
+@pytest.fixture(autouse=True)
+def added(monkeypatch):
+    """The verifiers that the documentation adds are known here, and to no other test."""
+    for name, entry in ADDED.items():
+        monkeypatch.setitem(VERIFIERS, name, entry)
+
+
 def run(page: str) -> dict[str, Any]:
-    """Run the blocks of a page, one after the other, as one script; returns its names."""
+    """Run the blocks of a page, one after the other, as one script; returns its names, verifiers it adds in ADDED."""
     names: dict[str, Any] = {"__name__": f"docs:{page}"}
+    listed = set(VERIFIERS)
     for code in blocks(page):
         exec(compile(code, str(ROOT / page), "exec"), names)
+    ADDED.update({name: VERIFIERS.pop(name) for name in VERIFIERS.keys() - listed})
     return names
 
 

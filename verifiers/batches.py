@@ -69,8 +69,8 @@ def require_pictures(name: str, media: Media, prompts: Sequence[str]) -> None:
         prompts: b prompts.
 
     Raises:
-        ValueError: for media of another shape, such as clips or pictures with transparency, for whole numbers as
-            pixels, and for another number of prompts.
+        ValueError: for media of another shape, such as clips, grey pictures or pictures with transparency, for whole
+            numbers as pixels, and for another number of prompts.
     """
     if not media.is_floating_point():
         raise ValueError(f"{name} takes pixels in [0, 1], not {media.dtype}; divide 8-bit pixels by 255")

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from verifiers.calls import read_call
 from verifiers.card import Card, card, require_commercial
 from verifiers.controls import entries as controls
 from verifiers.detect import entries as detect
 from verifiers.embedding import entries as embedding
 from verifiers.entry import Entry as Entry
-from verifiers.names import parse, read_call, split_length, split_sum, weigh, weighed
+from verifiers.names import is_object, parse, split_length, split_sum, weigh, weighed
 from verifiers.video import entries as video
 from verifiers.vlm import entries as vlm
 
@@ -115,13 +116,17 @@ def single(name: str, device: Device = "cpu") -> Verifier:
     """Build one verifier.
 
     Args:
-        name: a registered name, or kind:source such as "clip:SOURCE" or "vqa:SOURCE".
+        name: a registered name, kind:source such as "clip:SOURCE" or "vqa:SOURCE", or module:object.
         device: where its network runs.
 
     Raises:
         KeyError: for a name that is not registered.
-        ValueError: as its builder.
+        ValueError: as its builder, and for a module:object that cannot be imported or is no verifier.
     """
+    if name not in VERIFIERS and is_object(name):
+        from verifiers.objects import by_object
+
+        return by_object(name, device)
     kind, colon, source = name.partition(":")
     if colon and kind in SOURCES:
         return SOURCES[kind](source, device)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from verifiers.calls import Call
 from verifiers.combine import Agreement, Cascade, Least, RankVote, Term, Veto, WeightedSum, ZSum
-from verifiers.names import Call, split_sum, weighed
+from verifiers.names import split_sum, weighed
 from verifiers.tournament.elector import Tournament
 from verifiers.types import Verifier
 
@@ -15,7 +16,7 @@ def build(call: Call, name: str, built: Callable[[str], Verifier]) -> Verifier:
     """Build the verifier that a function stands for.
 
     Args:
-        call: the function, as `verifiers.names.read_call` reads it.
+        call: the function, as `verifiers.calls.read_call` reads it.
         name: how it is written, which becomes the name of the verifier.
         built: builds the verifiers in its brackets by name.
 

@@ -1,19 +1,20 @@
-"""The grammar of verifier names: "a+0.5*b", "cascade(a,b,keep=4)" and "kind:source"; text only, nothing is loaded."""
+"""The grammar of verifier names: "a+0.5*b", "min(a,b)", "kind:source" and "module:object"; nothing is loaded."""
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from typing import NamedTuple
+
+from verifiers.calls import FORMS, factor, read_call, split_outside
 
 KINDS = (  # of verifiers that are named by their source
     "aesthetic",
     "background_consistency",
     "clip",
     "clipiqa",
+    "critic",
     "detection",
     "frames",
     "geneval",
@@ -35,54 +36,7 @@ KINDS = (  # of verifiers that are named by their source
     "vqascore",
 )
 ON_FRAMES = ("frames", "grid", "staged")  # kinds whose source is the name of a picture verifier
-
-
-class Form(NamedTuple):
-    """How a function of verifiers is written.
-
-    Attributes:
-        least: the fewest verifiers in its brackets.
-        most: the most.
-        settings: names of its settings, which follow the verifiers as NAME=NUMBER.
-        elects: whether it elects among the finished candidates of a search, so that it can only select.
-    """
-
-    least: int
-    most: int
-    settings: tuple[str, ...] = ()
-    elects: bool = False
-
-
-MANY = 20
-BOUTS = ("keep", "samples", "tie")
-FORMS = {
-    "z": Form(1, 1, ("shift", "scale")),
-    "min": Form(2, MANY),
-    "veto": Form(2, MANY),
-    "rank": Form(1, MANY, elects=True),
-    "zsum": Form(1, MANY, elects=True),
-    "agree": Form(2, MANY, ("doubt",), elects=True),
-    "cascade": Form(1, 2, ("keep",), elects=True),
-    "knockout": Form(1, 2, BOUTS, elects=True),
-    "swiss": Form(1, 2, (*BOUTS, "rounds"), elects=True),
-    "roundrobin": Form(1, 2, BOUTS, elects=True),
-}
-
-
-class Call(NamedTuple):
-    """A function of verifiers, read from its name.
-
-    Attributes:
-        form: a key of `FORMS`.
-        inside: names of the verifiers in its brackets.
-        settings: setting -> value.
-        bounds: (">=" or "<=", threshold) of each verifier after the first, in a veto; none in other forms.
-    """
-
-    form: str
-    inside: tuple[str, ...]
-    settings: dict[str, float]
-    bounds: tuple[tuple[str, float], ...] = ()
+OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # module:object
 
 
 def parse(name: str, known: Collection[str], *, inside: bool = False) -> list[tuple[str, float]]:
@@ -97,8 +51,9 @@ def parse(name: str, known: Collection[str], *, inside: bool = False) -> list[tu
         One (name, weight) pair for each single verifier, in the order of the text.
 
     Raises:
-        ValueError: if a single name is neither in `known` nor of the form kind:source, a weight or a setting is not
-            finite, a function has too few or too many verifiers, or one that elects stands inside another name.
+        ValueError: if a single name is neither in `known` nor of the form kind:source or module:object, a weight or a
+            setting is not finite, a function has too few or too many verifiers, or one that elects stands inside
+            another name.
     """
     found = []
     for term in split_sum(name):
@@ -159,78 +114,6 @@ def split_length(source: str) -> tuple[str, int | None]:
     return (name, int(frames)) if at and frames.isdecimal() else (source, None)
 
 
-def read_call(item: str) -> Call | None:
-    """Return the function that a term is, or None if it is a single name.
-
-    Args:
-        item: a term without its weight.
-
-    Raises:
-        ValueError: for a function with too few or too many verifiers, a setting that is no finite number, and a veto
-            without a threshold.
-    """
-    written = re.fullmatch(r"([a-z]+)\((.*)\)", item.strip(), re.DOTALL)
-    if not written or written[1] not in FORMS:
-        return None
-    form = FORMS[written[1]]
-    names, settings = list[str](), dict[str, float]()
-    for part in map(str.strip, split_outside(written[2], ",")):
-        setting, equals, value = part.partition("=")
-        if equals and setting in form.settings:
-            settings[setting] = factor(value, setting, "setting", f"{setting}=4")
-        else:
-            names.append(part)
-    if not form.least <= len(names) <= form.most:
-        counts = f"{form.least} or more" if form.most == MANY else " or ".join(map(str, range(1, form.most + 1)))
-        known = f" and the settings {', '.join(form.settings)}" if form.settings else ""
-        raise ValueError(f"{item!r} has {len(names)} verifiers; {written[1]} takes {counts}{known}, split by commas")
-    if written[1] != "veto":
-        return Call(written[1], tuple(names), settings)
-    limits = [re.fullmatch(r"(.+?)(>=|<=)(.+)", part, re.DOTALL) for part in names[1:]]
-    if None in limits:
-        raise ValueError(f"{item!r} lacks a threshold; write a veto as 'veto(shapes/clip,shapes/partial>=0.5)'")
-    bounds = tuple((m[2], factor(m[3], m[1], "threshold", f"{m[1].strip()}>=0.5")) for m in limits if m)
-    return Call("veto", (names[0], *(m[1].strip() for m in limits if m)), settings, bounds)
-
-
-def split_outside(text: str, mark: str) -> list[str]:
-    """Split a text at each mark that stands outside of brackets.
-
-    Args:
-        text: any text.
-        mark: one character.
-    """
-    parts, depth = [""], 0
-    for character in text:
-        depth = max(0, depth + (character in "([") - (character in ")]"))
-        if character == mark and not depth:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts
-
-
-def factor(text: str, name: str, role: str = "weight", example: str = "0.5*random") -> float:
-    """Return a finite number that a name holds.
-
-    Args:
-        text: the number.
-        name: what it belongs to, for the error message.
-        role: what it is, for the error message.
-        example: how to write one, for the error message.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no {role}; write one as in {example!r}") from None
-    if not math.isfinite(value):
-        raise ValueError(f"the {role} of {name!r} is {text}; give a finite one, as in {example!r}")
-    return value
-
-
 def split_sum(name: str) -> list[str]:
     """Split a sum into its terms; a + in brackets or inside the path of an existing folder does not separate terms.
 
@@ -279,6 +162,15 @@ def weighed(term: str) -> tuple[str, float]:
     return name, factor(weight if weight or term.startswith("*") else "1", name)
 
 
+def is_object(name: str) -> bool:
+    """Return whether a name says where code is, as module:object.
+
+    Args:
+        name: a single name; one of `KINDS` before the colon is no module.
+    """
+    return name.partition(":")[0] not in KINDS and bool(OBJECT.fullmatch(name))
+
+
 def weigh(term: str, known: Collection[str]) -> tuple[str, float]:
     """Return the name and the weight of one term with a single verifier.
 
@@ -295,7 +187,7 @@ def weigh(term: str, known: Collection[str]) -> tuple[str, float]:
             f"{term!r} names no verifier; write a sum as 'shapes/clip+0.5*random' and a vote as 'rank(a,b)'"
         )
     kind, _, source = name.partition(":")
-    if name not in known and not (source and kind in KINDS):
+    if name not in known and not (source and kind in KINDS) and not is_object(name):
         raise ValueError(f"no verifier is called {name!r}{nearest(name, known)}")
     return name, weight
 

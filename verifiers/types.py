@@ -34,10 +34,14 @@ class Verifier(Protocol):
 
     - `judge` or `judges`: the verifiers that it wraps, so that they cannot be held out while it guides or selects;
     - `terms`: the terms of a weighted sum;
+    - `split`: from a prompt to its yes-or-no questions, whose P(yes) are in `Scores.parts` by question;
     - `model`: its network, so that equal weights under two names are recognised and its hash can be recorded;
     - `batch_size`: the number of media in one physical batch of its network;
     - `compare`: which of two pictures is better, as in `verifiers.tournament.compare.Comparer`;
-    - `elect`: elects among finished candidates, as in `verifiers.combine.elector.Elector`.
+    - `elect`: elects among finished candidates, as in `verifiers.combine.elector.Elector`;
+    - `endpoint`: of a remote model, its server and name, which stand for its weights;
+    - `bill()`: what it spent since the last call, columns of the ledger by name, such as `microdollars`;
+    - `fee`: the most that one score can add to these columns, by which a limit is kept.
 
     Its attributes are only read, so that a constant of the class or a property will do.
 

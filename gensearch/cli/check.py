@@ -77,7 +77,7 @@ def on_pools(
 
 
 def progress(every: float = 5.0) -> Callable[[str], None]:
-    """A function that prints what it is told on stderr, at most every few seconds."""
+    """A function that prints its text on stderr, at most every few seconds."""
     last = time.monotonic()
 
     def say(text: str) -> None:

@@ -164,13 +164,13 @@ def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
 
     Raises:
         ValueError: As `run_plan` does.
-        Exit: 130, after Ctrl-C.
+        Exit: 130 after Ctrl-C, 1 if a trial failed.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from gensearch.evaluate.journal import records
-    from gensearch.evaluate.runner import run_plan, trials
+    from gensearch.evaluate.runner import failures, run_plan, trials
 
     console = Console(markup=False, emoji=False)  # names are taken literally
     total = len(trials(plan, len(benchmark.lines(plan.prompts))))
@@ -186,6 +186,8 @@ def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
             console.print(f"stopped at {len(records(out))} of {total}; the same command goes on from here")
             raise typer.Exit(130) from None
     show_summary(plan, benchmark, out, console)
+    if failures(out):
+        raise typer.Exit(1)
 
 
 def show_summary(plan: Plan, benchmark: Benchmark, out: Path, console: Console) -> None:

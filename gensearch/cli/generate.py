@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gensearch.config.make import make_config, split
+from gensearch.config.panel import read_panel
 from gensearch.config.run import RunConfig
 from gensearch.runs.folder import RunFolder, default_folder
-from gensearch.runs.format import column, read_json
+from gensearch.runs.format import charged, column, read_json, remarks
 
 if TYPE_CHECKING:
     from gensearch.core.result import Progress
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="What the picture should show.")] = None,
     model: Annotated[str | None, typer.Option(help="A name or a folder (default: shapes/turbo).")] = None,
-    verifier: Annotated[str | None, typer.Option(help="Guides the search (default: shapes/clip).")] = None,
-    search: Annotated[str | None, typer.Option(help="See `gensearch list` (default: best_of_n).")] = None,
+    verifier: Annotated[str | None, typer.Option(help="A name or module:object (default: the model's own).")] = None,
+    search: Annotated[str | None, typer.Option(help="A name or module:object (default: best_of_n).")] = None,
     compute: Annotated[
         float | None,
         typer.Option(help="Budget in multiples of one sample's cost in NFE (default: 16, unless a knob bounds it)."),
@@ -35,6 +37,9 @@ def generate(
     knob: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the search; may be repeated.")] = None,
     select: Annotated[str | None, typer.Option(help="A verifier that picks the winner instead of the guide.")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
+    panel: Annotated[
+        Path | None, typer.Option(help="A YAML file of verifiers with roles, weights, shifts and scales.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Network steps of one sample (default: the model's own).")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale (default: the model's own).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Largest physical batch (a power of two).")] = None,
@@ -62,10 +67,10 @@ def generate(
         config,
         sets or (),
         **{"prompt": prompt, "model": model, "verifier": verifier, "search": search, "compute": compute, "seed": seed},
-        select=select,
-        propose=propose,
+        **{"select": select, "propose": propose},
         holdout=holdout or None,
         guard=False if no_guard else None,
+        verifiers=read_panel(panel) if panel else None,
         metadata=False if no_metadata else None,
         allow_noncommercial=allow_noncommercial or None,
         knobs=dict(split(text, "--knob", "n=8") for text in knob or ()),
@@ -93,7 +98,7 @@ def follow(folder: RunFolder, dry_run: bool) -> None:
 
 
 def go(pipe: SearchPipeline, folder: RunFolder) -> None:
-    """Search, record every round, publish the result; Ctrl-C publishes the best so far and exits 130.
+    """Search, record every round, publish the result; Ctrl-C publishes the best so far and exits 130, an error 1.
 
     Args:
         pipe: What searches.
@@ -102,7 +107,7 @@ def go(pipe: SearchPipeline, folder: RunFolder) -> None:
     Raises:
         ValueError: The prompt or the budget is unfit, before the folder is made; or recorded rounds do not repeat.
         BudgetSpent: The budget cannot finish one sample, before the folder is made.
-        Exit: 130, after Ctrl-C.
+        Exit: 130 after Ctrl-C, 1 after an exception in a late round.
     """
     from gensearch.engine.run import result
 
@@ -110,7 +115,8 @@ def go(pipe: SearchPipeline, folder: RunFolder) -> None:
     rounds = pipe.stream(config.prompt, config.seed)  # refuses a bad budget before the folder is made
     progress, closed = None, False
     with folder.claimed(pipe.model):
-        with live(config) as show:
+        with live(config) as show, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the search ended early")  # it is said below
             try:
                 for step in rounds:
                     folder.add(step)
@@ -119,13 +125,20 @@ def go(pipe: SearchPipeline, folder: RunFolder) -> None:
             except KeyboardInterrupt:
                 closed = True
         if closed and (progress is None or progress.best is None):
-            typer.echo("error: interrupted before the first sample was finished", err=True)
+            typer.echo("error: interrupted before a sample was finished and scored", err=True)
             raise typer.Exit(130)
         output = pipe.output(config.prompt, result(progress, closed))
         folder.finish(output.result, output.holdout, pipe.model, output.guard)
     if closed:
         typer.echo("interrupted: this is the best so far; the same command with this --out finishes it", err=True)
     show_files(folder)
+    if error := output.result.error:
+        typer.echo(
+            f"error: {error}; this is the best so far, the traceback is in {folder.path / 'error.txt'}, and the same "
+            "command with this --out goes on",
+            err=True,
+        )
+        raise typer.Exit(1)
     if closed:
         raise typer.Exit(130)
 
@@ -160,23 +173,26 @@ def show_files(folder: RunFolder) -> None:
     try:
         unit = column(result["ledger"]["spent"])
         best, base, spent = result["best"]["score"], result["base"]["score"], result["ledger"]["spent"][unit]
-        padding = result["ledger"]["padding"][unit]
+        padding, paid = result["ledger"]["padding"][unit], charged(result["ledger"]["spent"])
         held_out = [(name, winner, plain) for name, (winner, plain) in result["holdout"].items()]
         motion = Motion(**result["motion"]) if result.get("motion") else None
         election = Election(**result["election"]) if result.get("election") else None
         guard = read_guard(result["guard"]) if result.get("guard") else None
+        notes = remarks(result)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
         ) from None
     filled = f" and {padding} of padding" if padding else ""
-    typer.echo(f"score {best} (first finished sample: {base}), {spent} {unit}{filled}")
+    typer.echo(f"score {best} (first finished sample: {base}), {spent} {unit}{filled}{f', {paid}' if paid else ''}")
     if election:
         typer.echo(f"election: {election}")
     for name, winner, plain in held_out:
         typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
     for line in summary(guard, bool(held_out)) if guard else ():
         typer.echo(line, err=line.startswith("warning: "))
+    for note in notes:
+        typer.echo(f"note: {note}")
     if motion and motion.still:
         typer.echo(
             f"warning: the winner moves {motion.winner / motion.leaves:.2f} times as much as its search's clips on "

@@ -25,6 +25,7 @@ PRESETS = {  # folder of configs -> the command that its presets are for
     "": "gensearch generate PROMPT --config NAME",
     "evaluate": "gensearch evaluate BENCHMARK --config NAME --out FOLDER",
     "hypernoise": "gensearch train hypernoise --config NAME --out FOLDER",
+    "critics": "gensearch generate PROMPT --verifier critic:configs/critics/NAME.yaml",
     "shapes": "python -m gensearch.shapes.train configs/shapes/NAME.yaml --out FOLDER",
 }
 MODELS = {  # verb -> the models that offer it

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gensearch.config.run import RunConfig, validate
-from gensearch.config.yaml import parse_yaml, read_preset
+from gensearch.config.yaml import read_preset
+from verifiers.yaml import parse_yaml
 
 
 def make_config(config: str | None = None, sets: Sequence[str] = (), **given: Any) -> RunConfig:
@@ -24,6 +25,8 @@ def make_config(config: str | None = None, sets: Sequence[str] = (), **given: An
         ValueError: In one line that names the field, the rule and the nearest known name.
     """
     data = {} if config is None else read_preset(config)
+    if given.get("verifiers"):  # a panel replaces the roles of a preset
+        data = {name: value for name, value in data.items() if name not in ("verifier", "select", "holdout")}
     for name, value in given.items():
         if isinstance(value, Mapping):
             data[name] = {**entries(data, name), **value}

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gensearch.config.explain import explain
+from gensearch.config.panel import Entries, Name, entries_of, names_of
 from gensearch.core.limits import MAX_COMPUTE, MAX_PROMPT, MAX_SEED, check_prompt, refuse_selector
+from gensearch.shapes.verifiers import guide_for
 from verifiers.names import elects, leaf_names
 
-Name = Annotated[str, Field(min_length=1, max_length=300)]
 Value = bool | int | float | str | None
 Mapped = Annotated[dict[str, Value | list[Value]], Field(max_length=50)]
 
@@ -23,9 +24,10 @@ class RunConfig(BaseModel):
     prompt: str = Field(max_length=MAX_PROMPT)
     model: Name = "shapes/turbo"
     options: Mapped = {}  # how to load the model: steps, guidance_scale, batch_size, device, dtype
-    verifier: Name = "shapes/clip"  # guides the search
+    verifier: Name = "shapes/clip"  # guides the search; an embedded model has a default of its own
     select: Name | None = None  # picks among finished samples instead of the guide
     holdout: Annotated[list[Name], Field(max_length=8)] = []  # only report; none: the model's own, if it has one
+    verifiers: Entries | None = None  # the same three as a list with weights; then they follow from it
     guard: bool = True  # check for over-optimisation, outside the ledger
     search: Name = "best_of_n"
     propose: Name | None = None  # a noise hypernetwork by name, folder or repository, or a memory
@@ -34,6 +36,26 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     allow_noncommercial: bool = False  # weights of verifiers whose licence forbids commercial use
     metadata: bool = True  # the recipe inside the PNG files
+
+    @model_validator(mode="before")
+    @classmethod
+    def default_guide(cls, data: Any) -> Any:
+        """Without a verifier, that which is made for the model guides."""
+        if not isinstance(data, dict) or data.get("verifier") is not None or data.get("verifiers") is not None:
+            return data
+        return {**data, "verifier": guide_for(data.get("model", cls.model_fields["model"].default))}
+
+    @model_validator(mode="before")
+    @classmethod
+    def name_panel(cls, data: Any) -> Any:
+        """With `verifiers`, the fields of the three roles name what it lists, and nothing else may be asked for."""
+        if not isinstance(data, dict) or not isinstance(data.get("verifiers"), list):
+            return data
+        named = names_of(entries_of(data["verifiers"]))
+        for field, value in named.items():
+            if data.get(field, value) != value:
+                raise ValueError(f"{field} is {data[field]!r}, and the panel gives the roles; leave out one of them")
+        return {**data, **named}
 
     @field_validator("prompt")
     @classmethod

@@ -1,16 +1,14 @@
-"""YAML as plain data: small files, no key twice, floats as in YAML 1.2."""
+"""Configs and presets: small YAML files as plain data."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from gensearch.core.errors import nearest
 from gensearch.core.limits import MAX_CONFIG_BYTES
 from gensearch.packages import configs
+from verifiers.yaml import parse_yaml
 
 
 def read_preset(name: str, folder: Path | None = None) -> dict[str, Any]:
@@ -44,42 +42,3 @@ def read_preset(name: str, folder: Path | None = None) -> dict[str, Any]:
 def presets(folder: Path | None = None) -> list[str]:
     """Names of the presets in a folder; None: `configs/`."""
     return sorted(path.stem for path in (folder or configs()).glob("*.yaml"))
-
-
-class Loader(yaml.SafeLoader):
-    """Plain data only, with the floats of YAML 1.2: 1e2 is a number. A key that is there twice is a mistake."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping; raises ConstructorError for a key that is there twice."""
-        keys = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        seen: set[str] = set()
-        for key in filter(lambda key: isinstance(key, yaml.ScalarNode), keys):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """YAML as plain data.
-
-    Args:
-        text: The YAML.
-        where: What errors call it.
-
-    Raises:
-        ValueError: It cannot be read, or a key is there twice; with the place.
-    """
-    try:
-        return yaml.load(text, Loader)  # a SafeLoader
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an impossible date, a huge integer
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        said = str(error).partition(";")[0] if type(error) is ValueError else ""
-        problem = getattr(error, "problem", None) or said or "it cannot be read"
-        raise ValueError(f"bad YAML in {where[:160]}{place}: {problem}") from None

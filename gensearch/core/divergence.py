@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gensearch.core.noise import randn, read_exact, remake, step_noise
+from gensearch.core.noise import moves_of_noise, randn, read_exact, remake, step_noise
 from gensearch.core.result import Node
 from gensearch.core.types import Recipe
 
@@ -39,7 +39,8 @@ def best_of_n_nats(n: int) -> float:
 def spent_nats(recipe: Recipe, lineage: Sequence[Node], shape: Sequence[int]) -> float:
     """KL divergence of a search's winner from the base model, in nats: of shifting its noise and of choosing a start.
 
-    NaN for a winner of a chunk-autoregressive search: the lineage holds finished samples, not the pruned prefixes.
+    NaN for a winner of a chunk-autoregressive search: the lineage holds finished samples, not the pruned prefixes. NaN
+    for one that was generated from a rewritten prompt, whose samples follow another law.
 
     Args:
         recipe: Of the winner.
@@ -47,7 +48,7 @@ def spent_nats(recipe: Recipe, lineage: Sequence[Node], shape: Sequence[int]) ->
         shape: Of one sample's noise.
     """
     starts = sum(node.parent is None for node in lineage)
-    if not starts or any(move == "chunk" for move, *_ in recipe):
+    if not starts or any(move in ("chunk", "prompt") for move, *_ in recipe):
         return math.nan
     return moved_nats(recipe, shape) + best_of_n_nats(starts)
 
@@ -59,7 +60,7 @@ def moved_nats(recipe: Recipe, shape: Sequence[int]) -> float:
         recipe: Of one sample.
         shape: Of one sample's noise.
     """
-    (_, seed), (move, *values) = recipe[0], recipe[-1]
+    (_, seed), (move, *values) = recipe[0], moves_of_noise(recipe)[-1]
     end = read_exact(values[0], shape) if move == "exact" else remake(recipe, shape)
     steps = [step_noise([recipe[:1]], step, shape) for step in range(1, len(end))]
     return float(shift_nats((end - torch.cat([randn([seed], shape), *steps]))[None]))

@@ -10,7 +10,7 @@ from verifiers.names import nearest as nearest
 
 
 class NothingScored(ValueError):
-    """No sample of a call could be scored."""
+    """A search ended, and no sample of it could be scored."""
 
 
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}

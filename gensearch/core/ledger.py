@@ -19,6 +19,8 @@ class Cost(NamedTuple):
         tokens: Token row-steps of autoregressive image models; guidance counts two rows.
         proposed: Forwards of a proposal's own network.
         prefills: Contexts that were encoded; guidance counts two.
+        critic_tokens: Tokens that remote critics read and wrote.
+        microdollars: Money for them, in millionths of a dollar.
     """
 
     nfe: int = 0
@@ -28,6 +30,8 @@ class Cost(NamedTuple):
     tokens: int = 0
     proposed: int = 0
     prefills: int = 0
+    critic_tokens: int = 0
+    microdollars: int = 0
 
     @property
     def work(self) -> int:

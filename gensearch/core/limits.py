@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from numbers import Integral, Real
 
 MAX_PROMPT = 2000  # characters; longer text is a mistake or an attack, no text encoder reads it
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control, surrogate, line and paragraph separator
@@ -25,28 +26,49 @@ def check(prompt: str, seed: int, compute: float | None) -> None:
         ValueError: One of them is out of range; the message names the value, the rule and the next step.
     """
     check_prompt(prompt)
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+    if not isinstance(seed, Integral) or isinstance(seed, bool):  # NumPy's integers are such
+        raise ValueError(f"the seed is {called(seed)}; give an integer from 0 to 2^53 - 1")
+    if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed {seed} is out of range; take an integer from 0 to 2^53 - 1")
-    number = isinstance(compute, int | float) and not isinstance(compute, bool)
+    number = isinstance(compute, Real) and not isinstance(compute, bool)
     if compute is not None and not (number and 1 <= compute < float("inf")):
         raise ValueError(f"compute {compute!r} cannot be: one sample costs 1, so give a finite number from 1 up")
 
 
-def check_prompt(prompt: str, called: str = "the prompt") -> None:
+def check_prompt(prompt: str, name: str = "the prompt") -> None:
     """Refuse a prompt that no model can use.
 
     Args:
         prompt: 1 to 2000 printable characters.
-        called: What the message calls it.
+        name: What the message calls it.
 
     Raises:
-        ValueError: It is empty, too long or holds control characters.
+        ValueError: It is no text, empty, too long or holds control characters.
     """
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise ValueError(f"{called} is empty; say what the picture should show")
+    if not isinstance(prompt, str):
+        many = isinstance(prompt, list | tuple)
+        step = "search for one prompt at a time, in a loop" if many else "say in words what the picture should show"
+        raise ValueError(f"{name} is {called(prompt)}, and a search takes one text; {step}")
+    if not prompt.strip():
+        raise ValueError(f"{name} is empty; say what the picture should show")
     if len(prompt) > MAX_PROMPT:
-        raise ValueError(f"{called} has {len(prompt)} characters; the longest allowed is {MAX_PROMPT}. Shorten it")
+        raise ValueError(f"{name} has {len(prompt)} characters; the longest allowed is {MAX_PROMPT}. Shorten it")
     check_characters(prompt)
+
+
+def called(value: object) -> str:
+    """A value of a wrong type, in words.
+
+    Args:
+        value: Anything.
+    """
+    if value is None:
+        return "None"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value)
+    kind = type(value).__name__
+    return f"{text if len(text) <= 40 else text[:40] + '...'}, {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def check_characters(prompt: str) -> None:

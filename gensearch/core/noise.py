@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gensearch.core.limits import check_prompt
 from gensearch.core.types import Model, Noise, Proposal, Recipe
 
 SEED_BITS = 53  # exact in JSON and in JavaScript
@@ -152,20 +153,49 @@ def first_seed(recipe: Recipe) -> int:
 
 def last_seed(recipe: Recipe) -> int | None:
     """The seed that the last move of a recipe draws from; None if it gives its noise exactly."""
-    kind, *values = recipe[-1]
+    kind, *values = moves_of_noise(recipe)[-1]
     if kind == "exact":
         return None
     return int(values[1] if kind == "chunk" else values[0])
 
 
-MOVES = {"nearby", "exact", "chunk"}  # what may follow a recipe's first move, "gaussian"
+def moves_of_noise(recipe: Recipe) -> Recipe:
+    """A recipe without the moves that change no noise."""
+    return tuple(move for move in recipe if move[0] != "prompt")
+
+
+def prompt_of(recipe: Recipe, prompt: str) -> str:
+    """The prompt that a sample was generated from: that of the last move ("prompt", text), or that of its search.
+
+    Args:
+        recipe: Of the sample.
+        prompt: Of the search.
+    """
+    written = [move[1] for move in recipe if move[0] == "prompt"]
+    return str(written[-1]) if written else prompt
+
+
+def with_prompt(recipe: Recipe, text: str, prompt: str) -> Recipe:
+    """A recipe that generates its sample from another prompt; it names one only if it is not that of the search.
+
+    Args:
+        recipe: Of the noise.
+        text: What the sample is generated from.
+        prompt: Of the search.
+    """
+    moves = moves_of_noise(recipe)
+    return moves if text == prompt else (*moves, ("prompt", text))
+
+
+MOVES = {"nearby", "exact", "chunk", "prompt"}  # what may follow a recipe's first move, "gaussian"
 
 
 def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
     """The noise [1, *shape] that a recipe describes; of clips, that of their first chunk.
 
     Args:
-        recipe: ("gaussian", seed), then any of ("nearby", seed, cosine), ("exact", text) and ("chunk", step, seed).
+        recipe: ("gaussian", seed), then any of ("nearby", seed, cosine), ("exact", text), ("chunk", step, seed) and
+            ("prompt", text), which changes no noise.
         shape: Of one sample.
 
     Raises:
@@ -185,6 +215,9 @@ def remake(recipe: Recipe, shape: Sequence[int]) -> Tensor:
             noise = nearby(noise, randn([seed], shape), cosine)
         elif move == "exact":
             noise = read_exact(values[0], shape)[:1]
+        elif move == "prompt":
+            (text,) = values
+            check_prompt(text, "the prompt of a recipe")
     return noise
 
 
@@ -226,6 +259,6 @@ def _own_step(recipe: Recipe, step: int, shape: Sequence[int]) -> Tensor:
         if move == "chunk" and values[0] == step:
             fresh = randn([values[1]], shape)[0]
             return correlated(_own_step(recipe, step - 1, shape), fresh, values[2]) if len(values) > 2 else fresh
-    move, *values = [given for given in recipe if given[0] != "chunk"][-1]
+    move, *values = [given for given in moves_of_noise(recipe) if given[0] != "chunk"][-1]
     own = read_exact(values[0], shape) if move == "exact" else ()
     return own[step] if step < len(own) else randn([derive(recipe[0][1], "step", step)], shape)[0]

@@ -8,7 +8,7 @@ from functools import reduce
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import gaussian
 from gensearch.core.types import Model, Proposal
-from verifiers.combine import Elector, leaves
+from verifiers.combine import Elector, judges, leaves
 from verifiers.types import Verifier
 
 
@@ -24,7 +24,21 @@ def price(model: Model, *verifiers: Verifier, propose: Proposal = gaussian) -> C
     """
     scored = sum(map(scorings, verifiers)) if verifiers else 1
     steps = reduce(Cost.plus, step_costs(model))
-    return steps.plus(Cost(decoded=1, scored=scored)).plus(fee(propose))
+    charged = reduce(Cost.plus, map(charges, verifiers), Cost())
+    return steps.plus(Cost(decoded=1, scored=scored)).plus(fee(propose)).plus(charged)
+
+
+def charges(verifier: Verifier) -> Cost:
+    """The most that remote models can charge for scoring one sample: the sum of `fee` over what a verifier consists of.
+
+    A verifier may say so itself by an attribute `charges`: a guide does, to include those of the selector.
+
+    Args:
+        verifier: Single or combined.
+    """
+    own: Cost | None = getattr(verifier, "charges", None)
+    fees = [getattr(inner, "fee", {}) for leaf in leaves(verifier) for inner in judges(leaf)]
+    return reduce(Cost.plus, [Cost(**each) for each in fees], Cost()) if own is None else own
 
 
 def scorings(verifier: Verifier) -> int:
@@ -48,7 +62,17 @@ def election(verifier: Verifier, finalists: int | None = None) -> Cost:
     if not isinstance(verifier, Elector) or verifier.final is None:
         return Cost()
     calls = verifier.calls(verifier.keep if finalists is None else finalists)
-    return Cost(scored=calls * len(leaves(verifier.final)))
+    charged = (comparison if verifier.compares else charges)(verifier.final)
+    return Cost(scored=calls * len(leaves(verifier.final))).plus(charged.times(calls))
+
+
+def comparison(comparer: Verifier) -> Cost:
+    """The most that remote models can charge for one ordered pair: two pictures are shown.
+
+    Args:
+        comparer: Single.
+    """
+    return charges(comparer).times(2)
 
 
 def decoder_batch(model: Model) -> int:

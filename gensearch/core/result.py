@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, overload
@@ -175,14 +175,14 @@ class Sample(NamedTuple):
 class Progress:
     """The state of a search after one round.
 
-    `curve` and `lineage` stay as they are while the search goes on; the ledger is the search's own. If a search breaks
-    off, the last progress gets the reason in `stopped`, and the samples that could not be scored in `unscored`. An
-    election at the end of the search puts its winner into `best` of the last progress; until then the candidate with
-    the best score stands there.
+    `curve` and `lineage` stay as they are while the search goes on; the ledger is the search's own. If an exception
+    ends a search that has found something, the last progress gets it in `stopped`, `error` and `trace`. An election at
+    the end of the search puts its winner into `best` of the last progress; until then the candidate with the best score
+    stands there.
 
     Attributes:
         round: What the search yielded.
-        best: The best finished sample so far.
+        best: The best finished sample so far; None until one has a score.
         base: The first finished sample.
         curve: One point for each finished sample, in order.
         lineage: The same for its nodes.
@@ -190,9 +190,11 @@ class Progress:
         unscored: Samples without a finite score so far.
         unit: The cost of one sample, with its noise and scores.
         motion: Of clips.
-        stopped: Why the search broke off.
+        stopped: "error" if an exception ended the search, "unscorable" if no finalist of an election got a verdict.
         election: Of the winner, at the end of the search.
         seen: What the guard noted so far.
+        error: What the exception was, in one line.
+        trace: Where it was raised.
     """
 
     round: Round
@@ -207,6 +209,8 @@ class Progress:
     stopped: str = ""
     election: Election | None = None
     seen: Seen = Seen()
+    error: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -220,11 +224,14 @@ class Result:
         lineage: The same for its nodes.
         ledger: What was spent.
         unscored: Samples without a finite score.
-        stopped: Why: "finished", "budget", "closed", or "unscorable" if no sample of the next round, or no finalist,
-            could be scored.
+        stopped: Why: "finished", "budget", "closed", "error" if an exception ended it after the best was found, or
+            "unscorable" if no finalist of an election could be scored.
         motion: Of clips.
         election: Of the winner, where it took calls at the end of the search.
         seen: What the guard noted.
+        error: The exception, in one line.
+        trace: Where it was raised.
+        unspent: What is left of the limits of the ledger, by column, if one more sample could have been paid.
     """
 
     best: Sample
@@ -237,3 +244,6 @@ class Result:
     motion: Motion | None = None
     election: Election | None = None
     seen: Seen = Seen()
+    error: str = ""
+    trace: str = ""
+    unspent: Mapping[str, int] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from gensearch.core.noise import step_noise
+from gensearch.core.noise import prompt_of, step_noise
 from gensearch.core.price import decoder_batch
 from gensearch.core.types import Model, Noise, Recipe, Round, Sizes, State
 from verifiers.batches import pieces, sizes
@@ -63,20 +63,20 @@ def attempt(
     ids: Sequence[int],
     parents: Sequence[int | None],
 ) -> Round:
-    """Generate a sample from every row of noise and score it, without gradients.
+    """Generate a sample from every row of noise and score it against the prompt, without gradients.
 
     Args:
         model: The generator.
         verifier: The guide.
-        prompt: The same for all rows.
+        prompt: The same for all rows; a recipe may name another one to generate from.
         noise: [b, *noise_shape].
         recipes: That reproduce the noise, b of them.
         ids: Of the new samples, b of them.
         parents: The sample that each was derived from, or None.
     """
-    prompts = [prompt] * len(noise)
-    media = generate(model, prompts, noise, recipes)
-    return Round(media, verifier(media, prompts), tuple(recipes), tuple(ids), tuple(parents))
+    media = generate(model, [prompt_of(recipe, prompt) for recipe in recipes], noise, recipes)
+    scores = verifier(media, [prompt] * len(noise))
+    return Round(media, scores, tuple(recipes), tuple(ids), tuple(parents))
 
 
 @torch.no_grad()
@@ -104,7 +104,7 @@ def again(model: Model, prompt: str, noise: Noise, recipe: Recipe, made_in: Size
 
     Args:
         model: The generator.
-        prompt: Of the sample.
+        prompt: Of its search; its recipe may name another one that it was generated from.
         noise: [1, *noise_shape].
         recipe: Of the sample.
         made_in: Its `sizes` in a Round.
@@ -116,7 +116,7 @@ def again(model: Model, prompt: str, noise: Noise, recipe: Recipe, made_in: Size
     def filled(state: State, step: int) -> State:
         return state[[0] * size(step)]
 
-    state = model.start([prompt] * size(0), noise.expand(size(0), *noise.shape[1:]))
+    state = model.start([prompt_of(recipe, prompt)] * size(0), noise.expand(size(0), *noise.shape[1:]))
     for step in range(1, model.num_steps):
         fresh = fresh_noise(model, [recipe] * size(step), step, ())
         state = model.advance(filled(state, step), fresh)

@@ -11,7 +11,7 @@ import torch
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.price import election
 from gensearch.core.result import Election, Progress, Sample
-from gensearch.engine.metered import booked
+from gensearch.engine.booked import booked
 from verifiers.combine import Elected, Elector, Pool, first_best, with_leaves
 
 
@@ -70,7 +70,7 @@ class Ballot:
         every = election(self._elector, count).scored
         last.election = Election(self._elector.name, count, calls, every, elected.about)
         if elected.winner is None:
-            last.stopped = "unscorable"
+            last.stopped = last.stopped or "unscorable"
             vetoed = any(float(values[self._leader]) == -torch.inf for values in elected.parts.values())
             last.best = None if vetoed else last.best
         else:

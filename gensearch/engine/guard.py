@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 
 import torch
 
+from gensearch.core.errors import one_line
 from gensearch.core.guard import REFERENCE, Guard, corrected, shell_distance, thumbnails, variety, warning
 from gensearch.core.noise import remake
 from gensearch.core.perturb import KINDS, perturbed
 from gensearch.core.result import Prefix, Progress, Result, Seen
 from gensearch.core.types import Model
-from verifiers.combine import Panel, leaves
+from verifiers.adapt import ask
+from verifiers.combine import Panel, judges, leaves
+from verifiers.types import Media, Verifier
 
 
 class Watch:
     """Notes what a search finds: thumbnails of all finished samples, and hold-out scores of the first ones.
 
     The first finished sample is scored at once, so that a hold-out which cannot score the prompt says so before the
-    budget is spent. The search's clock stands still meanwhile.
+    budget is spent. Later its exceptions are warnings. The search's clock stands still meanwhile.
 
     Args:
         panel: The verifiers by role, of which the hold-outs are asked.
@@ -43,9 +47,9 @@ class Watch:
         if round.done:
             first = REFERENCE + 1 - len(self._thumbnails)  # one more, as the winner may be among them
             if first > 0:
-                scores = self._panel.report(round.media[:first], [self._prompt] * len(round.media[:first]))
-                for name, total in scores.items():
-                    self._reference[name].update(zip(round.ids[:first], total.tolist(), strict=True))
+                report = reported if self._thumbnails else asked  # before anything is paid for, an error is raised
+                for name, scores in report(self._panel, round.media[:first], self._prompt).items():
+                    self._reference[name].update(zip(round.ids[:first], scores, strict=True))
             self._thumbnails += thumbnails(round.media)
         spent = time.monotonic() - began
         step.ledger.started += spent
@@ -59,7 +63,8 @@ def examine(
 ) -> Guard:
     """What the outcome of a search says about over-optimisation.
 
-    The verifier that picked the winner scores four small changes of winner and first sample once more.
+    The verifier that picked the winner scores four small changes of winner and first sample once more, unless it is
+    remote: those requests would cost money outside the ledger, so its score is NaN instead.
 
     Args:
         found: The outcome.
@@ -69,12 +74,16 @@ def examine(
         holdout: Scores of the winner and of the first sample by each hold-out.
     """
     began, best, base = time.monotonic(), found.best, found.base
-    score, error, asked = best.score, 0.0, 0
-    if best.id != base.id:
+    picks = panel.select if leaves(panel.select) else panel.guide  # an election without terms takes the guide's scores
+    score, error, calls = best.score, 0.0, 0
+    if any(hasattr(inner, "bill") for inner in judges(picks)):
+        score = error = torch.nan
+    elif best.id != base.id:
         both = torch.stack([best.media, base.media])
-        again = torch.stack([panel.select(perturbed(both, kind), [prompt] * 2).total for kind in KINDS])  # [4, 2]
+        again = torch.tensor([survived(picks, perturbed(both, kind), prompt) for kind in KINDS])  # [4, 2]
         score, error = corrected(base.score, again[:, 0].tolist(), again[:, 1].tolist())
-        asked = again.numel() * len(leaves(panel.select))
+        score = min(score, best.score)  # what selection added is taken off; nothing is added
+        calls = again.numel() * len(leaves(picks))
     noted = found.seen.reference
     reference = {name: tuple(s for i, s in of.items() if i != best.id)[:REFERENCE] for name, of in noted.items()}
     said = [warning(n, (best.score, base.score), holdout[n], scores) for n, scores in reference.items() if n in holdout]
@@ -90,6 +99,47 @@ def examine(
         shell=torch.nan if tokens else shell_distance(remake(best.recipe, model.noise_shape)),
         reference=reference,
         warnings=tuple(filter(None, said)),
-        scored=asked + 2 * len(holdout) + sum(map(len, noted.values())),
+        scored=calls + 2 * len(holdout) + sum(map(len, noted.values())),
         seconds=found.seen.seconds + time.monotonic() - began,
     )
+
+
+def asked(panel: Panel, media: Media, prompt: str) -> dict[str, list[float]]:
+    """Scores by each hold-out, name -> [b].
+
+    Args:
+        panel: The verifiers by role.
+        media: Pictures or clips [b, ...].
+        prompt: Of all of them.
+    """
+    with torch.no_grad():
+        return {name: total.tolist() for name, total in panel.report(media, [prompt] * len(media)).items()}
+
+
+def reported(panel: Panel, media: Media, prompt: str) -> dict[str, list[float]]:
+    """Scores by each hold-out, name -> [b]; NaN and a warning for one that raises, since the media were paid for.
+
+    Args:
+        panel: The verifiers by role.
+        media: Pictures or clips [b, ...].
+        prompt: Of all of them.
+    """
+    return {name: survived(verifier, media, prompt, "the hold-out ") for name, verifier in panel.holdout.items()}
+
+
+@torch.no_grad()
+def survived(verifier: Verifier, media: Media, prompt: str, role: str = "") -> list[float]:
+    """Scores [b]; NaN and a warning if the verifier raises.
+
+    Args:
+        verifier: Any.
+        media: Pictures or clips [b, ...].
+        prompt: Of all of them.
+        role: What the warning calls the verifier, before its name.
+    """
+    try:
+        found: list[float] = ask(verifier, media, [prompt] * len(media)).total.tolist()
+    except Exception as error:
+        warnings.warn(f"{role}{verifier.name} gave no score: {one_line(error)}", stacklevel=3)
+        return [torch.nan] * len(media)
+    return found

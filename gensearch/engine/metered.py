@@ -9,14 +9,13 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.price import decoder_batch, fee, scorings, step_costs
+from gensearch.core.price import charges, decoder_batch, fee, scorings, step_costs
 from gensearch.core.types import Model, Noise, Proposal, State, cat
 from gensearch.core.verbs import ChunkModel, TokenModel
+from gensearch.engine.booked import booked
 from verifiers.batches import padding, pieces, sizes
 from verifiers.combine import leaves, with_leaves
-from verifiers.tournament.compare import Comparer
 from verifiers.types import Media, Scores, Verifier
 
 T = TypeVar("T")
@@ -172,70 +171,6 @@ class MeteredProposal:
         return noise
 
 
-def booked(verifier: Verifier, ledger: Ledger) -> Verifier:
-    """A single verifier, or a comparer of pairs, behind a ledger.
-
-    Args:
-        verifier: Single.
-        ledger: Pays for it.
-    """
-    return BookedComparer(verifier, ledger) if hasattr(verifier, "compare") else Booked(verifier, ledger)
-
-
-class Booked:
-    """A single verifier, called and booked one physical batch at a time; all at once without a `batch_size`."""
-
-    def __init__(self, verifier: Verifier, ledger: Ledger) -> None:
-        self._verifier = verifier
-        self._ledger = ledger
-        self.name = verifier.name
-        self.differentiable = getattr(verifier, "differentiable", False)
-
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """The verifier's own scores; arguments as for every verifier."""
-
-        def score(part: slice) -> Scores:
-            return self._checked(self._verifier(media[part], prompts[part], progress=progress), len(prompts[part]))
-
-        done = self._batches(max(len(media), len(prompts)), score)  # so that the verifier notices if they differ
-        parts = {name: torch.cat([scores.parts[name] for scores in done]) for name in done[0].parts}
-        return Scores(torch.cat([scores.total for scores in done]), parts) if len(done) > 1 else done[0]
-
-    def _batches(self, rows: int, work: Callable[[slice], T]) -> list[T]:
-        most = getattr(self._verifier, "batch_size", None)
-        done = []
-        for part, count, size in pieces(rows, most) if most else [(slice(0, rows), rows, rows)]:
-            done.append(work(part))
-            self._ledger.charge(Cost(scored=count), Cost(scored=size - count))
-        return done
-
-    def _checked(self, scores: Scores, rows: int) -> Scores:
-        total = getattr(scores, "total", None)
-        if not isinstance(total, torch.Tensor) or total.shape != (rows,):
-            found = list(total.shape) if isinstance(total, torch.Tensor) else type(scores).__name__
-            raise ValueError(
-                f"the verifier {self.name} returned {found} for {rows} samples; return Scores whose total has one "
-                "number for each, NaN for those without a score"
-            )
-        return scores
-
-
-class BookedComparer(Booked):
-    """A comparer of pairs, booked as Booked: one score for each ordered pair."""
-
-    def compare(self, media_a: Media, media_b: Media, prompts: Sequence[str]) -> torch.Tensor:
-        """The comparer's own verdicts [b]; arguments as for every comparer.
-
-        Raises:
-            BudgetSpent: They do not fit; nothing was run.
-        """
-        self._ledger.require(f"comparing {len(prompts)} ordered pairs", Cost(scored=len(prompts)))
-        judge = cast(Comparer, self._verifier)
-        return torch.cat(
-            self._batches(len(prompts), lambda part: judge.compare(media_a[part], media_b[part], prompts[part]))
-        )
-
-
 class MeteredVerifier:
     """A verifier behind a ledger, in whose scores NaN becomes -inf: unscored samples are counted and never win.
 
@@ -245,19 +180,17 @@ class MeteredVerifier:
         verifier: The guide, or the selector.
         ledger: Pays for it.
         select: Given with a guide: the selector, whose scores searches include when they plan their budget.
-        selects: Whether it only selects, so that a search goes on if all samples of a call are vetoed (-inf).
     """
 
-    def __init__(
-        self, verifier: Verifier, ledger: Ledger, select: Verifier | None = None, *, selects: bool = False
-    ) -> None:
+    def __init__(self, verifier: Verifier, ledger: Ledger, select: Verifier | None = None) -> None:
         self._verifier = verifier
         self._booked = with_leaves(verifier, lambda single: booked(single, ledger))
         self._ledger = ledger
-        self._selects = selects
         self.name = verifier.name
         self.differentiable = verifier.differentiable
         self.looks = scorings(verifier) + (scorings(select) if select else 0)
+        self.charges = charges(verifier).plus(charges(select) if select else Cost())
+        self._fee = charges(verifier)
         self.unscored = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -268,17 +201,12 @@ class MeteredVerifier:
 
         Raises:
             BudgetSpent: It does not fit; nothing was run.
-            NothingScored: No row has a score.
         """
         rows = len(prompts)
-        self._ledger.require(f"scoring {rows} samples", Cost(scored=rows * len(leaves(self._verifier))))
+        frames = media.shape[1] if media.ndim == 5 else 1  # the most pictures of one clip
+        due = Cost(scored=rows * len(leaves(self._verifier))).plus(self._fee.times(rows * frames))
+        self._ledger.require(f"scoring {rows} samples", due)
         scores = self._booked(media, prompts, progress=progress)
         missing = ~torch.isfinite(scores.total)
         self.unscored += int(missing.sum())
-        vetoed = self._selects and bool((scores.total == -torch.inf).any())
-        if bool(missing.all()) and not vetoed:
-            raise NothingScored(
-                f"{self.name} could score none of {rows} samples (all NaN or infinite); "
-                "check the weights of model and verifier, or take another verifier"
-            )
         return scores._replace(total=scores.total.masked_fill(missing, -torch.inf))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import copy
@@ -11,7 +12,6 @@ from typing import Any, cast
 
 import torch
 
-from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import BudgetSpent, Cost, Ledger
 from gensearch.core.limits import check, refuse_selector
 from gensearch.core.noise import Rng, gaussian
@@ -20,10 +20,12 @@ from gensearch.core.result import Node, Point, Prefix, Progress, Result, Sample
 from gensearch.core.sampling import sizes_behind
 from gensearch.core.types import Model, Round, Search, Sizes
 from gensearch.engine.election import Ballot
+from gensearch.engine.endings import broken_off, nothing_scored
 from gensearch.engine.job import Job
 from gensearch.engine.metered import MeteredModel, MeteredProposal, MeteredVerifier
 from gensearch.engine.motion import Dynamics
 from gensearch.search.knobs import bounded, bounds
+from verifiers.adapt import as_verifier
 from verifiers.combine import Elector, Panel, leaves
 from verifiers.types import Scores, Verifier
 
@@ -42,7 +44,8 @@ def stream(
 ) -> Iterator[Progress]:
     """Start a search and return an iterator over its progress; closing it keeps what was found.
 
-    A round in which nothing could be scored ends the search, or raises ValueError if it is the first.
+    Samples without a score never win. An exception in a later round ends the search with a warning and is recorded in
+    the last progress, which keeps the best so far.
 
     Args:
         search: The algorithm.
@@ -59,7 +62,10 @@ def stream(
     Raises:
         ValueError: At once, for a bad prompt, seed, budget, knob or role.
         BudgetSpent: At once, if the budget cannot finish one sample.
+        NothingScored: At the end, if no sample could be scored.
+        Exception: Whatever the verifier or a network raises before a sample was finished and scored.
     """
+    verifier, select = as_verifier(verifier), select if select is None else as_verifier(select)
     chooser = copy(select) if select is verifier else select  # one verifier in two roles scores in each
     job = Job(model, search, Panel(verifier, chooser))  # type: ignore[arg-type]  # None: the guide
     return start(job.changed(compute=compute, limit=limit, **knobs), prompt, seed)
@@ -79,6 +85,7 @@ def start(job: Job, prompt: str, seed: int = 0) -> Iterator[Progress]:
         BudgetSpent: At once, if the budget cannot finish one sample.
     """
     check(prompt, seed, job.compute)
+    seed = operator.index(seed)  # also NumPy's
     if job.select:
         refuse_selector(job.select.name, job.search.__name__)
     ledger, knobs, propose = Ledger(job.limits), dict(job.knobs), job.propose
@@ -127,19 +134,28 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
 
     Raises:
         BudgetSpent: No sample was finished.
-        NothingScored: None of them may win.
+        NothingScored: Samples were finished, and each was vetoed or unscored.
     """
     if progress is None or progress.base is None:
         raise BudgetSpent("the search ended before it finished one sample; give it more compute")
     if progress.best is None:
-        raise NothingScored(
-            "every finished sample was vetoed or unscored; relax the veto or give the search more compute"
-        )
-    spent_out = progress.ledger.affords(progress.unit) < 1
+        raise nothing_scored(progress)
+    ledger = progress.ledger
+    spent_out = ledger.affords(progress.unit) < 1
     stopped = "closed" if closed else progress.stopped or ("budget" if spent_out else "finished")
+    unspent = {} if spent_out else {column: int(ledger.left(column)) for column in ledger.limit}
     found = (progress.best, progress.base, tuple(progress.curve), tuple(progress.lineage))
     return Result(
-        *found, progress.ledger, progress.unscored, stopped, progress.motion, progress.election, progress.seen
+        *found,
+        ledger,
+        progress.unscored,
+        stopped,
+        motion=progress.motion,
+        election=progress.election,
+        seen=progress.seen,
+        error=progress.error,
+        trace=progress.trace,
+        unspent=unspent,
     )
 
 
@@ -147,7 +163,7 @@ def _stream(
     job: Job, prompt: str, ledger: Ledger, rng: Rng, unit: Cost, knobs: Mapping[str, Any]
 ) -> Iterator[Progress]:
     guide = MeteredVerifier(job.panel.guide, ledger, job.select)
-    chooser = MeteredVerifier(job.select, ledger, selects=True) if job.select and leaves(job.select) else None
+    chooser = MeteredVerifier(job.select, ledger) if job.select and leaves(job.select) else None
     ballot = Ballot(job.select, ledger, prompt) if isinstance(job.select, Elector) else None
     best: Sample | None = None
     base: Sample | None = None
@@ -164,7 +180,7 @@ def _stream(
     try:
         for round in rounds:
             if round.done:
-                scores = pick(chooser, round, prompt) if chooser else round.scores
+                scores = scored(pick(chooser, round, prompt) if chooser else round.scores)
                 made_in = sizes_behind(job.model, round)
                 base = base or sample(round, scores, 0, made_in)
                 if ballot:
@@ -178,15 +194,31 @@ def _stream(
             motion = dynamics.of(best.id) if best else None
             last = Progress(round, best, base, Prefix(curve), Prefix(lineage), ledger, unscored(), unit, motion)
             yield last
-    except (BudgetSpent, NothingScored) as error:
+        if last and last.base and not last.best:
+            raise nothing_scored(last)
+    except Exception as error:
         if last is None or last.best is None:
             raise
-        if isinstance(error, NothingScored):
-            last.stopped, last.unscored = "unscorable", unscored()
+        last.unscored = unscored()
+        if not isinstance(error, BudgetSpent):
+            broken_off(last, error)
     finally:
         rounds.close()
     if ballot and last:
+        elect(ballot, last)
+
+
+def elect(ballot: Ballot, last: Progress) -> None:
+    """Hold the election of a search that is over; if an exception ends it, the leader stays.
+
+    Args:
+        ballot: With all candidates.
+        last: That the search yielded; gets the winner.
+    """
+    try:
         ballot.decide(last)
+    except Exception as error:
+        broken_off(last, error)
 
 
 def climb(last: Point | None, ledger: Ledger, totals: Sequence[float]) -> list[Point]:
@@ -204,6 +236,15 @@ def climb(last: Point | None, ledger: Ledger, totals: Sequence[float]) -> list[P
         spent = Cost(*(int(a + (b - a) * share) for a, b in zip(before.spent, ledger.spent, strict=True)))
         points.append(Point(spent, before.seconds + (ledger.seconds - before.seconds) * share, best))
     return points[1:]
+
+
+def scored(scores: Scores) -> Scores:
+    """Scores in which whatever is no finite number, also of a search that asked a verifier of its own, is -inf.
+
+    Args:
+        scores: Of a round.
+    """
+    return scores._replace(total=scores.total.masked_fill(~scores.total.isfinite(), -inf))
 
 
 @torch.no_grad()

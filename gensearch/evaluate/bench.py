@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -15,6 +16,7 @@ from torch import nn
 
 from gensearch import registry
 from gensearch.core.divergence import spent_nats
+from gensearch.core.errors import one_line
 from gensearch.core.noise import derive
 from gensearch.core.result import Result
 from gensearch.core.types import Model, Search
@@ -25,7 +27,8 @@ from gensearch.evaluate.plan import Plan
 from gensearch.files.images import encode, to_pixels
 from gensearch.models.fingerprint import module_hash, verifier_hashes
 from gensearch.resolve import for_prompt, resolve
-from gensearch.runs.folder import number
+from gensearch.runs.records import number
+from verifiers.adapt import ask
 from verifiers.combine import leaf_names
 from verifiers.names import leaf_names as names_in
 from verifiers.types import Verifier
@@ -121,13 +124,18 @@ class Bench:
         Raises:
             ValueError: No sample could be scored, or the prompt does not fit.
             BudgetSpent: The budget cannot finish one sample.
+            RuntimeError: An exception ended the search early; its result has not the cost of the others.
         """
         started = time.perf_counter()
         line, job = self.lines[trial.prompt], self.jobs[trial.method]
         prompt = line["prompt"]
         root = derive(self.seed, prompt, trial.seed)  # never depends on the method
-        last = deque(start(for_prompt(job, prompt), prompt, root), maxlen=1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the search ended early")
+            last = deque(start(for_prompt(job, prompt), prompt, root), maxlen=1)
         found = result(last[0] if last else None)
+        if found.error:
+            raise RuntimeError(f"{found.error} (after {len(found.curve)} finished samples)")
         seconds = time.perf_counter() - started
         record = {
             **trial._asdict(),
@@ -150,12 +158,22 @@ class Bench:
         }
         return record, encode(to_pixels(found.best.media))
 
+    def failed(self, trial: Trial, error: Exception) -> Record:
+        """The record of a trial that raised an error.
+
+        Args:
+            trial: Which method, prompt and seed.
+            error: What it raised.
+        """
+        line = self.lines[trial.prompt]
+        return {**trial._asdict(), "tag": line["tag"], "text": line["prompt"], "error": one_line(error)}
+
     def verdicts(self, prompt: str, found: Result) -> dict[str, Any]:
         """The exact judge's and the hold-outs' totals for the winner and, as `base`, for the plain sample."""
         media = torch.stack([found.best.media, found.base.media])
         with torch.no_grad():
-            verdict = self.judge(media, [prompt] * 2).total
-            report = {name: verifier(media, [prompt] * 2).total for name, verifier in self.holdout.items()}
+            verdict = ask(self.judge, media, [prompt] * 2).total
+            report = {name: ask(verifier, media, [prompt] * 2).total for name, verifier in self.holdout.items()}
         winner, base = (
             {
                 "judge": number(float(verdict[row])),

@@ -2,6 +2,7 @@
 
 plan.json       what is measured; written first
 results.jsonl   one line per trial: the truth that everything else follows from
+failed.jsonl    one line per trial that raised an error, until it is tried again
 pictures/       the winner of every trial
 summary.json table.md
 """
@@ -19,7 +20,7 @@ from gensearch.files.atomic import held, read_records, write_atomic
 from gensearch.runs.format import read_json
 
 PLAN = "plan.json"
-JOURNAL = "results.jsonl"
+JOURNAL, FAILED = "results.jsonl", "failed.jsonl"
 Record = dict[str, Any]
 READ = {"method", "prompt", "seed", "tag", "identity", "oracle", "judge", "holdout"}  # fields of a record, to resume
 READ |= {"spent", "padding", "unscored", "seconds"}  # and to summarise
@@ -60,6 +61,15 @@ def records(folder: Path) -> list[Record]:
                 f"{folder}: the model or a judge of {method!r} changed between its results; start again with --out"
             )
     return sorted(found.values(), key=lambda record: (record["prompt"], record["seed"], record["method"]))
+
+
+def failures(folder: Path) -> list[Record]:
+    """The trials of the last run in a folder that raised an error, each with its `error` in one line.
+
+    Args:
+        folder: of an evaluation.
+    """
+    return read_records(folder / FAILED, {"method", "prompt", "seed", "tag", "text", "error"}, "failure")
 
 
 def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:

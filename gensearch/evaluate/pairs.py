@@ -102,7 +102,7 @@ def check_pairs(
         verifier: What is checked.
         pairs: Labelled.
         name: What reports call the pairs.
-        say: Told the progress.
+        say: Called with the progress.
         device: Where pictures go.
 
     Raises:

@@ -93,7 +93,7 @@ def passport(verifier: Verifier, model: Model, pools: Iterable[Pool], say: Calla
         verifier: What is checked.
         model: Made the pools; one batch is made again, for the time of a sample.
         pools: Of each prompt, with as many samples each.
-        say: Told the progress.
+        say: Called with the progress.
 
     Raises:
         ValueError: The verifier cannot score these media or prompts.

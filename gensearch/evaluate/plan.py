@@ -10,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gensearch.config.explain import explain
 from gensearch.config.make import assign
 from gensearch.config.run import RunConfig
-from gensearch.config.yaml import parse_yaml, read_preset
+from gensearch.config.yaml import read_preset
 from gensearch.core.errors import nearest
 from gensearch.core.limits import MAX_SEED, MAX_THREADS
 from gensearch.packages import configs
-from verifiers.names import split_outside
+from gensearch.shapes.verifiers import guide_for
+from verifiers.calls import split_outside
+from verifiers.yaml import parse_yaml
 
 Schema = TypeVar("Schema", bound=BaseModel)
 PRESETS = "evaluate"  # the folder of presets within `configs`
@@ -28,12 +30,20 @@ class Method(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=60)  # also the folder of its pictures
     model: str = "shapes/turbo"  # the generator
     options: dict[str, Any] = {}  # how the model is loaded
-    verifier: str = "shapes/clip"  # the guide of the search
+    verifier: str = "shapes/clip"  # the guide of the search; an embedded model has a default of its own
     select: str | None = None  # the selector among finished samples; the guide by default
     search: str = "best_of_n"
     propose: str | None = None  # a hypernetwork
     knobs: dict[str, Any] = {}  # of the search
     compute: float | None = Field(None, strict=True)  # multiples of one sample's cost; None: knobs, or 16
+
+    @model_validator(mode="before")
+    @classmethod
+    def default_guide(cls, data: Any) -> Any:
+        """Without a verifier, that which is made for the model guides."""
+        if not isinstance(data, dict) or "verifier" in data:
+            return data
+        return {**data, "verifier": guide_for(data.get("model", "shapes/turbo"))}
 
 
 class Plan(BaseModel):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from gensearch.evaluate.bench import Benchmark
-from gensearch.evaluate.journal import JOURNAL, Record, Trial, claim, key, records, refuse_others
+from gensearch.evaluate.journal import FAILED, JOURNAL, Record, Trial, claim, failures, key, records, refuse_others
 from gensearch.evaluate.plan import Plan
 from gensearch.evaluate.workers import in_processes, in_this_process
 from gensearch.files.atomic import append_line, owned, sweep, write_atomic
 
-__all__ = ["JOURNAL", "Benchmark", "records", "run_plan", "trials"]
+__all__ = ["FAILED", "JOURNAL", "Benchmark", "failures", "records", "run_plan", "trials"]
 
 
 def trials(plan: Plan, prompts: int) -> list[Trial]:
@@ -27,7 +28,8 @@ def trials(plan: Plan, prompts: int) -> list[Trial]:
 def run_plan(plan: Plan, benchmark: Benchmark, folder: Path, *, workers: int = 1) -> Iterator[Record]:
     """Do the trials that the folder does not hold yet and yield each record once it is safely written.
 
-    Whatever ends it, the same call goes on where it stopped.
+    Whatever ends it, the same call goes on where it stopped. A trial that raises an error is recorded apart, with a
+    warning at the end; the others go on, and the same call tries it again.
 
     Args:
         plan: Methods, prompts and seeds.
@@ -51,7 +53,18 @@ def _run_plan(plan: Plan, benchmark: Benchmark, folder: Path, workers: int) -> I
         todo = [trial for trial in trials(plan, len(benchmark.lines(plan.prompts))) if trial not in made_by]
         known = {trial.method: identity for trial, identity in made_by.items()}
         work = in_processes if workers > 1 else in_this_process
+        (folder / FAILED).unlink(missing_ok=True)  # these are tried again
         for record, picture in work(plan, benchmark, known, todo, workers) if todo else ():
+            if "error" in record:
+                append_line(folder / FAILED, record)
+                continue
             write_atomic(folder / record["picture"], picture)
             append_line(folder / JOURNAL, record)
             yield record
+    if failed := failures(folder):
+        first = failed[0]
+        warnings.warn(
+            f"{len(failed)} trials failed, see {folder / FAILED}; the same command tries them again. The first is "
+            f"{first['method']} on {first['text']!r}: {first['error']}",
+            stacklevel=2,
+        )

@@ -173,6 +173,9 @@ def per_prompt(rows: Sequence[Record], values: Sequence[float]) -> tuple[np.ndar
 # --- text
 
 
+PAID = {"critic_tokens": "critic tokens", "microdollars": "microdollars"}  # shown where a remote critic was used
+
+
 def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table, one row per method.
 
@@ -184,6 +187,9 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     tags = list(next(iter(summary["methods"].values()))["scores"][judge]["tags"])
     header = ["method", *tags, "overall", "gain", *titles.values()]
     header += ["KL (nats)", "NFE", "scored", "padding", "seconds"]
+    spent_on = {column: max(m["spent"].get(column, 0) for m in summary["methods"].values()) for column in PAID}
+    paid = [column for column, most in spent_on.items() if most]
+    header += [PAID[column] for column in paid]
     rows = []
     for name, method in summary["methods"].items():
         scores, base = method["scores"], name == summary["baseline"]
@@ -195,7 +201,8 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
         costs = (method["nats"], spent.work, spent.scored)
         row += ["-" if cost is None else f"{cost / summary['pairs']:.1f}" for cost in costs]
         row.append(f"{padding.work / max(1, spent.plus(padding).work):.1%}")
-        rows.append([*row, f"{method['seconds'] / summary['pairs']:.2f}"])
+        row.append(f"{method['seconds'] / summary['pairs']:.2f}")
+        rows.append(row + [f"{method['spent'].get(column, 0) / summary['pairs']:.0f}" for column in paid])
     return header, rows
 
 

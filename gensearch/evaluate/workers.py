@@ -31,14 +31,27 @@ def in_this_process(
         workers: Not used: this is one process.
 
     Raises:
-        ValueError: As `Bench.load` and `Bench.do` do.
+        ValueError: As `Bench.load` does.
     """
     with threads(plan.threads):
         bench = Bench.load(plan, benchmark, known)
     for trial in todo:
         with threads(plan.threads):
-            done = bench.do(trial)
+            done = attempt(bench, trial)
         yield done
+
+
+def attempt(bench: Bench, trial: Trial) -> tuple[Record, bytes]:
+    """One trial: its record and picture, or if it failed what `Bench.failed` records of it and no picture.
+
+    Args:
+        bench: What does it.
+        trial: Which method, prompt and seed.
+    """
+    try:
+        return bench.do(trial)
+    except Exception as error:  # the other trials do not depend on it
+        return bench.failed(trial, error), b""
 
 
 @contextmanager
@@ -86,4 +99,4 @@ def end_with_parent() -> None:
 
 def do(trial: Trial) -> tuple[Record, bytes]:
     """One trial in a worker process."""
-    return _bench[0]().do(trial)
+    return attempt(_bench[0](), trial)

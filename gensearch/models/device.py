@@ -36,4 +36,4 @@ def last_channels(pipeline: Any) -> None:
 
     for network in getattr(pipeline, "components", {"model": pipeline}).values():
         if isinstance(network, torch.nn.Module):
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last)

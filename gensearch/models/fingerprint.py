@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from verifiers.adapt import Adapted
 from verifiers.combine import judges
 from verifiers.types import Verifier
 
@@ -51,14 +53,34 @@ def module_hash(module: nn.Module) -> str:
 def verifier_hashes(*verifiers: Verifier) -> dict[str, str]:
     """Hashes of the networks of verifiers, and of all that they wrap, with the question that they ask; by name.
 
+    Of functions that are adapted to verifiers, their code is hashed. A remote model is known by its server and its name
+    there.
+
     Args:
-        verifiers: Single or combined; those without a network are left out.
+        verifiers: Single or combined; others without a network are left out.
     """
     found = {}
     for single in (single for verifier in verifiers for single in judges(verifier)):
         if isinstance(network := getattr(single, "model", None), nn.Module):
             found[single.name] = module_hash(network) + str(getattr(single, "question", ""))
+        elif isinstance(single, Adapted) and inspect.isroutine(single.given):
+            found[single.name] = hashlib.sha256(source(single.given).encode()).hexdigest()
+        elif endpoint := getattr(single, "endpoint", ""):
+            asked = getattr(single, "question", "")
+            found[single.name] = hashlib.sha256(f"{endpoint} {asked}".encode()).hexdigest()
     return found
+
+
+def source(function: Any) -> str:
+    """The text of a function; empty for one without a file, as in an interactive session.
+
+    Args:
+        function: Of Python or C.
+    """
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""
 
 
 def switches(module: nn.Module) -> Iterator[str]:

@@ -22,6 +22,7 @@ from gensearch.files.movies import write_clip
 from gensearch.packages import __version__
 from gensearch.runs.format import PUBLISHED, ROUNDS, Provenance, column, plain, read_journal, read_json, read_provenance
 from gensearch.runs.passports import stored
+from gensearch.runs.records import guarded, number, round_line, scores_of
 from gensearch.runs.repeat import machine_of, reason, repeats
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ class RunFolder:
         """
         from gensearch.runs.report import write_report  # torch waits until there is something to show
 
-        if self.added < len(self.rounds) and found.stopped != "closed":
+        cut_short = found.stopped in ("closed", "error")
+        if self.added < len(self.rounds) and not cut_short:
             raise ValueError(
                 f"{self.path / ROUNDS} holds {len(self.rounds)} rounds and this run has {self.added}: it was "
                 "edited, or another version made it. Take another --out"
@@ -187,6 +189,8 @@ class RunFolder:
             "ledger": found.ledger.report(),
             "unscored": found.unscored,
             "stopped": found.stopped,
+            "error": found.error,
+            "unspent": dict(found.unspent),
             "motion": found.motion._asdict() if found.motion else None,
             "election": found.election._asdict() if found.election else None,
             "guard": guarded(guard) if guard else None,
@@ -195,7 +199,10 @@ class RunFolder:
         self.publish_json("result.json", result)
         write_report(self.path)
         sweep(self.path)
-        if found.stopped != "closed":
+        (self.path / "error.txt").unlink(missing_ok=True)
+        if found.trace:
+            write_atomic(self.path / "error.txt", found.trace.encode(errors="replace"))
+        if not cut_short:
             write_atomic(self.path / "DONE", b"")
 
     def publish_picture(self, name: str, sample: Sample, model: Model) -> Provenance:
@@ -244,44 +251,9 @@ def default_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
     return before[-1] if before else root / f"{time.strftime('%Y%m%d-%H%M%S')}-{hashed}"
 
 
-def round_line(progress: Progress, index: int) -> dict[str, Any]:
-    """One round as a line of the journal; null where a sample could not be scored."""
-    round_ = progress.round
-    return {
-        "round": index,
-        "done": round_.done,
-        "ids": round_.ids,
-        "parents": round_.parents,
-        "recipes": round_.recipes,
-        "scores": [number(score) for score in round_.scores.total.tolist()],
-        "parts": {name: [number(v) for v in values.tolist()] for name, values in round_.scores.parts.items()},
-        "best": number(progress.best.score) if progress.best else None,
-        "spent": progress.ledger.spent._asdict(),
-        "seconds": round(progress.ledger.seconds, 4),
-    }
-
-
-def number(value: float) -> float | None:
-    """A score as JSON can hold it; None for NaN and for the -inf of an unscored sample."""
-    return float(value) if abs(value) < float("inf") else None
-
-
-def guarded(guard: Guard) -> dict[str, Any]:
-    """A guard, as JSON can hold it."""
-    plain_fields = {n: number(v) if isinstance(v, float) else v for n, v in guard._asdict().items()}
-    reference = {name: [number(score) for score in scores] for name, scores in guard.reference.items()}
-    return plain_fields | {"reference": reference, "seconds": round(guard.seconds, 3)}
-
-
-def scores_of(sample: Sample) -> dict[str, Any]:
-    """A sample's scores, as JSON can hold them."""
-    parts = {name: number(value) for name, value in sample.parts.items()}
-    return {"id": sample.id, "score": number(sample.score), "parts": parts}
-
-
 def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
     """The recipe in the form that AUTOMATIC1111's web UI writes and many tools read."""
-    from gensearch.core.noise import first_seed  # loads torch
+    from gensearch.core.noise import first_seed, prompt_of  # loads torch
 
     config = about.config
     height, width = pixels.shape[1:3]
@@ -296,4 +268,6 @@ def parameters(about: Provenance, pixels: np.ndarray, model: Model) -> str:
         "Search": config.search,
         "Version": f"gensearch {about.gensearch}",
     }
-    return f"{config.prompt}\n" + ", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None)
+    return f"{prompt_of(about.moves, config.prompt)}\n" + ", ".join(
+        f"{name}: {value}" for name, value in fields.items() if value is not None
+    )

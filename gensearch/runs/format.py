@@ -4,6 +4,7 @@ config.json    what was asked; written first
 rounds.jsonl   one line per round: the truth that everything else follows from; the first also names the machine
 candidates/    a small picture of every finished sample
 best.png base.png result.json report.html
+error.txt      the traceback, if an exception cut the search short
 best.gif best_strip.png ...  of clips: for other programs, with the recipe in the GIF's comment and in best.gif.json
 DONE           written last, and only if the search was not cut short
 """
@@ -107,3 +108,33 @@ def column(spent: Mapping[str, int]) -> str:
         spent: counts by column of the ledger.
     """
     return "nfe" if spent["nfe"] or not spent["tokens"] else "tokens"
+
+
+def remarks(result: Mapping[str, Any]) -> list[str]:
+    """Return what a reader of a result should know besides its scores: an early end, unscored samples, unspent budget.
+
+    Args:
+        result: the contents of result.json.
+    """
+    finished, said = len(result["curve"]), []
+    if result["stopped"] == "closed":
+        said.append(f"it was stopped early, after {finished} finished samples")
+    if result.get("error"):
+        said.append(f"an error ended it after {finished} finished samples: {result['error']}")
+    if result["unscored"]:
+        said.append(f"{result['unscored']} samples could not be scored and did not compete")
+    limit = result["ledger"]["limit"]
+    left = [f"{value} of {limit[name]} {name}" for name, value in (result.get("unspent") or {}).items()]
+    if left:
+        said.append(f"{' and '.join(left)} were not spent")
+    return said
+
+
+def charged(spent: Mapping[str, int]) -> str:
+    """Return what remote critics cost, in words; empty if nothing.
+
+    Args:
+        spent: columns of a ledger; older records lack some.
+    """
+    tokens, money = spent.get("critic_tokens", 0), spent.get("microdollars", 0)
+    return ", ".join([f"{tokens:,} critic tokens"] * bool(tokens) + [f"${money / 1e6:.4f}"] * bool(money))

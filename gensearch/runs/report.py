@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -15,11 +14,12 @@ from typing import Any
 from gensearch.config.run import RunConfig, validate
 from gensearch.core.guard import ADVICE, read_guard
 from gensearch.core.ledger import Cost
-from gensearch.core.noise import first_seed, last_seed
+from gensearch.core.noise import first_seed, last_seed, moves_of_noise, prompt_of
 from gensearch.core.result import Election, Motion
 from gensearch.files.atomic import write_atomic
+from gensearch.runs.command import command
 from gensearch.runs.curve_svg import curve
-from gensearch.runs.format import PASSES, column, read_journal, read_json
+from gensearch.runs.format import PASSES, column, read_journal, read_json, remarks
 from gensearch.runs.passports import sentence
 from gensearch.runs.tree_svg import tree
 
@@ -46,7 +46,7 @@ def write_report(folder: Path) -> None:
         base=figure(folder / "base.png", "first finished sample", result["base"]["score"]),
         best=figure(folder / "best.png", same + "best of the search", result["best"]["score"]),
         strip=strip_of(folder),
-        tree=tree(rounds, result["best"]["id"]),
+        tree=tree(rounds, result["best"]["id"], config.prompt),
         curve=curve(
             [(done, best) for done, _, best in result["curve"]],
             result["base"]["score"],
@@ -71,7 +71,8 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
         "budget": "the budget was used up",
         "finished": "the search was complete",
         "closed": "it was stopped early",
-        "unscorable": "the verifier could score nothing more",
+        "error": "an error ended it",
+        "unscorable": "no finalist got a verdict",
     }
     unit, election = column(spent), result.get("election")
     passes = f"{spent[unit]} {PASSES[unit].removesuffix(' (nfe)')}"
@@ -80,6 +81,7 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
         f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "
         f"{passes} in {result['ledger']['seconds']:.1f}&nbsp;s; {why.get(result['stopped'], '')}."
         f"{moves(result.get('motion'))}{f' {Election(**election)}' if election else ''}"
+        f"{''.join(f' <b>Note: {escape(said)}.</b>' for said in remarks(result))}"
     )
 
 
@@ -176,6 +178,8 @@ def ledger_table(ledger: dict[str, Any]) -> str:
         "backward": "backward passes",
         "decoded": "pictures decoded",
         "scored": "verifier calls",
+        "critic_tokens": "tokens of remote critics",
+        "microdollars": "microdollars for remote critics",
     }
     padding, limit = ledger["padding"], ledger["limit"]
     rows = [
@@ -218,10 +222,12 @@ def grid(folder: Path, rounds: Sequence[dict[str, Any]], best: int) -> str:
 def recipe_table(config: RunConfig, result: dict[str, Any]) -> str:
     """Where the winner came from."""
     about = result["provenance"]
-    moves = " &rarr; ".join(escape(" ".join(map(str, move))) for move in about["recipe"][:12])
+    noise = moves_of_noise(about["recipe"])
+    moves = " &rarr; ".join(escape(" ".join(map(str, move))) for move in noise[:12])
     rows = [
         ["sample", f"#{about['sample']}"],
-        ["noise", moves + (" ..." if len(about["recipe"]) > 12 else "")],
+        ["generated from", escape(prompt_of(about["recipe"], config.prompt))],
+        ["noise", moves + (" ..." if len(noise) > 12 else "")],
         ["seed of the search", str(config.seed)],
         ["physical batches", ", ".join(map(str, about.get("sizes") or [about["batch_size"]]))],
         ["sha256 of the pixels", f"<code>{escape(about['pixels'])}</code>"],
@@ -229,18 +235,3 @@ def recipe_table(config: RunConfig, result: dict[str, Any]) -> str:
         ["made by", f"gensearch {escape(about['gensearch'])}"],
     ]
     return table(["", ""], rows)
-
-
-def command(config: RunConfig) -> str:
-    """The command line that runs this config again; values are JSON, which the YAML of the options contains."""
-    words = ["--model", config.model, "--verifier", config.verifier, "--search", config.search]
-    words += ["--seed", str(config.seed)]
-    words += ["--compute", json.dumps(config.compute)] if config.compute is not None else []
-    words += ["--propose", config.propose] if config.propose is not None else []
-    words += ["--select", config.select] if config.select is not None else []
-    words += [word for name in config.holdout for word in ("--holdout", name)]
-    words += [word for name, value in config.knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")]
-    words += [word for name, v in config.options.items() for word in ("--set", f"options.{name}={json.dumps(v)}")]
-    words += [] if config.guard else ["--no-guard"]
-    words += [] if config.metadata else ["--no-metadata"]
-    return shlex.join(["gensearch", "generate", *words, "--", config.prompt])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gensearch.core.noise import prompt_of
 from gensearch.core.types import Model, Recipe
 from gensearch.files.compare import by_machine, compare
 from gensearch.runs.format import plain
@@ -22,9 +23,9 @@ def recipe_of(model: Model, prompt: str, source: str) -> Recipe:
         ValueError: Another prompt or model made it, or there is no recipe.
     """
     about, _ = read(Path(source))
-    if about.config.prompt != prompt:
+    if (shown := prompt_of(about.moves, about.config.prompt)) != prompt:
         raise ValueError(
-            f"{source} shows {about.config.prompt!r} and the prompt is now {prompt!r}: its chunks cannot be kept. "
+            f"{source} shows {shown!r} and the prompt is now {prompt!r}: its chunks cannot be kept. "
             "Give its own prompt, or leave out resume"
         )
     _, changed = by_machine(compare(about.fingerprint, plain(model.fingerprint())))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple, cast
 
 from gensearch.core.errors import nearest
 from gensearch.core.types import Search
@@ -12,6 +13,7 @@ from gensearch.search.chunks.tree_of_frames import tree_of_frames
 from gensearch.search.gradient.dno import dno
 from gensearch.search.gradient.reno import reno
 from gensearch.search.noise.best_of_n import best_of_n
+from gensearch.search.noise.reflect import reflect
 from gensearch.search.noise.unguided import unguided
 from gensearch.search.noise.zero_order import zero_order
 from gensearch.search.tokens.calibrated import calibrated
@@ -20,6 +22,8 @@ from gensearch.search.tokens.latent_value import latent_value
 from gensearch.search.tokens.milr import milr
 from gensearch.search.tokens.prefix import prefix
 from gensearch.search.tokens.suffix_mcmc import suffix_mcmc
+from verifiers.names import is_object
+from verifiers.objects import imported
 
 SEARCHES: dict[str, Search] = {
     "backtracking": backtracking,
@@ -31,6 +35,7 @@ SEARCHES: dict[str, Search] = {
     "latent_value": latent_value,
     "milr": milr,
     "prefix": prefix,
+    "reflect": reflect,
     "reno": reno,
     "suffix_mcmc": suffix_mcmc,
     "tree_of_frames": tree_of_frames,
@@ -59,6 +64,7 @@ NEEDS: dict[str, Needs] = {
     "latent_value": TOKENS._replace(note="The model needs a value model, and more than `blocks` blocks per picture."),
     "milr": TOKENS._replace(note="With strategy=text a model that writes text only will do."),
     "prefix": TOKENS._replace(note="The model needs two or more blocks per picture."),
+    "reflect": Needs(note="The verifier should answer questions; without any it rewrites no prompt."),
     "reno": GRADIENT._replace(differentiable=True),
     "suffix_mcmc": TOKENS,
     "tree_of_frames": CHUNKS,
@@ -69,7 +75,16 @@ OF_CHUNKS = frozenset(name for name, needs in NEEDS.items() if "chunks" in needs
 
 
 def find(name: str) -> Search:
-    """A search by name; raises ValueError with the nearest name if there is none."""
+    """A search by name, or by module:object; raises ValueError with the nearest name if there is none."""
+    if is_object(name):
+        return as_search(imported(name), name)
     if name not in SEARCHES:
         raise ValueError(f"no search is called {name!r}{nearest(name, SEARCHES)}")
     return SEARCHES[name]
+
+
+def as_search(given: Any, name: str) -> Search:
+    """A search of another package; raises ValueError for what is no generator function with a ledger."""
+    if not inspect.isfunction(given) or "ledger" not in inspect.signature(given).parameters:
+        raise ValueError(f"{name!r} is no search; name a function (model, verifier, prompt, *, rng, ledger, ...)")
+    return cast(Search, given)

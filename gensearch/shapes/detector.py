@@ -114,6 +114,8 @@ def overlaps(soft: np.ndarray) -> np.ndarray:
     shapes = templates()
     rows, columns = (np.arange(n, dtype=np.float32) for n in soft.shape)
     mass = soft.sum()
+    if not mass:  # a region of the ground's own colour
+        return np.zeros(len(drawing.SHAPES))
     x, y = soft.sum(0) @ columns / mass, soft.sum(1) @ rows / mass
     radius = np.sqrt(mass / shapes.area)[:, None]
     unit = GRID / (2 * EXTENT)

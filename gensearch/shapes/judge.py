@@ -9,6 +9,7 @@ import torch
 
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
+from verifiers.batches import require_pictures
 from verifiers.detect.geneval import Verdict, evaluate
 from verifiers.types import Media, Scores
 
@@ -22,8 +23,9 @@ def grade(media: Media, prompts: Sequence[str], mark: Callable[[world.Spec, Verd
         mark: from a metadata line and a verdict to a score.
 
     Raises:
-        ValueError: for a prompt outside the grammar.
+        ValueError: for a prompt outside the grammar, and for media that are no pictures with one prompt each.
     """
+    require_pictures("the exact judge", media, prompts)
     detector = ShapesDetector()
     lines = [world.parse(prompt) for prompt in prompts]
     total = torch.full((len(media),), torch.nan)

@@ -42,8 +42,9 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(width)
-        self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
+        self.query = nn.Linear(width, width)
         self.value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """Return x [b, n, width] after it has read the memory [b, m, width], or itself."""

@@ -267,10 +267,13 @@ def grade(media: Media, prompts: Sequence[str], whole: bool, mark: Callable[[Ver
         mark: from a verdict to a score.
 
     Raises:
-        ValueError: for pictures, and for a prompt outside the grammar.
+        ValueError: for media that are no clips with one prompt each, and for a prompt outside the grammar.
     """
-    if media.ndim != 5:
-        raise ValueError(f"the tracker judges clips [b, t, 3, h, w], and these have shape {tuple(media.shape)}")
+    if media.ndim != 5 or media.shape[2] != 3 or len(media) != len(prompts):
+        raise ValueError(
+            f"the tracker judges clips [b, t, 3, h, w] with one prompt each; it got media of shape {list(media.shape)} "
+            f"and {len(prompts)} prompts"
+        )
     lines = [clips.parse(prompt) for prompt in prompts]
     total = torch.full((len(media),), torch.nan)
     parts = {aspect: total.clone() for aspect in ASPECTS}

@@ -137,6 +137,17 @@ VERIFIERS = {
     ),
 }
 
+PICTURES = ("shapes/janus", "shapes/sd", "shapes/turbo")
+GUIDES = {**dict.fromkeys(PICTURES, "shapes/critic"), "shapes/video": "shapes/clip-motion"}  # model -> default guide
 HOLDOUTS = dict.fromkeys(  # model -> hold-outs for where none is given: the first that neither guides nor selects
-    ("shapes/janus", "shapes/sd", "shapes/turbo"), ("shapes/clip-holdout", "shapes/clip")
-)  # each takes any prompt, since a run must not fail by a hold-out that nobody asked for
+    PICTURES, ("shapes/critic-holdout", "shapes/clip-holdout")
+)  # asked leniently, since a run must not fail by a hold-out that nobody asked for
+
+
+def guide_for(model: object) -> str:
+    """Return the name of the verifier that guides a model where none is given.
+
+    Args:
+        model: its name, or an object with a `name`.
+    """
+    return GUIDES.get(str(getattr(model, "name", model)), "shapes/clip")

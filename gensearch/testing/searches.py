@@ -9,14 +9,25 @@ from typing import Any
 import pytest
 import torch
 
+from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import BudgetSpent, Cost
 from gensearch.core.limits import CONTROLS
 from gensearch.core.price import price
 from gensearch.core.sampling import sizes_behind
 from gensearch.core.types import Round, Search
 from gensearch.engine.run import result
-from gensearch.testing.setting import Batched, Failing, Setting, Unscorable, digest, finished, outputs, watched
-from gensearch.testing.witness import Failure, assert_booked, counting, disturb, global_state, weights_of
+from gensearch.testing.setting import (
+    Batched,
+    Blinking,
+    Failing,
+    Setting,
+    Unscorable,
+    digest,
+    finished,
+    outputs,
+    watched,
+)
+from gensearch.testing.witness import assert_booked, counting, disturb, global_state, weights_of
 from verifiers.combine import Term, WeightedSum
 from verifiers.controls.random import RandomScore
 
@@ -75,9 +86,38 @@ class SearchLaws:
         ):
             verifier = Batched(inner)
             networks = {**setting.networks, "scored": verifier.network}
-            with counting(networks, fail_at) as counted, pytest.raises(Failure):
-                setting.rounds(search=spying, verifier=WeightedSum(Term(verifier), *more) if more else verifier)
+            with counting(networks, fail_at) as counted:
+                guide = WeightedSum(Term(verifier), *more) if more else verifier
+                _, error = setting.broken_off(search=spying, verifier=guide)
+            assert "as staged" in error, "nothing failed, or the failure was lost"
             assert_booked(ledgers[-1], networks, counted)
+
+    def test_an_exception_keeps_the_best_so_far(self, setting: Setting) -> None:
+        """A verifier that fails in a late round ends the search with the best of the rounds before."""
+        whole = setting.rounds()
+        for at in range(len(whole)):
+            rounds, error = setting.broken_off(verifier=Failing(setting.verifier, at))
+            assert "as staged" in error, "the failure was lost"
+            assert finished(rounds) == finished(whole)[: len(finished(rounds))], "the search before it is another one"
+            if not finished(rounds):
+                continue
+            kept = result(rounds[-1])
+            assert kept.stopped == "error", "an exception is no usual end"
+            assert kept.best.score == max(score for _, score, _, _ in finished(rounds)), "the best so far is lost"
+
+    def test_a_round_without_any_score_ends_nothing(self, setting: Setting) -> None:
+        """One call in which nothing can be scored costs its own samples, whichever call it is."""
+        whole = setting.rounds()
+        usual = result(whole[-1])
+        for at in range(3):
+            try:
+                found = setting.result(verifier=Blinking(setting.verifier, at))
+            except NothingScored:
+                assert sum(progress.round.done for progress in whole) == 1, "more than one round was finished"
+                continue
+            assert found.stopped != "error"
+            assert found.ledger.spent.work >= usual.ledger.spent.work / 2, "the search gave up"
+            assert found.best.score > float("-inf"), "an unscored sample won"
 
     def test_never_more_than_the_limit(self, setting: Setting) -> None:
         """Whatever the limit, zero included, it holds or the search refuses."""
@@ -143,7 +183,7 @@ class SearchLaws:
                 assert digest(again) == digest(round.media[row]), f"sample {round.ids[row]} does not come back"
 
     def test_nan_never_wins(self, setting: Setting) -> None:
-        """Unscored samples are counted and lose; a round without any score raises."""
+        """Unscored samples are counted and lose; a search without any score raises at its end."""
         verifier = Unscorable(setting.verifier, 0.4)
         rounds = setting.rounds(verifier=verifier)
         best = rounds[-1].best

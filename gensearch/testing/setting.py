@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -92,6 +93,22 @@ class Setting:
         """Run the search to its end."""
         return list(self.stream(**changes))
 
+    def broken_off(self, **changes: Any) -> tuple[list[Progress], str]:
+        """Run the search until something fails: its rounds, and the error that it raised or recorded.
+
+        Args:
+            changes: As for `stream`.
+        """
+        rounds = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                for progress in self.stream(**changes):
+                    rounds.append(progress)
+            except Failure as error:
+                return rounds, str(error)
+        return rounds, rounds[-1].error if rounds else ""
+
     def result(self, **changes: Any) -> Result:
         """Run the search and return its result."""
         return result(self.rounds(**changes)[-1])
@@ -181,6 +198,27 @@ class Failing:
             raise Failure("the verifier fails, as staged")
         self.left -= 1
         return self.verifier(media, prompts, progress=progress)
+
+
+class Blinking:
+    """A verifier of which one call can score nothing.
+
+    Args:
+        verifier: Whose scores it returns in the others.
+        at: The number of that call, from 0.
+    """
+
+    def __init__(self, verifier: Verifier, at: int) -> None:
+        self.verifier = verifier
+        self.left = at
+        self.name = "blinking"
+        self.differentiable = verifier.differentiable
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """The inner scores, or NaN."""
+        total = self.verifier(media, prompts, progress=progress).total
+        self.left -= 1
+        return Scores(total * torch.nan if self.left == -1 else total)
 
 
 def watched(search: Search, log: list[str]) -> Search:

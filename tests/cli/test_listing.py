@@ -180,7 +180,10 @@ def test_verifiers_are_listed_in_80_columns_with_all_facts(capsys):
         assert f"{name} {registry.VERIFIERS[name].about}" in flat
         assert f"scores {card.range}" in flat
         assert f"licence {card.licence}" in flat or card.checkpoint == "none"
-    assert "NON-COMMERCIAL" not in text
+    cards = {name: registry.describe(name) for name in registry.VERIFIERS}
+    closed = [name for name, card in cards.items() if card and not card.commercial]
+    assert text.count("NON-COMMERCIAL") == len(closed) > 0
+    assert all("mask2former" in name for name in closed)
 
 
 def test_one_verifier_has_a_page_and_json(capsys):
@@ -190,6 +193,7 @@ def test_one_verifier_has_a_page_and_json(capsys):
     assert card is not None
     lines = dict(line.split(":", 1) for line in page.splitlines()[2:])
     shown = {True: "yes", False: "no"}
+    assert lines.pop("Not checked yet") == f" gensearch verifiers check {name}"
     assert {key: value.strip() for key, value in lines.items()} == {
         key: shown.get(value, value) for key, value in card._asdict().items()
     }

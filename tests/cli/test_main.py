@@ -136,7 +136,7 @@ def test_ctrl_c_keeps_the_best_and_the_same_command_finishes(monkeypatch, capsys
 def test_ctrl_c_before_anything_was_finished_is_130_and_one_line(monkeypatch, capsys):
     monkeypatch.setitem(registry.VERIFIERS, "random", Entry(lambda: Interrupting(1), ""))
     assert gensearch("generate", PROMPT, *TOY, "--out", "out") == 130
-    assert capsys.readouterr().err.strip() == "error: interrupted before the first sample was finished"
+    assert capsys.readouterr().err.strip() == "error: interrupted before a sample was finished and scored"
     assert not Path("out/best.png").exists()
 
 
@@ -216,8 +216,14 @@ def test_help_shows_an_example_and_swallows_no_word(command, capsys):
 def test_only_commands_that_work_are_listed(capsys):
     assert gensearch("--help") == 0
     listed = capsys.readouterr().out
-    assert sorted(str(c.name) for c in cli.app.registered_commands) == ["evaluate", "generate", "list", "replay"]
-    assert [group.name for group in cli.app.registered_groups] == ["train"]
+    assert sorted(str(c.name) for c in cli.app.registered_commands) == [
+        "convert",
+        "evaluate",
+        "generate",
+        "list",
+        "replay",
+    ]
+    assert [group.name for group in cli.app.registered_groups] == ["verifiers", "train"]
     assert "demo" not in listed
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from gensearch.config.make import make_config
 from gensearch.config.run import RunConfig
-from gensearch.config.yaml import parse_yaml
 from gensearch.engine.run import stream
 from gensearch.models.toy.gaussian import GaussianTurbo
 from gensearch.search.noise.best_of_n import best_of_n
 from verifiers.controls.random import RandomScore
+from verifiers.yaml import parse_yaml
 
 WRITTEN = {
     "ideographic space": "赤い星\u3000青い輪",

@@ -60,3 +60,11 @@ def test_dno_pays_for_the_noises_of_its_steps():
     expected = sum(float(shift.square().sum()) / 2 for shift in (first, *later))
     assert moved_nats(best.recipe, SHAPE) == pytest.approx(expected, rel=1e-5)
     assert expected > 1.5 * float(first.square().sum()) / 2
+
+
+def test_a_rewritten_prompt_has_no_divergence_from_the_base_model_but_its_noise_has():
+    model, verifier = GaussianTurbo(SHAPE), LinearScore(randn([4], SHAPE)[0])
+    lineage = run(SEARCHES["best_of_n"], model, verifier, "a star", n=3).lineage
+    recipe = (("gaussian", 3), exact(randn([3], SHAPE) + 0.5), ("prompt", "a ring"))
+    assert math.isnan(spent_nats(recipe, lineage, SHAPE))
+    assert moved_nats(recipe, SHAPE) == pytest.approx(16 * 0.125, rel=1e-5)

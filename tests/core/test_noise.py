@@ -5,7 +5,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensearch.core.noise import Rng, derive, exact, nearby, randn, remake, step_noise
+from gensearch.core.noise import (
+    Rng,
+    derive,
+    exact,
+    first_seed,
+    last_seed,
+    nearby,
+    prompt_of,
+    randn,
+    remake,
+    step_noise,
+    with_prompt,
+)
 
 SHAPE = (3, 5, 7)
 seeds = st.integers(0, 2**53 - 1)
@@ -127,3 +139,37 @@ def test_a_move_from_exact_noise_is_a_move_from_that_noise():
 def test_damaged_exact_noise_is_refused(text):
     with pytest.raises((ValueError, RuntimeError)):
         remake((("gaussian", 4), ("exact", text)), SHAPE)
+
+
+# --- prompts in recipes
+
+MOVES_OF = [(("gaussian", 4),), (("gaussian", 4), ("nearby", 6, 0.5)), (("gaussian", 4), exact(torch.ones(3, *SHAPE)))]
+
+
+@pytest.mark.parametrize("recipe", MOVES_OF)
+def test_a_prompt_in_a_recipe_changes_no_noise(recipe):
+    told = with_prompt(recipe, "a blue ring", "a ring")
+    assert told == (*recipe, ("prompt", "a blue ring"))
+    assert torch.equal(remake(told, SHAPE), remake(recipe, SHAPE))
+    for step in (1, 2, 3):
+        assert torch.equal(step_noise([told], step, SHAPE), step_noise([recipe], step, SHAPE))
+    assert (first_seed(told), last_seed(told)) == (first_seed(recipe), last_seed(recipe))
+    before = (*recipe[:1], ("prompt", "a cup"), *recipe[1:])
+    assert torch.equal(remake(before, SHAPE), remake(recipe, SHAPE))
+
+
+def test_the_last_prompt_of_a_recipe_counts_and_there_is_one_only_where_it_differs():
+    plain = (("gaussian", 4),)
+    told = with_prompt(plain, "a blue ring", "a ring")
+    assert (prompt_of(plain, "a ring"), prompt_of(told, "a ring")) == ("a ring", "a blue ring")
+    assert with_prompt(told, "a cup", "a ring") == (*plain, ("prompt", "a cup"))
+    assert with_prompt(told, "a ring", "a ring") == plain
+    assert prompt_of((*told, ("prompt", "a cup")), "a ring") == "a cup"
+
+
+@pytest.mark.parametrize(
+    "move", [("prompt", ""), ("prompt", "a\x1b[31m"), ("prompt", "a" * 2001), ("prompt", 3), ("prompt", "a", 1)]
+)
+def test_a_prompt_that_no_search_takes_is_refused(move):
+    with pytest.raises(ValueError, match=r"prompt|too many values"):
+        remake((("gaussian", 4), move), SHAPE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 import torch
@@ -89,7 +91,7 @@ def test_a_tournament_of_pairs_is_booked_pair_by_pair(form, n):
 
 
 def test_comparisons_fill_physical_batches():
-    comparer = Fair()
+    comparer: Any = Fair()
     comparer.batch_size = 4
     found = run(best_of_n, MODEL, Channel(0), PROMPT, n=8, select=Tournament(None, comparer, keep=8))
     assert (found.ledger.spent.scored, found.ledger.padding.scored) == (8 + 14, 0)
@@ -135,6 +137,7 @@ def test_a_dear_sum_costs_one_call_of_each_of_its_verifiers():
 def test_until_the_end_the_best_score_leads_and_a_closed_search_keeps_it():
     elector = Cascade(None, Channel(2), keep=8)
     rounds = stream(best_of_n, MODEL, Channel(0), PROMPT, n=20, select=elector)
+    assert isinstance(rounds, Generator)
     first = next(rounds)
     assert first.best is not None
     assert first.best.score == max(first.round.scores.total.tolist())
@@ -148,7 +151,8 @@ def test_until_the_end_the_best_score_leads_and_a_closed_search_keeps_it():
 def test_votes_are_held_after_each_round_and_cost_nothing_more(elector):
     chosen = elector(Channel(1), Channel(2))
     progress = [
-        (p.best.id, p.ledger.spent.scored) for p in stream(best_of_n, MODEL, Channel(0), PROMPT, n=9, select=chosen)
+        (p.best and p.best.id, p.ledger.spent.scored)
+        for p in stream(best_of_n, MODEL, Channel(0), PROMPT, n=9, select=chosen)
     ]
     found = run(best_of_n, MODEL, Channel(0), PROMPT, n=9, select=chosen)
     assert progress[-1] == (found.best.id, 27)
@@ -194,3 +198,29 @@ def test_a_vetoing_guide_never_returns_a_vetoed_sample():
     assert found.best.parts["random"] >= 0.6
     with pytest.raises(NothingScored):
         run(best_of_n, MODEL, Veto(Channel(1), (RandomScore(), ">=", 2.0)), PROMPT, n=40)
+
+
+class Broken(Channel):
+    """Raises instead of scoring."""
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        raise RuntimeError("no memory left")
+
+
+@pytest.mark.parametrize("form", [Cascade, Tournament])
+def test_an_election_that_fails_keeps_the_leader(form):
+    with pytest.warns(UserWarning, match="the search ended early, .* of 9 samples: .*no memory left"):
+        found = run(best_of_n, MODEL, Channel(0), PROMPT, n=9, select=form(None, Broken(2), keep=3))
+    assert found.stopped == "error"
+    assert "no memory left" in found.error
+    assert found.best.score == max(node.score for node in found.lineage)
+
+
+def test_functions_decide_elections_too():
+    def mean(media, prompts):
+        return media[:, 2].double().mean((1, 2)).tolist()
+
+    blue: Any = mean
+    for form in (Cascade, Tournament):
+        found = run(best_of_n, MODEL, Channel(0), PROMPT, n=9, select=form(None, blue, keep=9))
+        assert found.best.id == int(drawn(9)[:, 2].double().mean((1, 2)).argmax())

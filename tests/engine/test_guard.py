@@ -15,6 +15,7 @@ from gensearch.engine.run import run
 from gensearch.models.toy.gaussian import GaussianTurbo
 from gensearch.pipeline import SearchPipeline
 from gensearch.search import SEARCHES
+from verifiers.combine import Cascade
 from verifiers.controls.random import RandomScore
 from verifiers.types import Scores
 
@@ -130,9 +131,9 @@ def test_the_winners_noise_and_the_pool_are_measured():
 def test_embedded_models_have_a_holdout_and_others_get_advice():
     turbo = registry.load_model("shapes/turbo")
     held_out = {
-        ("redness", ()): ["shapes/clip-holdout"],
-        ("shapes/clip-holdout", ()): ["shapes/clip"],
-        ("shapes/clip+shapes/clip-holdout", ()): [],
+        ("shapes/critic", ()): ["shapes/critic-holdout"],
+        ("shapes/critic-holdout", ()): ["shapes/clip-holdout"],
+        ("shapes/critic-holdout+shapes/clip-holdout", ()): [],
         ("shapes/clip", ("redness",)): ["redness"],
     }
     for (guide, given), expected in held_out.items():
@@ -148,3 +149,26 @@ def test_an_outcome_that_nothing_watched_is_examined_all_the_same():
     assert checked(out).warnings == ()
     assert np.isnan(checked(out).distance)
     assert checked(out).corrected > out.result.base.score
+
+
+class Tired(Brightness):
+    """Raises after a number of scores."""
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        if self.scored >= 5:
+            raise RuntimeError("no memory left")
+        return super().__call__(media, prompts)
+
+
+def test_a_holdout_that_fails_later_loses_no_winner():
+    with pytest.warns(UserWarning, match="the hold-out tired gave no score: .*no memory left"):
+        found = search(Brightness(), [Tired(-1, "tired")])
+    assert found.result.stopped in ("budget", "finished")
+    assert all(np.isnan(score) for score in found.holdout["tired"])
+    assert checked(found).warnings == ()
+
+
+def test_the_guard_of_an_election_asks_the_guide_if_the_elector_scores_nothing():
+    found = search(Brightness(), select=Cascade(None, Brightness(-1, "darkness"), keep=4))
+    assert found.result.election is not None
+    assert np.isfinite(checked(found).corrected)

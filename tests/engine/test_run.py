@@ -4,10 +4,12 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import Field
 
+from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import BudgetSpent
 from gensearch.core.noise import randn
 from gensearch.core.price import price
@@ -38,7 +40,8 @@ COLOURS, VERIFIER3 = GaussianTurbo((3, 3, 3)), LinearScore(randn([1], (3, 3, 3))
         ({"n": "many"}, "knob n of best_of_n is 'many': input should be a valid integer"),
         ({"prompt": ""}, "the prompt is empty"),
         ({"prompt": " \n\t"}, "the prompt is empty"),
-        ({"prompt": None}, "the prompt is empty"),
+        ({"prompt": None}, "the prompt is None, and a search takes one text"),
+        ({"prompt": ["a", "b"]}, "the prompt is a list of 2, and .* search for one prompt at a time"),
         ({"prompt": "a\tstar"}, r"the prompt holds the control character '\\t' at position 1; remove it"),
         ({"prompt": "x" * 10_000}, "the prompt has 10000 characters; the longest allowed is 2000"),
         ({"compute": 0}, "compute 0 cannot be"),
@@ -52,8 +55,10 @@ COLOURS, VERIFIER3 = GaussianTurbo((3, 3, 3)), LinearScore(randn([1], (3, 3, 3))
         ({"limit": {"steps": 5}}, "a ledger has no column 'steps'"),
         ({"seed": -1}, "seed -1 is out of range"),
         ({"seed": 2**53}, "is out of range; take an integer from 0"),
-        ({"seed": 0.5}, "seed 0.5 is out of range"),
-        ({"seed": True}, "seed True is out of range"),
+        ({"seed": 0.5}, "the seed is 0.5, a float; give an integer"),
+        ({"seed": "3"}, "the seed is '3', a str; give an integer"),
+        ({"seed": None}, "the seed is None; give an integer"),
+        ({"seed": True}, "the seed is True, a bool; give an integer"),
         ({"compute": "4"}, "compute '4' cannot be"),
         ({"compute": True}, "compute True cannot be"),
     ],
@@ -149,20 +154,87 @@ class Tiring:
 
 
 @pytest.mark.parametrize("role", ["verifier", "select"])
-def test_a_round_that_cannot_be_scored_ends_the_search_and_keeps_the_best(role):
+def test_a_round_that_cannot_be_scored_ends_nothing_and_never_wins(role):
     def scored(left):
         return (Tiring(left), {}) if role == "verifier" else (VERIFIER, {"select": Tiring(left)})
 
     verifier, roles = scored(4)
     rounds = list(stream(best_of_n, MODEL, verifier, "a star", n=12, **roles))
     outcome = result(rounds[-1])
-    assert len(rounds) == 1
-    assert (outcome.stopped, outcome.unscored, outcome.ledger.spent.nfe) == ("unscorable", 4, 8)
+    assert len(rounds) == 3
+    assert (outcome.stopped, outcome.unscored, outcome.ledger.spent.nfe) == ("finished", 8, 12)
     assert outcome.best.score == run(best_of_n, MODEL, VERIFIER, "a star", n=4).best.score
-    assert len(outcome.curve) == len(outcome.lineage) == 4
+    assert len(outcome.curve) == len(outcome.lineage) == 12
     verifier, roles = scored(0)
-    with pytest.raises(ValueError, match="tiring could score none of 4 samples"):
+    with pytest.raises(NothingScored, match="the verifier could score none of 12 samples"):
         run(best_of_n, MODEL, verifier, "a star", n=12, **roles)
+
+
+def test_a_first_round_without_a_score_is_no_best():
+    class Late(Tiring):
+        def __call__(self, media, prompts, *, progress=1.0):
+            self.left -= 1
+            total = VERIFIER(media, prompts).total
+            return Scores(total * torch.nan if self.left >= 0 else total)
+
+    settings: list[dict[str, Any]] = [{}, {"select": RankVote(Late(2), RandomScore(1))}]
+    for roles in settings:
+        guide = VERIFIER if roles else Late(2)
+        rounds = list(stream(best_of_n, MODEL, guide, "a star", n=12, **roles))
+        assert [p.best is None for p in rounds] == [True, True, False]
+        assert rounds[0].base is not None
+        assert result(rounds[-1]).best.id >= 8
+    with pytest.raises(NothingScored, match="none of 4 samples"):
+        result(rounds[0])
+
+
+class Breaking(Tiring):
+    """Raises in one call."""
+
+    def __init__(self, left, error):
+        super().__init__(left)
+        self.error = error
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return VERIFIER(media, prompts)
+
+
+def test_an_exception_in_a_late_round_keeps_the_best_and_says_what_it_was():
+    for role in ("verifier", "select"):
+        breaking = Breaking(2, RuntimeError("CUDA out of\nmemory"))
+        guide, roles = (breaking, {}) if role == "verifier" else (VERIFIER, {"select": breaking})
+        with pytest.warns(UserWarning, match="this is the best of 8 samples: CUDA out of memory"):
+            outcome = run(best_of_n, MODEL, guide, "a star", n=12, **roles)
+        assert (outcome.stopped, outcome.error) == ("error", "CUDA out of memory")
+        assert "in __call__" in outcome.trace
+        assert outcome.best.score == run(best_of_n, MODEL, VERIFIER, "a star", n=8).best.score
+
+
+def test_an_exception_before_anything_was_found_is_raised_as_it_is():
+    error = RuntimeError("boom")
+    with pytest.raises(RuntimeError) as caught:
+        run(best_of_n, MODEL, Breaking(0, error), "a star", n=12)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+def test_what_ends_a_program_is_not_swallowed(error):
+    with pytest.raises(type(error)):
+        run(best_of_n, MODEL, Breaking(1, error), "a star", n=12)
+
+
+def test_what_was_not_spent_is_said():
+    assert run(best_of_n, MODEL, VERIFIER, "a star", n=4, compute=9).unspent == {"work": 5}
+    assert run(best_of_n, MODEL, VERIFIER, "a star", compute=9).unspent == {}
+
+
+def test_seeds_of_numpy_are_seeds():
+    ours, theirs = (run(best_of_n, MODEL, VERIFIER, "a star", n=2, seed=seed) for seed in (3, np.int64(3)))
+    assert ours.lineage == theirs.lineage
+    assert type(theirs.lineage[0].recipe[0][1]) is int
 
 
 def test_the_lineage_names_every_finished_sample_in_order():

@@ -17,7 +17,7 @@ from PIL import Image
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import derive, remake
 from gensearch.evaluate.bench import Bench, identity
-from gensearch.evaluate.journal import JOURNAL, Trial, records
+from gensearch.evaluate.journal import JOURNAL, Trial, failures, records
 from gensearch.evaluate.runner import run_plan, trials
 from gensearch.pipeline import SearchPipeline
 from tests.builders import dice
@@ -192,11 +192,35 @@ def test_a_holdout_that_holds_the_guide_in_a_sum_is_refused(tmp_path):
     evaluate(tmp_path, prompts=1, holdout=["sum"], methods=[method("a", verifier="judge", compute=1)])
 
 
-@pytest.mark.slow
-def test_errors_in_worker_processes_come_through(tmp_path):
-    with pytest.raises(ValueError, match="nothing could score none"):
-        evaluate(tmp_path, workers=2, methods=[method("blind", verifier="nothing", compute=2)])
-    assert records(tmp_path) == []
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_trial_that_fails_is_recorded_and_the_others_go_on(tmp_path, workers):
+    methods = [method("base", verifier="first", compute=1), method("blind", verifier="nothing", compute=2)]
+    with pytest.warns(UserWarning, match="12 trials failed, see .*failed.jsonl.* blind on .* could score none of 2"):
+        done = evaluate(tmp_path, workers=workers, methods=methods)
+    assert len(done) == 12
+    assert {record["method"] for record in done} == {"base"}
+    failed = failures(tmp_path)
+    assert [(f["method"], f["prompt"], f["seed"]) for f in failed] == [
+        ("blind", p, s) for p in range(6) for s in (0, 1)
+    ]
+    assert all(failure["error"].startswith("the verifier could score none") for failure in failed)
+
+
+def test_a_failed_trial_is_tried_again_by_the_same_call(tmp_path, monkeypatch):
+    methods, scored, calls = [method("a", verifier="first", compute=12)], dice.Number.__call__, iter(range(10**6))
+
+    def breaking(self, media, prompts, *, progress=1.0):
+        if next(calls) == 2:
+            raise RuntimeError("GPU lost")
+        return scored(self, media, prompts, progress=progress)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(dice.Number, "__call__", breaking)
+        with pytest.warns(UserWarning, match="1 trials failed"):
+            assert len(evaluate(tmp_path, methods=methods)) == 11
+    assert failures(tmp_path)[0]["error"] == "GPU lost (after 8 finished samples)"
+    assert len(evaluate(tmp_path, methods=methods)) == 12
+    assert failures(tmp_path) == []
 
 
 # --- roles and controls

@@ -127,7 +127,7 @@ def test_the_table_as_it_is_printed():
     plan, records = evaluation()
     text = markdown(summarise(plan, "judge", records, resamples=200))
     assert text.splitlines()[:5] == [
-        "| method | one | two | overall | gain | other (hold-out) | shapes/clip (guide)"
+        "| method | one | two | overall | gain | other (hold-out) | shapes/critic (guide)"
         " | KL (nats) | NFE | scored | padding | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| base | 0.25 | 0.33 | 0.292 | baseline | 0.484 | 0.250 | 0.0 | 1.0 | 2.0 | 0.0% | 0.25 |",

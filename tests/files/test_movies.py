@@ -168,26 +168,26 @@ def test_the_report_shows_strip_and_tree(folder):
 
 def test_the_tree_follows_the_winner():
     lines = [
-        {"done": False, "ids": [0, 1], "parents": [None, None], "scores": [0.1, None]},
-        {"done": True, "ids": [2, 3], "parents": [0, 0], "scores": [0.5, 0.7]},
+        {"done": False, "ids": [0, 1], "recipes": [[], []], "parents": [None, None], "scores": [0.1, None]},
+        {"done": True, "ids": [2, 3], "recipes": [[], []], "parents": [0, 0], "scores": [0.5, 0.7]},
     ]
-    drawn = tree(lines, 3)
+    drawn = tree(lines, 3, "a star")
     assert drawn.count("class='edge won'") == 1
     assert drawn.count("class='edge'") == 1
     assert drawn.count("class=pruned") == 1
     assert "#1: unscored" in drawn
     apart = {**lines[1], "parents": [None, None]}
-    assert tree([lines[0], apart], 3) == "", "nothing came from anything"
-    many = {"done": False, "ids": list(range(700)), "parents": [None] * 700, "scores": [0] * 700}
-    assert "Of 702 samples, more than the 600" in tree([many, lines[1]], 3)
+    assert tree([lines[0], apart], 3, "a star") == "", "nothing came from anything"
+    many = {"done": False, "ids": list(range(700)), "recipes": [[]] * 700, "parents": [None] * 700, "scores": [0] * 700}
+    assert "Of 702 samples, more than the 600" in tree([many, lines[1]], 3, "a star")
 
 
 def test_clips_that_are_mended_have_a_tree_too():
     lines = [
-        {"done": True, "ids": [0, 1], "parents": [None, None], "scores": [0.1, 0.2]},
-        {"done": True, "ids": [2], "parents": [1], "scores": [0.7]},
+        {"done": True, "ids": [0, 1], "recipes": [[], []], "parents": [None, None], "scores": [0.1, 0.2]},
+        {"done": True, "ids": [2], "recipes": [[]], "parents": [1], "scores": [0.7]},
     ]
-    drawn = tree(lines, 2)
+    drawn = tree(lines, 2, "a star")
     assert drawn.count("class='edge won'") == 1
     assert drawn.count("<circle") == 3
     assert "pruned" not in drawn, "finished clips were called pruned"

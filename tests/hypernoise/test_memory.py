@@ -64,6 +64,11 @@ def test_a_search_that_gained_nothing_and_benchmark_prompts_are_not_remembered(m
         memory.remember("a photo of a bench", far(1), 2.0, 0.5)
 
 
+def test_a_winner_of_a_rewritten_prompt_is_not_remembered(memory):
+    assert not memory.remember("a red star", (*far(1), ("prompt", "a star in red")), 2.0, 0.5)
+    assert memory.remember("a red star", far(1), 2.0, 0.5)
+
+
 def test_one_memory_is_of_one_model_and_one_verifier(memory, model):
     fill(memory, ["a red star"])
     with pytest.raises(ValueError, match="remembers identity with verifier linear, not identity with other"):

@@ -190,7 +190,16 @@ def test_a_recipe_outside_the_schema_is_refused(run, tmp_path, case, capsys):
 
 
 @pytest.mark.parametrize(
-    "recipe", [[["jump", 1]], [["gaussian", "x"]], [["gaussian", 1], ["nearby", 2]], [["gaussian", 1], ["fly", 2, 0.5]]]
+    "recipe",
+    [
+        [["jump", 1]],
+        [["gaussian", "x"]],
+        [["gaussian", 1], ["nearby", 2]],
+        [["gaussian", 1], ["fly", 2, 0.5]],
+        [["gaussian", 1], ["prompt", "a \x1b]0;x\x07 star"]],
+        [["gaussian", 1], ["prompt", "star " * 401]],
+        [["gaussian", 1], ["prompt", 7]],
+    ],
 )
 def test_moves_that_this_version_does_not_know_are_refused(run, tmp_path, recipe, capsys):
     code = gensearch("replay", rewrite(run, tmp_path / "x.png", recipe=recipe))

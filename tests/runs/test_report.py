@@ -11,10 +11,12 @@ import pytest
 
 from gensearch import registry
 from gensearch.cli import main as cli
-from gensearch.config.run import RunConfig
+from gensearch.config.run import RunConfig, validate
+from gensearch.runs.command import command
 from gensearch.runs.curve_svg import curve, ticks
 from gensearch.runs.format import read_journal
-from gensearch.runs.report import command, write_report
+from gensearch.runs.report import write_report
+from gensearch.runs.tree_svg import tree
 from verifiers.catalogue import Entry
 from verifiers.controls.random import RandomScore
 
@@ -103,12 +105,24 @@ def test_the_report_can_be_rebuilt_from_the_folder(folder):
     assert (folder / "report.html").read_bytes() == before
 
 
+def test_rewritten_prompts_stand_below_the_tree_as_text_with_their_samples():
+    plain, told = (["gaussian", 1],), (["gaussian", 1], ["prompt", PROMPT])
+    line = {"done": True, "ids": [0, 1], "parents": [None, None], "recipes": [plain, plain], "scores": [0.1, 0.2]}
+    child = {"done": True, "ids": [2, 3], "parents": [1, 1], "recipes": [told, told], "scores": [0.4, None]}
+    drawn = Page(tree([line, child], 2, "a star"))
+    assert f"{PROMPT}#2, #3" in drawn.text
+    assert f"#2: 0.4, from: {PROMPT}" in drawn.text
+    assert "script" not in {tag for tag, _ in drawn.tags}
+    assert "rewritten" not in tree([line, {**child, "recipes": [plain, plain]}], 2, "a star")
+
+
 CONFIGS = [
     RunConfig(prompt=PROMPT, model="toy/turbo", verifier="random"),
     RunConfig(prompt="-- star", seed=2**53 - 1, compute=2.5, metadata=False, select="shapes/judge"),
     RunConfig(prompt="x", knobs={"n": None, "a": [1, 2.5], "b": "1"}, options={"steps": 3, "device": "cpu"}),
     RunConfig(prompt="x", holdout=["a", "b"], knobs={"cosine": -0.25, "flag": True}, search="zero_order"),
-    RunConfig(prompt="x", propose="0.5*shapes/hypernoise", guard=False),
+    RunConfig(prompt="x", propose="0.5*shapes/hypernoise", guard=False, allow_noncommercial=True),
+    validate({"prompt": "x", "verifiers": [{"name": "a", "shift": 0.5}, {"name": "b", "role": "holdout"}]}),
 ]
 
 

@@ -216,5 +216,5 @@ def test_what_is_not_finite_stays_unscored_and_pictures_are_refused():
     scores = tracker.ShapesTracker()(rows, [LEFT] * 2)
     assert scores.total.isnan().tolist() == [True, False]
     assert scores.parts["color"].isnan().tolist() == [True, False]
-    with pytest.raises(ValueError, match=r"\(2, 3, 64, 64\)"):
+    with pytest.raises(ValueError, match=r"shape \[2, 3, 64, 64\]"):
         tracker.ShapesTracker()(rows[:, 0], [LEFT] * 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from gensearch.core.types import Round
 from gensearch.models.toy.gaussian import GaussianFlow, GaussianTurbo
 from gensearch.search.noise.best_of_n import best_of_n
 from gensearch.testing import ModelLaws, SearchLaws, Setting, VerifierLaws
+from gensearch.testing.witness import Failure
 from tests.builders.laws import call, laws_of
 from verifiers.combine import leaves
 from verifiers.types import Scores
@@ -354,6 +356,18 @@ def asking_twice(model, verifier, prompt, *, rng, ledger, n: int | None = None):
         yield round
 
 
+def hushing(model, verifier, prompt, *, rng, ledger, n: int | None = None):
+    with suppress(Failure):
+        yield from best_of_n(model, verifier, prompt, rng=rng, ledger=ledger, n=n)
+
+
+def giving_up(model, verifier, prompt, *, rng, ledger, n: int | None = None):
+    for round in best_of_n(model, verifier, prompt, rng=rng, ledger=ledger, n=n):
+        yield round
+        if round.scores.total.isneginf().all():
+            return
+
+
 def unseeded_neighbours(model, verifier, prompt, *, rng, ledger, n: int | None = None):
     pivot = randn(rng.seeds(1), model.noise_shape)
     recipe = (("gaussian", rng.root),)
@@ -411,6 +425,8 @@ BROKEN_SEARCHES = [
     (Setting(unseeded_neighbours), "pictures_come_back_from_their_recipes"),
     (Setting(previews_as_finished), "pictures_come_back_from_their_recipes"),
     (Setting(careless(lambda verifier, **_: {"verifier": verifier._verifier})), "nan_never_wins"),
+    (Setting(hushing), "an_exception_keeps_the_best_so_far"),
+    (Setting(giving_up), "a_round_without_any_score_ends_nothing"),
     (Setting(mode_across_yields), "gradient_mode_is_left_alone"),
     (Setting(with_graph), "gradient_mode_is_left_alone"),
     (Setting(careless(train)), "weights_stay"),

@@ -32,7 +32,8 @@ def test_every_entry_with_a_module_has_its_card():
     found = {entry.module for entry in VERIFIERS.values() if entry.module}
     assert len(found) >= 7
     for module in found:
-        card = import_module(module).CARD
+        place, _, name = module.partition(":")
+        card = getattr(import_module(place), name or "CARD")
         assert isinstance(card, Card)
         assert all((card.checkpoint, card.licence, card.input, card.range))
     assert not import_module("verifiers.detect.mask2former").CARD.commercial

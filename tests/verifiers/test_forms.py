@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from gensearch import registry
 from verifiers.combine import Agreement, Cascade, Least, RankVote, Veto, WeightedSum, ZSum
 from verifiers.tournament.elector import Tournament
+from verifiers.types import Verifier
 
 
 @pytest.mark.parametrize(
@@ -32,24 +35,25 @@ def test_each_function_builds_its_class_under_its_own_name(name, kind):
     assert found.name == name
 
 
+def built(name: str) -> Any:
+    """A verifier by name, of any class."""
+    return registry.verifier(name)
+
+
 def test_settings_weights_and_nesting_arrive():
-    loaded = {}
+    loaded: dict[str, Verifier] = {}
     found = registry.verifier("cascade(veto(redness,random>=0.5),2*min(redness,random),keep=3)", loaded=loaded)
     assert isinstance(found, Cascade)
     assert found.keep == 3
     assert set(loaded) == {"redness", "random"}
-    assert registry.verifier("agree(redness,random,doubt=2)").doubt == 2
-    assert registry.verifier("zsum(redness,0.5*random)").weights.tolist() == [1, 0.5]
-    assert [term.verifier.name for term in registry.verifier("zsum(redness,0.5*random)").terms] == ["redness", "random"]
-    tournament = registry.verifier("swiss(redness,random,keep=5,rounds=2,samples=3,tie=0.1)")
-    assert (tournament.keep, tournament.rounds, tournament.settings["samples"], tournament.settings["tie"]) == (
-        5,
-        2,
-        3,
-        0.1,
-    )
+    assert built("agree(redness,random,doubt=2)").doubt == 2
+    assert built("zsum(redness,0.5*random)").weights.tolist() == [1, 0.5]
+    assert [term.verifier.name for term in built("zsum(redness,0.5*random)").terms] == ["redness", "random"]
+    tournament = built("swiss(redness,random,keep=5,rounds=2,samples=3,tie=0.1)")
+    assert (tournament.keep, tournament.rounds) == (5, 2)
+    assert (tournament.settings["samples"], tournament.settings["tie"]) == (3, 0.1)
     assert [term.verifier.name for term in tournament.terms] == ["redness"]
-    assert registry.verifier("knockout(random)").terms == ()
+    assert built("knockout(random)").terms == ()
 
 
 def test_pointwise_functions_score_what_they_say():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from verifiers.names import elects, leaf_names, parse, read_call, split_outside
+from verifiers.calls import read_call, split_outside
+from verifiers.names import elects, leaf_names, parse
 
 KNOWN = {"a", "b", "c"}
 

@@ -14,6 +14,7 @@ from verifiers.combine.inside import (
     same_network,
     with_leaves,
 )
+from verifiers.combine.lenient import Lenient
 from verifiers.combine.panel import Panel
 from verifiers.combine.rank import RankVote, rank_vote
 from verifiers.combine.rephrased import Rephrased
@@ -26,6 +27,7 @@ __all__ = [
     "Elected",
     "Elector",
     "Least",
+    "Lenient",
     "Panel",
     "Pool",
     "RankVote",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.combine.elector import Elected, Elector, Pool, first_best
 from verifiers.combine.sums import Term
 from verifiers.types import Verifier
@@ -28,7 +29,12 @@ class Cascade(Elector):
     def __init__(self, cheap: Verifier | None, dear: Verifier, *, keep: int = 4, name: str = "cascade") -> None:
         if not callable(dear):
             raise ValueError(f"{dear.name!r} only compares two pictures; let it elect by 'knockout({dear.name})'")
-        super().__init__(*([] if cheap is None else [Term(cheap)]), final=dear, keep=keep, name=name)
+        super().__init__(*([] if cheap is None else [Term(cheap)]), final=as_verifier(dear), keep=keep, name=name)
+
+    @property
+    def compares(self) -> bool:
+        """Never: finalists are scored one by one."""
+        return False
 
     def elect(self, pool: Pool) -> Elected:
         """Score the finalists, and return the best of them; of equals, the one that the cheap verifier prefers.
@@ -41,7 +47,7 @@ class Cascade(Elector):
         if not finalists:
             return Elected(None, {self.final.name: verdicts})
         media = torch.stack([pool.media[index] for index in finalists])
-        found = self.final(media, [pool.prompt] * len(finalists)).total.detach().double().cpu()
+        found = ask(self.final, media, [pool.prompt] * len(finalists)).total.detach().double().cpu()
         verdicts[finalists] = found
         best = first_best(found)
         about = {"finalists": len(finalists), "missing": int((~found.isfinite()).sum())}

@@ -82,6 +82,11 @@ class Elector(WeightedSum):
         """The verifier that decides among finalists, so that it cannot be held out."""
         return () if self.final is None else (self.final,)
 
+    @property
+    def compares(self) -> bool:
+        """Whether `final` is asked about ordered pairs."""
+        return hasattr(self.final, "compare")
+
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score media by the terms.
 

@@ -91,12 +91,14 @@ def overlap(one: Verifier, other: Verifier) -> bool:
 
 
 def same_network(one: Verifier, other: Verifier) -> bool:
-    """Return whether the networks of two single verifiers have equal weights, under any name and from any file.
+    """Return whether two single verifiers have equal weights or one remote model, under any name and from any file.
 
     Args:
-        one: a verifier, with its network as `model` if it has one.
+        one: a verifier, with its network as `model` or `endpoint` if it has one.
         other: another one.
     """
+    if (place := getattr(one, "endpoint", None)) is not None and place == getattr(other, "endpoint", None):
+        return True
     a, b = (getattr(verifier, "model", None) for verifier in (one, other))
     if not isinstance(a, nn.Module) or not isinstance(b, nn.Module):
         return False

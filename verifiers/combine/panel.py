@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.combine.inside import elects, judges, overlap
 from verifiers.types import Media, Verifier
 
@@ -25,8 +26,8 @@ class Panel:
         holdout: name -> verifier that only reports on the result.
 
     Raises:
-        ValueError: for a hold-out that also guides or selects, and for an elector, such as a rank vote, in
-            another role than `select`.
+        ValueError: for a hold-out that also guides or selects, for an elector, such as a rank vote, in another role
+            than `select`, and for an object that is no verifier.
     """
 
     guide: Verifier
@@ -34,7 +35,10 @@ class Panel:
     holdout: Mapping[str, Verifier] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "select", self.select or self.guide)
+        same = self.select is None or self.select is self.guide
+        object.__setattr__(self, "guide", as_verifier(self.guide))
+        object.__setattr__(self, "select", self.guide if same else as_verifier(self.select))
+        object.__setattr__(self, "holdout", {name: as_verifier(given) for name, given in self.holdout.items()})
         for name, verifier in self.holdout.items():
             if overlap(verifier, self.guide) or overlap(verifier, self.select):
                 raise ValueError(
@@ -55,4 +59,4 @@ class Panel:
             media: finished pictures or clips [b, ...].
             prompts: b prompts.
         """
-        return {name: verifier(media, prompts).total for name, verifier in self.holdout.items()}
+        return {name: ask(verifier, media, prompts).total for name, verifier in self.holdout.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -17,9 +18,9 @@ class Rephrased:
     """
 
     def __init__(self, judge: Verifier, words: Callable[[str], str], *, name: str = "") -> None:
-        self.judge, self.words = judge, words
-        self.name = name or judge.name
-        self.differentiable = judge.differentiable
+        self.judge, self.words = as_verifier(judge), words
+        self.name = name or self.judge.name
+        self.differentiable = self.judge.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score media.
@@ -29,5 +30,5 @@ class Rephrased:
             prompts: b prompts, before they are rewritten.
             progress: share of the samples that is generated, in (0, 1]; passed on.
         """
-        scores = self.judge(media, [self.words(prompt) for prompt in prompts], progress=progress)
+        scores = ask(self.judge, media, [self.words(prompt) for prompt in prompts], progress=progress)
         return Scores(scores.total, {self.name: scores.total.detach()})

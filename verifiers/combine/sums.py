@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -16,7 +17,7 @@ class Term:
     """One term weight * (score - shift) / scale of a weighted sum.
 
     Attributes:
-        verifier: scores the samples.
+        verifier: scores the samples; a function or another object that scores will do.
         weight: any finite number.
         shift: a typical score of the verifier, so that terms are centred.
         scale: a typical spread of its scores, not 0, so that terms have one scale.
@@ -26,6 +27,9 @@ class Term:
     weight: float = 1.0
     shift: float = 0.0
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verifier", as_verifier(self.verifier))
 
 
 class WeightedSum:
@@ -64,7 +68,7 @@ class WeightedSum:
         parts: dict[str, Tensor] = {}
         for term in self.terms:
             name = term.verifier.name
-            scores = term.verifier(media, prompts, progress=progress)
+            scores = ask(term.verifier, media, prompts, progress=progress)
             worth.append(term.weight * (scores.total - term.shift) / term.scale)
             parts |= {f"{name}/{part}": value for part, value in scores.parts.items() if part != name}
             parts[name] = scores.total.detach()
@@ -99,8 +103,8 @@ class Veto(WeightedSum):
     """The score of one verifier, and -inf where another one vetoes, so that such a sample can never win.
 
     Source: a control, without a paper. A sample that one of the verifiers cannot score is unscored. Only the scoring
-    verifier has gradients. As a guide, a round in which every sample is vetoed ends the search; as the selector, the
-    search goes on, and fails at its end if nothing else was found.
+    verifier has gradients. A search goes on when every sample of a round is vetoed, and fails at its end if none
+    passed.
 
     Args:
         scored: gives the score.
@@ -113,15 +117,15 @@ class Veto(WeightedSum):
 
     def __init__(self, scored: Verifier, *vetoes: tuple[Verifier, str, float], name: str = "veto") -> None:
         super().__init__(Term(scored), *(Term(verifier) for verifier, _, _ in vetoes), name=name)
-        for verifier, sign, threshold in vetoes:
+        for term, (_, sign, threshold) in zip(self.terms[1:], vetoes, strict=True):
             if sign not in (">=", "<=") or threshold != threshold:
                 raise ValueError(
-                    f"{verifier.name!r} {sign} {threshold} is no condition; give '>=' or '<=' and a number"
+                    f"{term.verifier.name!r} {sign} {threshold} is no condition; give '>=' or '<=' and a number"
                 )
         if not vetoes:
             raise ValueError(f"{name!r} has no veto; give one as (verifier, '>=', 0.5)")
         self.bounds = tuple((sign, threshold) for _, sign, threshold in vetoes)
-        self.differentiable = scored.differentiable
+        self.differentiable = self.terms[0].verifier.differentiable
 
     def joined(self, worth: Tensor) -> Tensor:
         """Return the first worth of each sample, -inf where one of the others is out of bounds, NaN where one is NaN.

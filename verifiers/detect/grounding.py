@@ -19,7 +19,7 @@ CARD = Card(
     checkpoint="IDEA-Research/grounding-dino-tiny",
     licence="Apache-2.0",
     input="pictures",
-    range="share of clauses, 0 to 1",
+    range="share of clauses, 0 to 1; 0 or 1 by geneval",
     size="172M parameters",
     price="1 pass",
 )

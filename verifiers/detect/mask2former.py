@@ -20,8 +20,7 @@ CARD = Card(
     checkpoint="facebook/mask2former-swin-small-coco-instance",
     licence="CC-BY-NC-4.0",
     input="pictures",
-    range="share of clauses, 0 to 1; GenEval's paper used another training of this network, whose scores differ at the "
-    "threshold of counting",
+    range="share of clauses, 0 to 1; 0 or 1 by geneval",
     size="69M parameters",
     price="1 pass",
     commercial=False,

@@ -19,7 +19,7 @@ CARD = Card(
     checkpoint="google/owlv2-base-patch16-ensemble",
     licence="Apache-2.0",
     input="pictures",
-    range="share of clauses, 0 to 1",
+    range="share of clauses, 0 to 1; 0 or 1 by geneval",
     size="155M parameters",
     price="1 pass",
 )

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.types import Media, Verifier
 
 Ask = Callable[[Sequence[int], Sequence[int]], Tensor]  # candidates shown first and second -> P(first is better)
@@ -48,9 +49,10 @@ class ByScores:
     """
 
     def __init__(self, verifier: Verifier, *, scale: float = 0.0) -> None:
+        self.judge, self.scale = as_verifier(verifier), scale
+        self.name = self.judge.name
         if not scale >= 0:
-            raise ValueError(f"the scale of comparisons by {verifier.name!r} is {scale}; give 0, or a spread of scores")
-        self.judge, self.scale, self.name = verifier, scale, verifier.name
+            raise ValueError(f"the scale of comparisons by {self.name!r} is {scale}; give 0, or a spread of scores")
 
     @torch.no_grad()
     def compare(self, media_a: Media, media_b: Media, prompts: Sequence[str]) -> Tensor:
@@ -61,7 +63,8 @@ class ByScores:
             media_b: pictures or clips [b, ...] in [0, 1].
             prompts: one for each pair, b of them.
         """
-        return preference(self.judge(media_a, prompts).total, self.judge(media_b, prompts).total, self.scale)
+        a, b = (ask(self.judge, media, prompts).total for media in (media_a, media_b))
+        return preference(a, b, self.scale)
 
 
 def preference(a: Tensor, b: Tensor, scale: float = 0.0) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.combine.elector import Elected, Elector, Pool
 from verifiers.combine.sums import Term
 from verifiers.tournament.compare import Ask, Comparer, Referee, preference
@@ -57,6 +58,8 @@ class Tournament(Elector):
             raise ValueError(f"a tournament of the format {format!r} is unknown; take one of {', '.join(FORMATS)}")
         if rounds is not None and (format != "swiss" or rounds != int(rounds) or rounds < 1):
             raise ValueError(f"rounds of {format} are {rounds}; a Swiss system takes an integer of 1 or more")
+        if not hasattr(final, "compare"):
+            final = as_verifier(final)
         super().__init__(*([] if cheap is None else [Term(cheap)]), final=final, keep=keep, name=name or format)
         self.format, self.rounds = format, None if rounds is None else int(rounds)
         self.settings: dict[str, Any] = {"samples": samples, "vote": vote, "tie": tie}
@@ -76,7 +79,7 @@ class Tournament(Elector):
         media, finalists = torch.stack([pool.media[index] for index in invited]), invited
         if compare is None:
             scores = parts[self.final.name] = parts[self.name].clone()
-            scores[invited] = self.final(media, [pool.prompt] * len(invited)).total.detach().double().cpu()
+            scores[invited] = ask(self.final, media, [pool.prompt] * len(invited)).total.detach().double().cpu()
             finalists = [index for index in invited if scores[index].isfinite()]
             referee = Referee(by_scores(scores[finalists]), **self.settings)
         else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.card import Card
 from verifiers.types import Media, Scores, Verifier
 
@@ -40,9 +41,9 @@ class Grid:
     def __init__(self, judge: Verifier, frames: int | None = None, side: int = 2, *, name: str = "") -> None:
         if side < 1 or (frames is not None and frames < side**2):
             raise ValueError(f"{frames} frames do not fill {side} x {side}; take a smaller side, at least 1")
-        self.judge, self.frames, self.side = judge, frames, side
-        self.name = name or judge.name
-        self.differentiable = judge.differentiable
+        self.judge, self.frames, self.side = as_verifier(judge), frames, side
+        self.name = name or self.judge.name
+        self.differentiable = self.judge.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score clips.
@@ -58,7 +59,7 @@ class Grid:
         if media.ndim != 5 or media.shape[1] > (self.frames or media.shape[1]):
             length = f" of up to {self.frames} frames" if self.frames else ""
             raise ValueError(f"{self.name} takes clips [b, t, 3, h, w]{length}, not {list(media.shape)}")
-        scores = self.judge(self.pictures(media), prompts, progress=progress)
+        scores = ask(self.judge, self.pictures(media), prompts, progress=progress)
         return Scores(scores.total, {self.name: scores.total.detach()})
 
     def pictures(self, media: Media) -> Media:

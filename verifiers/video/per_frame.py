@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.card import Card
 from verifiers.types import Media, Scores, Verifier
 
@@ -37,9 +38,9 @@ class PerFrame:
     ) -> None:
         if which not in ("all", "first", "last", "spread"):
             raise ValueError(f"which frames are {which!r}? Take 'all', 'first', 'last' or 'spread'")
-        self.judge, self.which = judge, which
-        self.name = name or judge.name
-        self.differentiable = judge.differentiable
+        self.judge, self.which = as_verifier(judge), which
+        self.name = name or self.judge.name
+        self.differentiable = self.judge.differentiable
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score clips or pictures.
@@ -55,6 +56,6 @@ class PerFrame:
         taken = {"all": range(last + 1), "first": [0], "last": [last], "spread": sorted({0, last // 2, last})}
         frames = media[:, list(taken[self.which])]
         repeated = [prompt for prompt in prompts for _ in range(frames.shape[1])]
-        scores = self.judge(frames.flatten(0, 1), repeated, progress=progress)
+        scores = ask(self.judge, frames.flatten(0, 1), repeated, progress=progress)
         total = scores.total.view(len(media), -1).mean(1)
         return Scores(total, {self.name: total.detach()})

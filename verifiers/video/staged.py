@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
+from verifiers.adapt import as_verifier, ask
 from verifiers.card import Card
 from verifiers.types import Media, Scores, Verifier
 from verifiers.video.per_frame import PerFrame
@@ -16,7 +17,7 @@ CARD = Card(
     licence="that of the picture verifier",
     input="pictures and clips",
     range="that of the picture verifier; 0 or less where questions are answered",
-    price="1 frame of a clip in progress, 3 of a finished one; a model that answers questions has 3 for each frame",
+    price="1 frame of a clip in progress, 3 of a finished one",
 )
 START = (
     'Does the picture fit the beginning of "{prompt}"?',
@@ -56,7 +57,7 @@ class Staged:
     ) -> None:
         if not 0 < first < 1:
             raise ValueError(f"the first chunk cannot end at {first} of a clip; give a share between 0 and 1")
-        self.judges, self.first, self.name = (start, middle, end), first, name
+        self.judges, self.first, self.name = tuple(map(as_verifier, (start, middle, end))), first, name
         self.differentiable = all(verifier.differentiable for verifier in self.judges)
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
@@ -68,7 +69,7 @@ class Staged:
             progress: share of the clip that is generated, in (0, 1]; selects the stage.
         """
         verifier = self.judges[2 if progress >= 1 else 0 if progress <= self.first else 1]
-        scores = verifier(media, prompts, progress=progress)
+        scores = ask(verifier, media, prompts, progress=progress)
         return Scores(scores.total, {self.name: scores.total.detach()})
 
 

@@ -17,9 +17,9 @@ CARD = Card(
     checkpoint="KwaiVGI/VideoReward, converted by `python -m verifiers.video.convert_videoreward`",
     licence="Apache-2.0",
     input="clips",
-    range="sum of three standardised scores, each about -3 to 3; 0 is the mean of its training set",
+    range="sum of three scores, each about -3 to 3; 0 is the training mean",
     size="2.2B parameters (Qwen2-VL-2B)",
-    price="1 pass; 2 frames for each second of a clip, at least 4, of up to 200704 pixels",
+    price="1 pass; 2 frames a second, at least 4, of up to 200704 pixels",
 )
 ASPECTS = ("VQ", "MQ", "TA")
 TOKENS = tuple(f"<|{aspect}_reward|>" for aspect in ASPECTS)

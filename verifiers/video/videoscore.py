@@ -19,7 +19,7 @@ CARD = Card(
     input="clips",
     range="1 to 5 (expectation), 0 to 5 (peak); 2.5 to 4 for current generators",
     size="8.3B parameters (Qwen2.5-VL-7B)",
-    price="up to 1024 generated tokens; 2 frames for each second of a clip, at least 4",
+    price="up to 1024 generated tokens; 2 frames a second, at least 4",
 )
 ASPECTS = ("visual quality", "text-to-video alignment", "physical/common-sense consistency")
 QUESTION = """Rate this generated video from 1 (worst) to 5 (best) in three respects.

@@ -19,9 +19,9 @@ CARD = Card(
     checkpoint="facebook/vjepa2-vitl-fpc64-256",
     licence="named on the hub for each size; Apache-2.0 for ViT-g",
     input="clips",
-    range="-2 to 0 (cosine), 0 or less (l1); compare only clips of one length and frame rate",
+    range="-2 to 0 (cosine), 0 or less (l1); for clips of one length and rate",
     size="ViT-L, 0.3B parameters with its predictor",
-    price="for each window of 16 frames: 1 pass of all frames, 1 of the first 8, 1 of the predictor",
+    price="3 passes for each 16 frames: of all, of the first 8, of a predictor",
     differentiable=True,
 )
 

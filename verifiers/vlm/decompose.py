@@ -57,29 +57,62 @@ class Phrase(NamedTuple):
     noun: str
 
 
-def decompose(prompt: str, colors: Sequence[str] = COLORS) -> tuple[str, ...]:
-    """Return the questions of a prompt in GenEval's grammar (Ghosh et al. 2023, arXiv:2310.11513).
+class Sentence(NamedTuple):
+    """A prompt in GenEval's grammar.
+
+    Attributes:
+        lead: what comes before its objects, such as "a photo of ", or nothing.
+        words: its noun phrases as they are written.
+        phrases: the same, read.
+        relation: of the first to the second one, such as "left of" or "on the left of"; empty for a list with "and".
+    """
+
+    lead: str
+    words: tuple[str, ...]
+    phrases: tuple[Phrase, ...]
+    relation: str
+
+
+def sentence(prompt: str, colors: Sequence[str] = COLORS) -> Sentence | None:
+    """Return a prompt in GenEval's grammar (Ghosh et al. 2023, arXiv:2310.11513) by its parts; None for another form.
 
     Args:
         prompt: such as "a photo of two red stars", "a photo of a cup left of a dog" or "a photo of a cat and a dog".
+        colors: words that are read as colours in front of a noun.
+    """
+    text = " ".join(prompt.split()).rstrip(".")
+    lead, rest = re.fullmatch(r"((?:an? (?:photo|picture|image) of )?)(.*)", text, re.IGNORECASE).groups()  # type: ignore[union-attr]
+    relations = rf"(.+?) ((?:(?:on|to) the )?(?:{'|'.join(RELATIONS)})) (.+)"
+    related = re.fullmatch(relations, rest, re.IGNORECASE)
+    words = (related[1], related[3]) if related else tuple(re.split(" and ", rest, flags=re.IGNORECASE))
+    read = [phrase(part.lower(), colors) for part in words]
+    phrases = tuple(found for found in read if found)
+    if len(phrases) < len(words) or (related and any(found.number for found in phrases)):
+        return None
+    return Sentence(lead, words, phrases, related[2] if related else "")
+
+
+def decompose(prompt: str, colors: Sequence[str] = COLORS) -> tuple[str, ...]:
+    """Return the questions of a prompt in GenEval's grammar, one for each fact.
+
+    Args:
+        prompt: as for `sentence`.
         colors: words that are read as colours in front of a noun.
 
     Raises:
         ValueError: for a prompt of another form.
     """
-    text = re.sub(r"^(a|an) (photo|picture|image) of ", "", " ".join(prompt.lower().split()).rstrip("."))
-    related = re.fullmatch(rf"(.+?) (?:(?:on|to) the )?({'|'.join(RELATIONS)}) (.+)", text)
-    parts = [related[1], related[3]] if related else text.split(" and ")
-    phrases = [phrase(part, colors) for part in parts]
-    if None in phrases or (related and any(p and p.number for p in phrases)):
+    read = sentence(prompt, colors)
+    if read is None:
         raise ValueError(
             f"no rule splits the prompt {prompt!r} into questions; write one as 'a photo of two red cups and a dog' or "
             "'a photo of a cup left of a dog', or give a function that lists the questions of a prompt"
         )
-    known = [p for p in phrases if p]
-    asked = [question for p in known for question in facts(p)]
-    if related:
-        asked.append(f"Is the {known[0].noun} {related[2]} the {known[1].noun}?")
+    asked = [question for found in read.phrases for question in facts(found)]
+    if read.relation:
+        first, second = read.phrases
+        relation = next(name for name in RELATIONS if read.relation.lower().endswith(name))
+        asked.append(f"Is the {first.noun} {relation} the {second.noun}?")
     return tuple(asked)
 
 

@@ -28,6 +28,21 @@ def questions(source: str, device: Device = "cpu") -> Verifier:
     return Decomposed(VQAScore.load(source, device=device, among="all"), name=f"questions:{source}")
 
 
+def critic(source: str, device: Device = "cpu") -> Verifier:
+    """Build a critic, a vision-language model behind an HTTP server.
+
+    Args:
+        source: the path of a YAML file: url, model, and rubric or questions.
+        device: ignored; scores are on the device of the pictures.
+
+    Raises:
+        ValueError: for a file that cannot be read, and for a field that is unfit.
+    """
+    from verifiers.vlm.critic_file import load
+
+    return load(source)
+
+
 def own() -> NoReturn:
     """Refuse the name "self" without a generator; a pipeline resolves it to a score of its own model.
 
@@ -80,12 +95,19 @@ VERIFIERS: dict[str, Entry] = {
         True,
         "verifiers.vlm.rationalrewards",
     ),
+    "critic:configs/critics/quality.yaml": Entry(
+        partial(critic, "configs/critics/quality.yaml"),
+        "rubric or questions to a model behind an HTTP server; any YAML file",
+        True,
+        "verifiers.vlm.critic",
+    ),
     "self": Entry(
         own, "VQAScore by the generator itself, if it also answers questions", module="verifiers.vlm.vqa:SELF"
     ),
 }
 
 SOURCES: dict[str, Callable[[str, Device], Verifier]] = {  # by kind:source
+    "critic": critic,
     "hpsv3": hpsv3,
     "questions": questions,
     "rationalrewards": rationalrewards,

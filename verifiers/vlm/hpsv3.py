@@ -21,8 +21,7 @@ CARD = Card(
     checkpoint="MizzenAI/HPSv3",
     licence="MIT",
     input="pictures",
-    range="unbounded, published means -0.24 (Stable Diffusion 2) to 10.6 (Kolors); the instruction is this project's, "
-    "which shifts them",
+    range="unbounded, published means -0.24 (SD 2) to 10.6 (Kolors)",
     size="8.3B parameters",
     price="1 pass of Qwen2-VL-7B",
     differentiable=True,

@@ -18,8 +18,7 @@ CARD = Card(
     checkpoint="CodeGoat24/UnifiedReward-2.0-qwen3vl-2b (4b, 8b, 32b)",
     licence="Apache-2.0",
     input="pictures",
-    range="1 to 5; published means 2.0 (Stable Diffusion 1.5) to 3.85 for each score; the question is this project's, "
-    "which may shift them",
+    range="1 to 5; published means 2.0 (SD 1.5) to 3.85 for each score",
     size="2B, 4B, 8B or 32B parameters",
     price="1 answer of about 40 tokens",
 )

@@ -10,7 +10,6 @@ from math import inf
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 
-from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, described, gaussian, step_noise
 from gensearch.core.price import fee
@@ -193,10 +192,7 @@ def first_failures(
             continue
         prefix: Media = round.media[rows][:, : sum(model.frames[: depth + 1])]
         prompts = [texts[stage(depth + 1, last)]] * len(rows)
-        try:
-            totals = verifier(prefix, prompts, progress=(depth + 1) / last).total.tolist()
-        except NothingScored:
-            totals = [-inf] * len(rows)
+        totals = verifier(prefix, prompts, progress=(depth + 1) / last).total.tolist()
         for row, total in zip(rows, totals, strict=True):
             if total < passing:
                 failed[row] = depth

@@ -8,7 +8,6 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, gaussian
 from gensearch.core.price import fee
@@ -121,13 +120,11 @@ def extend(
             clips = next_chunks(model, clips, shares, rng.root, beam.correlation)
         if count == 1 and depth + 1 < last:
             continue
-        if round := scored(model, verifier, clips, texts, made, beam.newest, beam.window):
-            yield round
-            clips, made = clips._replace(homes=round.ids), made + count
-            totals = round.scores.total.tolist()
-            del round  # it holds what is about to be pruned
-        else:
-            totals = [0.0] * count
+        round = scored(model, verifier, clips, texts, made, beam.newest, beam.window)
+        yield round
+        clips, made = clips._replace(homes=round.ids), made + count
+        totals = round.scores.total.tolist()
+        del round  # it holds what is about to be pruned
         clips = clips.at(best_rows(totals, beams))
 
 
@@ -155,11 +152,8 @@ def beam_cost(account: Account, start: int, beams: int, children: int, proposal:
 @torch.no_grad()
 def scored(
     model: ChunkModel, verifier: Verifier, clips: Clips, texts: Sequence[str], first: int, newest: float, window: int
-) -> Round | None:
-    """A round of clips: finished ones scored as a whole, others by their new frames and their last chunks.
-
-    None if none of the unfinished ones could be scored.
-    """
+) -> Round:
+    """A round of clips: finished ones scored as a whole, others by their new frames and their last chunks."""
     media, depth, last = model.render(clips.state), clips.depth, model.num_steps
     prompts, progress = [texts[stage(depth, last)]] * len(media), depth / last
     ids = tuple(range(first, first + len(media)))
@@ -171,11 +165,8 @@ def scored(
         together = sizes_of(clips.state, [1] * len(media))
         return Round(media, verifier(media, prompts), clips.recipes, ids, clips.homes, sizes=together)
     weight = min(progress, newest)
-    try:
-        short = verifier(tail(1), prompts, progress=progress)
-        long = verifier(tail(window), prompts, progress=progress)
-    except NothingScored:
-        return None
+    short = verifier(tail(1), prompts, progress=progress)
+    long = verifier(tail(window), prompts, progress=progress)
     total = torch.where(
         short.total.isfinite() & long.total.isfinite(),
         weight * short.total + (1 - weight) * long.total,

@@ -8,10 +8,9 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import Field, PositiveInt
 
-from gensearch.core.errors import NothingScored
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import Rng, derive, described, step_noise
-from gensearch.core.price import scorings, step_costs
+from gensearch.core.price import charges, scorings, step_costs
 from gensearch.core.sampling import sizes_of
 from gensearch.core.types import Model, Proposal, Recipe, Round, State
 from verifiers.types import Verifier
@@ -79,7 +78,8 @@ def affords(ledger: Ledger, cost: Cost) -> bool:
 
 def open_account(model: Model, verifier: Verifier, ledger: Ledger) -> Account:
     """The account of a search on a model and a verifier."""
-    return Account(ledger, step_costs(model), Cost(decoded=1, scored=scorings(verifier)))
+    scoring = Cost(decoded=1, scored=scorings(verifier)).plus(charges(verifier))
+    return Account(ledger, step_costs(model), scoring)
 
 
 def sum_of(costs: Sequence[Cost]) -> Cost:
@@ -159,20 +159,15 @@ def stage(depth: int, last: int) -> int:
 @torch.no_grad()
 def scored(
     model: Model, verifier: Verifier, clips: Clips, texts: Sequence[str], first: int
-) -> tuple[Round, Clips, list[float]] | None:
+) -> tuple[Round, Clips, list[float]]:
     """A round of clips, scored by the text of their stage, with ids from `first` on; the clips; their scores.
 
-    Unfinished clips are previews; None if none of them could be scored.
+    Unfinished clips are previews.
     """
     media = model.render(clips.state)
     last, depth = model.num_steps, clips.depth
     prompts = [texts[stage(depth, last)]] * len(media)
-    try:
-        scores = verifier(media, prompts, progress=depth / last)
-    except NothingScored:
-        if depth == last:
-            raise
-        return None
+    scores = verifier(media, prompts, progress=depth / last)
     ids = tuple(range(first, first + len(media)))
     together = sizes_of(clips.state, [1] * len(media))
     round = Round(media, scores, clips.recipes, ids, clips.homes, done=depth == last, sizes=together)

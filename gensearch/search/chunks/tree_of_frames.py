@@ -126,12 +126,12 @@ def grow(
         totals = [0.0] * count
         if depth + 1 < last and (count == 1 or (tries == 1 and count <= stay * trees)):
             continue
-        if found := scored(model, verifier, clips, texts, made):
-            round, clips, totals = found
-            yield round
-            del found, round  # they hold what is about to be pruned
-            made += count
-            spreads.append(pstdev([total for total in totals if total > float("-inf")]))
+        round, clips, totals = scored(model, verifier, clips, texts, made)
+        yield round
+        del round  # it holds what is about to be pruned
+        made += count
+        if known := [total for total in totals if total > float("-inf")]:
+            spreads.append(pstdev(known))
         rows = survivors(clips.paths, totals, tries, stay, roots)
         clips, totals = clips.at(rows), [totals[row] for row in rows]
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gensearch.core.errors import NothingScored
 from gensearch.core.kernels import rows
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import derive, master, randn
@@ -38,13 +37,22 @@ class Climb(NamedTuple):
     def slope(self, model: Model, ledger: Ledger) -> tuple[Noise, ...]:
         """d total / d noise of every sample, fp32, shaped like `noise`; charged as one backward pass per forward one.
 
-        A sample that could not be scored, or whose gradient is not finite, gets zeros: it stays where it is.
+        A sample that could not be scored, or whose gradient is not finite, gets zeros: its step is left out.
+
+        Raises:
+            ValueError: A verifier that says that it is differentiable returned scores without a graph.
         """
         size, unit = len(self.total), Cost(backward=price(model).nfe)
         ledger.require(f"gradients of {size} samples", unit.times(size))
         with torch.inference_mode(False), torch.enable_grad():
             wanted = self.total.masked_fill(self.total.isinf(), 0).sum()
-            gradients = torch.autograd.grad(wanted, self.noise)
+            found = torch.autograd.grad(wanted, self.noise, allow_unused=True) if wanted.requires_grad else (None,)
+        if found[0] is None and bool(self.total.isfinite().any()):
+            raise ValueError(
+                "the verifier says that it is differentiable, and its total depends on no pixel by autograd; compute "
+                "it with torch alone, or say differentiable = False and take dno or zero_order"
+            )
+        gradients = [torch.zeros_like(x) if g is None else g for g, x in zip(found, self.noise, strict=False)]
         ledger.charge(unit.times(size), unit.times(padding(size, model.batch_size)))
         return tuple(finite(g) for g in gradients)
 
@@ -156,10 +164,7 @@ class EstimatedGradient:
             for probe in range(self.probes):
                 seeds = [derive(seed, "sound", self.calls, probe) for seed in self.seeds]
                 direction = randn(seeds, media.shape[1:]).to(media)
-                try:
-                    there = self.verifier((media + self.reach * direction).clamp(0, 1), prompts, progress=progress)
-                except NothingScored:
-                    continue
+                there = self.verifier((media + self.reach * direction).clamp(0, 1), prompts, progress=progress)
                 (rise,) = rows(media, ((there.total - scores.total) / self.reach).nan_to_num(0, 0, 0))
                 slope += rise * direction / self.probes
             self.calls += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import Annotated, cast
 
 import torch
@@ -60,11 +61,12 @@ def calibrated(
     drawn, current = 0, tokens
     while (left := min((n or float("inf")) - drawn, ledger.affords(unit))) >= 1:
         first = max(1, round(explore * (drawn + int(left))))  # grows with what shorter plans leave over
-        if current is tokens and drawn >= first:
-            best = sorted(range(drawn), key=lambda row: -rewards[row])[: max(1, round(elite * drawn))]
+        ranked = sorted((row for row, r in enumerate(rewards) if r > -inf), key=lambda row: -rewards[row])
+        if current is tokens and drawn >= first and ranked:  # without any score it goes on as before
+            best = ranked[: max(1, round(elite * drawn))]
             current = tokens.tilted(*fit(tokens, torch.cat(states)[best], torch.cat(choices)[best], decay))
         plain = current is tokens
-        size = int(min(round_size(model), first - drawn if plain else left))
+        size = int(min(round_size(model), first - drawn if plain and first > drawn else left))
         seeds = rng.seeds(size)
         noise = propose(model, [prompt] * size, seeds)
         recipes = described(propose, noise, seeds)

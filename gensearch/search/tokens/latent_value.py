@@ -59,7 +59,8 @@ def latent_value(
     expects = value if isinstance(value, Value) else find(model, value)
     unit, seeds = price(model, verifier, propose=propose), rng.seeds(1)
     noise = propose(model, [prompt], seeds)
-    _, media, scores = roll(model, verifier, prompt, noise)
+    state, media, scores = roll(model, verifier, prompt, noise)
+    expects.check(tokens.trace(state).image_states)  # before more is spent
     yield Round(media, scores, described(propose, noise, seeds), (0,), (None,))
     begun = reduce(Cost.plus, [fee(propose), *step_costs(model)[:blocks]])
     each, drawn = unit.plus(begun.times(branches - 1)), 1

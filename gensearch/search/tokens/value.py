@@ -46,12 +46,16 @@ class Value(nn.Module):
 
         Raises ValueError for states of another model.
         """
-        if states.shape[-1] != self.width:
-            raise ValueError(f"the value model reads states of width {self.width}, not {states.shape[-1]}; fit another")
+        self.check(states)
         own = states[:, :, 0].float()
         share = own.new_full((len(own), 1), own.shape[1] / self.length)
         values: Tensor = self.layers(torch.cat([own[:, -1], own.mean(1), share], 1))
         return values.squeeze(1)
+
+    def check(self, states: Tensor) -> None:
+        """Raise ValueError for states of another model."""
+        if states.shape[-1] != self.width:
+            raise ValueError(f"the value model reads states of width {self.width}, not {states.shape[-1]}; fit another")
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, whole."""

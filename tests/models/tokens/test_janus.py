@@ -212,7 +212,7 @@ def test_a_folder_is_loaded_as_janus(tmp_path):
     pipeline = janus()
     pipeline.model.save_pretrained(tmp_path)
     pipeline.processor.save_pretrained(tmp_path)
-    model = load(str(tmp_path), text_length=6, context=24, steps=2, batch_size=3, **TEMPLATES)
+    model = load(str(tmp_path), text_length=6, context=24, steps=2, batch_size=3, **TEMPLATES)  # type: ignore[arg-type]
     noise = randn([1, 2], model.noise_shape)
     there, here = (draw(one, noise, [PROMPT] * 2) for one in (model, build(pipeline)))
     assert torch.equal(there.clean, here.clean)

@@ -23,7 +23,7 @@ def toy(**options):
     )
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """A machine that goes down."""
 
 

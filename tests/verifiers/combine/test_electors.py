@@ -182,10 +182,10 @@ def test_unusable_electors_are_refused():
             return torch.ones(len(prompts))
 
     with pytest.raises(ValueError, match=r"only compares two pictures; let it elect by 'knockout\(pairs\)'"):
-        Cascade(None, Compares())
+        Cascade(None, Compares())  # type: ignore[arg-type]
     for keep in (0, -1, 1.5):
         with pytest.raises(ValueError, match=f"keeps {keep} finalists; give an integer of 1 or more"):
-            Cascade(None, B, keep=keep)
+            Cascade(None, B, keep=keep)  # type: ignore[arg-type]
     for few in (lambda: RankVote(), lambda: ZSum(), lambda: Agreement(A), lambda: Agreement(A, B, doubt=-1)):
         with pytest.raises(ValueError, match="verifiers"):
             few()

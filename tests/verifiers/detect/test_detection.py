@@ -15,7 +15,7 @@ from verifiers.detect.owlv2 import Owlv2Detector
 
 
 class Drawn:
-    """Finds what it is told to, whatever the picture."""
+    """Finds what it is given, whatever the picture."""
 
     classes = ("cup", "dog")
     rules = Rules()

@@ -130,7 +130,7 @@ def test_vetoed_finalists_drop_out_before_the_first_bout():
 
 
 def test_a_swiss_system_pairs_equals_and_never_the_same_twice():
-    met = []
+    met: list[tuple[int, int]] = []
 
     def play(pairs):
         met.extend(tuple(sorted(pair)) for pair in pairs)

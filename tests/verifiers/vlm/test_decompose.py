@@ -66,10 +66,10 @@ def test_every_prompt_of_geneval_is_split_into_one_question_for_each_fact():
     assert Path(gensearch.shapes.__file__).exists()
 
 
-class Told:
+class Fixed:
     """Answers each question with a fixed probability, times the mean of the picture."""
 
-    name, differentiable = "told", True
+    name, differentiable = "fixed", True
     batch_size: int
 
     def __init__(self, chances):
@@ -93,7 +93,7 @@ PROMPTS = ["a photo of a red cup", "a photo of a dog"]
     [("product", 0.8 * 0.5 * 0.25, 0.45), ("geometric", math.sqrt(0.8 * 0.5 * 0.25), 0.45)],
 )
 def test_answers_combine_as_product_or_geometric_mean(combine, first, second):
-    scores = Decomposed(Told(CHANCES), combine=combine)(PICTURES, PROMPTS)
+    scores = Decomposed(Fixed(CHANCES), combine=combine)(PICTURES, PROMPTS)
     torch.testing.assert_close(scores.total.exp(), torch.tensor([first, second]))
     torch.testing.assert_close(scores.parts["Is the cup red?"], torch.tensor([0.25, torch.nan]), equal_nan=True)
     torch.testing.assert_close(scores.parts["Is there a dog?"], torch.tensor([torch.nan, 0.45]), equal_nan=True)
@@ -101,28 +101,28 @@ def test_answers_combine_as_product_or_geometric_mean(combine, first, second):
 
 def test_gradients_reach_the_pixels():
     pictures = PICTURES.clone().requires_grad_()
-    Decomposed(Told(CHANCES))(pictures, PROMPTS).total.sum().backward()
+    Decomposed(Fixed(CHANCES))(pictures, PROMPTS).total.sum().backward()
     assert pictures.grad is not None
     assert pictures.grad[0].sum().item() == pytest.approx(2 / 0.5), "d log(x^2) / dx over the mean"
 
 
 def test_other_ways_to_combine_are_refused():
     with pytest.raises(ValueError, match="combine is 'sum'; it must be 'product' or 'geometric'"):
-        Decomposed(Told(CHANCES), combine="sum")
+        Decomposed(Fixed(CHANCES), combine="sum")
 
 
 def test_it_passes_on_what_the_judge_has_and_nothing_else():
-    judge = Told(CHANCES)
+    judge = Fixed(CHANCES)
     judge.batch_size = 7
     assert Decomposed(judge).batch_size == 7
-    assert getattr(Decomposed(Told(CHANCES)), "batch_size", None) is None
+    assert getattr(Decomposed(Fixed(CHANCES)), "batch_size", None) is None
     assert not hasattr(Decomposed(judge), "terms")
 
 
 class TestDecomposed(VerifierLaws):
     @pytest.fixture
     def verifier(self):
-        class Bright(Told):
+        class Bright(Fixed):
             def answer(self, media, questions):
                 bright = torch.stack([row.mean() for row in media])
                 bright = torch.where(bright.isfinite(), bright.clamp(1e-6, 1).log(), torch.nan)

@@ -92,11 +92,17 @@ def reading_loss(logits: Reading, some: Tensor, sure: Tensor, color: Tensor, eve
         relation: labels [b, 8, 8, 4].
     """
     heads = zip(logits[:4], (some, sure, color, every), strict=True)
-    answers = [F.cross_entropy(head.float().flatten(0, 1), label.flatten(), ignore_index=-1) for head, label in heads]
+    answers = [mean_loss(head, label) for head, label in heads]
     there = some > 0
     both = (there[:, :, None] & there[:, None]) & ~torch.eye(there.shape[1], dtype=torch.bool)
     places = F.binary_cross_entropy_with_logits(logits.relation.float(), relation.float(), reduction="none").mean(-1)
     return torch.stack(answers).sum() + (places * both).sum() / both.sum().clamp(min=1)
+
+
+def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits [b, 8, classes] over the labels [b, 8] that are not -1; 0 without any."""
+    total = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-1, reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1)
 
 
 def export(model: Reader, settings: dict[str, object], folder: Path) -> None:

@@ -11,7 +11,7 @@ from gensearch.shapes import world
 from gensearch.shapes.train.judges.matches import COLOR, RELATION, SHAPE, related
 from verifiers.detect.geneval import Detection, keep, relations
 
-MOST = 5  # objects of one shape that are told apart
+MOST = 5  # objects of one shape that are counted one by one
 MIXED = len(world.COLORS)  # no colour of the palette, or several colours
 ABSENT = -1  # no label: there is no object of the shape
 
