@@ -1,11 +1,14 @@
-"""MILR against its controls on shapes/janus at equal numbers of pictures, with three guides, scored by the exact judge.
+"""MILR against its controls on shapes/janus at equal numbers of pictures, with four guides, scored by the exact judge.
 
     python benchmarks/latents.py --out runs/latents
 
-Every search generates K + 1 pictures of each held-out prompt. Searches of one picture at a time run on many prompts in
-parallel, one chain for each, so that batches are full. The results for K = 4, 10 and 20 are from one run, since a
-shorter search is the beginning of a longer one. They are kept in --out, one line for each search and group of prompts,
-and an interrupted run resumes.
+Every search generates K + 1 pictures of each held-out prompt. Each form of MILR has one control, chosen beforehand:
+itself at lr=0. As published it moves one image token of this model, whose state depends on the plan alone, so that its
+control follows the law of best-of-N with the plan, and the two are pooled.
+
+Searches of one picture at a time run on many prompts in parallel, one chain for each, so that batches are full. The
+results for K = 4, 10 and 20 are from one run, since a shorter search is the beginning of a longer one. They are kept in
+--out, one line for each search and group of prompts, and an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -20,12 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gensearch import registry
 from gensearch.core.noise import derive, randn
 from gensearch.core.sampling import generate
-from gensearch.core.types import Model, Search, State
+from gensearch.core.types import Model, Search
 from gensearch.engine.run import stream
 from gensearch.evaluate.bootstrap import interval, mean_of_tags
 from gensearch.files.atomic import append_line, read_records
@@ -33,50 +35,27 @@ from gensearch.search.tokens.chains import Chains
 from gensearch.search.tokens.milr import milr
 from gensearch.search.tokens.suffix_mcmc import suffix_mcmc
 from gensearch.shapes import world
-from verifiers.types import Media, Scores, Verifier
+from gensearch.testing.many import Many
+from verifiers.types import Media, Verifier
 from verifiers.vlm.vqa import VQAScore
 
 STEPS = (4, 10, 20)
 SIDE_BY_SIDE = 40
-REWARDS = ("clip", "self", "exact")
-PAPER: dict[str, Any] = {"credit": "argmax", "baseline": "none", "shift": -1.0}
-RESAMPLED: dict[str, Any] = {"lr": 0.0}
+REWARDS = ("critic", "clip", "self", "exact")
+PAPER: dict[str, Any] = {
+    "strategy": "joint",
+    "image_share": 0.02,
+    "lr": 0.03,
+    "credit": "argmax",
+    "baseline": "none",
+    "shift": -1.0,
+}
+CONTROLS = {"milr": ("lr=0",), "milr paper": ("plan", "lr=0 paper"), "milr paper, last": ("plan", "lr=0 paper")}
 SIGMA = 0.6  # standard deviation of the noise on states
 GOOD = 0.9  # reward at which the published algorithm stops
+NO_GUIDE = ("bare", "plan", "lr=0", "lr=0 paper", "latent_noise")  # pictures that no guide changes
 Row = dict[str, Any]
 Run = Callable[[Sequence[str]], Media]
-
-
-class Walkers:
-    """A model or verifier that replaces one label by many prompts: row i of b has prompt i n / b of n."""
-
-    differentiable = False
-
-    def __init__(self, inner: Any, prompts: Sequence[str]) -> None:
-        self.inner, self.prompts = inner, prompts
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "batch_size" and not hasattr(self.inner, "advance"):
-            raise AttributeError(name)  # a verifier is called once for all rows
-        return getattr(self.inner, name)
-
-    def texts(self, rows: int) -> list[str]:
-        """Return the prompts of a number of rows."""
-        return [self.prompts[row * len(self.prompts) // rows] for row in range(rows)]
-
-    def booked(self, book: Callable[..., None]) -> Walkers:
-        """Call `booked` of the model."""
-        return Walkers(self.inner.booked(book), self.prompts)
-
-    def start(self, prompts: Sequence[str], noise: Tensor) -> State:
-        """Call `start` of the model, each row with its prompt."""
-        state: State = self.inner.start(self.texts(len(noise)), noise)
-        return state
-
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Call the verifier, each row with its prompt."""
-        scores: Scores = self.inner(media, self.texts(len(media)), progress=progress)
-        return scores
 
 
 class Bench:
@@ -89,6 +68,7 @@ class Bench:
         own = VQAScore(janus.network, janus.pipeline.processor, name="self", question=janus.question, batch_size=1)
         self.verifiers: dict[str, Verifier] = {
             "exact": registry.verifier("shapes/judge"),
+            "critic": registry.verifier("shapes/critic"),
             "clip": registry.verifier("shapes/clip"),
             "holdout": registry.verifier("shapes/clip-holdout"),
             "self": own,
@@ -114,16 +94,16 @@ class Bench:
 
     def walk(self, search: Search, reward: str, prompts: Sequence[str], **knobs: Any) -> Media:
         """Generate K + 1 pictures of each prompt, one after the other by a chain of its own."""
-        many: Any = Walkers(self.planned, prompts)
-        guide: Any = Walkers(self.verifiers[reward], prompts)
+        many: Any = Many(self.planned, prompts)
+        guide: Any = Many(self.verifiers[reward], prompts)
         settings = {"iterations": self.iterations, "chains": len(prompts), "seed": derive(1, *prompts), **knobs}
         rounds = [p.round.media for p in stream(search, many, guide, "one prompt each", **settings)]
         return torch.stack(rounds, 1).flatten(0, 1)
 
     def disturbed(self, prompts: Sequence[str]) -> Media:
         """Generate K + 1 pictures of each prompt, all but the first from states with noise, as `latent_noise` does."""
-        many: Any = Walkers(self.planned, prompts)
-        verifier: Any = Walkers(self.verifiers["exact"], prompts)
+        many: Any = Many(self.planned, prompts)
+        verifier: Any = Many(self.verifiers["exact"], prompts)
         seeds = [derive(1, prompt) for prompt in prompts]
         walk = Chains(many, verifier, "one prompt each", tuple((("gaussian", seed),) for seed in seeds))
         rounds = [walk.begin(randn(seeds, many.noise_shape), {"text": 0.2, "image": 0.02}, lr=0.0).media]
@@ -138,17 +118,19 @@ class Bench:
 
 def searches(bench: Bench) -> dict[str, Run]:
     """Return everything that is compared, by name; the guide follows a /."""
+    shorter = {"iterations": bench.iterations - 1}  # its baseline takes a round of pictures
     found: dict[str, Run] = {
         "bare": lambda prompts: bench.independent(bench.bare, prompts),
         "plan": lambda prompts: bench.independent(bench.planned, prompts),
-        "lr=0": lambda prompts: bench.walk(milr, "clip", prompts, **RESAMPLED),
+        "lr=0": lambda prompts: bench.walk(milr, "clip", prompts, **shorter, lr=0.0),
+        "lr=0 paper": lambda prompts: bench.walk(milr, "clip", prompts, **{**PAPER, "lr": 0.0}),
         "latent_noise": bench.disturbed,
     }
     for reward in REWARDS:
         ways: dict[str, tuple[Search, dict[str, Any]]] = {
             "suffix_mcmc": (suffix_mcmc, {}),
             "milr paper": (milr, PAPER),
-            "milr": (milr, {}),
+            "milr": (milr, shorter),
         }
         for name, (search, knobs) in ways.items():
             found[f"{name}/{reward}"] = partial(bench.walk, search, reward, **knobs)
@@ -192,7 +174,7 @@ def longest(rows: Sequence[Row]) -> int:
 
 
 def table(rows: Sequence[Row], lines: Sequence[Row]) -> dict[str, Any]:
-    """Return the exact scores of each search at each K with each guide, and gains over the best control."""
+    """Return the exact scores of each search at each K with each guide, and the gains of MILR over its own control."""
     tags = [line["tag"] for line in lines]
     groups = -(-len(lines) // SIDE_BY_SIDE)
     by_search = {name: [r for r in rows if r["search"] == name] for name in dict.fromkeys(r["search"] for r in rows)}
@@ -211,18 +193,18 @@ def table(rows: Sequence[Row], lines: Sequence[Row]) -> dict[str, Any]:
     }
     for reward in REWARDS:
         for steps in STEPS:
-            ways = {name: (name, "best") for name in ("bare", "plan", "lr=0", "latent_noise") if name in by_search}
+            ways = {name: (name, "best") for name in NO_GUIDE if name in by_search}
             ways |= {n: (f"{n}/{reward}", "best") for n in ("suffix_mcmc", "milr paper", "milr")}
             ways["milr paper, last"] = (f"milr paper/{reward}", "last")
             ways = {shown: way for shown, way in ways.items() if longest(by_search.get(way[0], ())) > steps}
             own = {shown: verdicts(way, reward, steps, keep) for shown, (way, keep) in ways.items()}
             means = {shown: mean_of_tags(values, tags)[1] for shown, values in own.items()}
-            controls = [shown for shown in own if not shown.startswith("milr")]
-            if not controls:
-                continue
-            best = max(controls, key=lambda shown: means[shown])
-            gains = {s: interval(own[s] - own[best], tags)._asdict() for s in own if s.startswith("milr")}
-            found[f"{reward}, K = {steps}"] = {"overall": means, "best control": best, "over the best control": gains}
+            gains = {
+                shown: interval(own[shown] - np.mean([own[c] for c in controls], 0), tags)._asdict()
+                for shown, controls in CONTROLS.items()
+                if shown in own and own.keys() >= set(controls)
+            }
+            found[f"{reward}, K = {steps}"] = {"overall": means, "over its control": gains}
     return found
 
 

@@ -98,7 +98,7 @@ def main() -> None:
             "padded": lambda: theirs(bare, args.batch, padding="max_length", max_length=janus.CONTEXT),
             "ours": lambda: ours(bare, args.batch),
             "pictures": pictures,
-            "milr": lambda: run(milr, planned, Redness(), PROMPT, iterations=k),
+            "milr": lambda: run(milr, planned, Redness(), PROMPT, iterations=k - 1),
         },
         args.repeats,
     )

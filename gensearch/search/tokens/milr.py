@@ -36,9 +36,9 @@ def milr(
     iterations: Updates = None,
     chains: PositiveInt = 1,
     samples: PositiveInt = 1,
-    strategy: Strategy = "joint",
+    strategy: Strategy = "image",
     text_share: Share = 0.2,
-    image_share: Share = 0.02,
+    image_share: Share = 0.1,
     lr: NonNegativeFloat = 0.03,
     credit: Credit = "sampled",
     baseline: Baseline = "ema",
@@ -55,20 +55,20 @@ def milr(
 ) -> Iterator[Round]:
     """Shift the states behind the first tokens towards higher reward, and draw the other tokens anew.
 
-    Source: MILR, Mi et al. 2025, arXiv:2509.22761, Alg. 1. Its code: credit=argmax, baseline=none, shift=-1, keep=last.
+    Source: MILR, Mi et al. 2025, arXiv:2509.22761, Alg. 1; the preset janus_pro_7b__milr_paper follows its code.
 
     Args:
         iterations: updates of the states; integer at least 0 (default None: until the budget is spent)
         chains: optimisations side by side, each from a plain picture; integer above 0 (default 1)
         samples: pictures of a chain after each update; integer above 0 (default 1)
-        strategy: states to update: both, alternating, text first or one; joint, alt, t2v, text or image (default joint)
+        strategy: states to update: both, alternating, text first or one; joint, alt, t2v, text or image (default image)
         text_share: share of the plan's tokens that the states choose; number at least 0 and at most 1 (default 0.2)
-        image_share: share of the image tokens that the states choose; number at least 0 and at most 1 (default 0.02)
+        image_share: share of the image tokens that the states choose; number at least 0 and at most 1 (default 0.1)
         lr: learning rate of Adam; number at least 0 (default 0.03)
         credit: tokens whose log-probability is weighted, drawn or likeliest ones; sampled or argmax (default sampled)
         baseline: subtracted from rewards, a running or leave-one-out mean; none, ema or loo (default ema)
         shift: added to every score; number (default 0.0)
-        noise: of the other tokens, new for each picture or the chain's own; fresh or common (default fresh)
+        noise: of all tokens, new for each picture or the chain's own; fresh or common (default fresh)
         anchor: weight of the KL divergence from the start, per nat; number at least 0 (default 0.0)
         radius: largest distance of a state from its start, in norms of the start; number above 0 (default None)
         freeze_unconditional: leave the unconditional rows of image states as they are; True or False (default False)
@@ -79,7 +79,8 @@ def milr(
         propose: makes the noise of the plain pictures (default gaussian)
 
     Raises:
-        ValueError: the model has no image tokens (strategy=text needs none), or `samples` fits no baseline or noise.
+        ValueError: the model has no image tokens (strategy=text needs none), `samples` fits no baseline or noise, or
+            text would be credited for what was not drawn: it takes plan=sampled, several samples and baseline=loo.
     """
     gain, how = Gain(baseline, shift, diversity), How(credit, anchor, radius, freeze_unconditional)
     loop = Loop(iterations, chains, samples, strategy, text_share, image_share, lr, noise, until, keep, journal)
@@ -125,11 +126,14 @@ def ascend(
     """Algorithm 1: draw a plain picture for each chain, then shift the states and draw pictures with them in turn.
 
     The states choose the first tokens of plan and picture, and the model goes on from there. An update maximises score
-    + shift + diversity * distance to the pictures of other chains, less the baseline. With keep=last all pictures but
-    the last are previews. A journal makes the same call go on with pictures that were drawn before.
+    + shift + diversity * distance to the pictures of other chains, less the baseline. One reward has nothing to be
+    compared with, so that a baseline takes one round of pictures from the states as they are before the first update.
+    With keep=last all pictures but the last are previews. A journal makes the same call go on with pictures that were
+    drawn before.
     """
     require_tokens(model, "milr", words=loop.strategy == "text")
     check_samples(loop.samples, gain.baseline, loop.noise)
+    check_text(cast(TokenModel, model), loop, gain.baseline, how.credit)
     unit = price(model, verifier)
     seeds = rng.seeds(int(min(loop.chains, ledger.affords(unit.plus(fee(propose))))))
     start = propose(model, [prompt] * len(seeds), seeds)
@@ -137,14 +141,17 @@ def ascend(
     walk = Chains(cast(TokenModel, model), verifier, prompt, recipes, kept)
     round = walk.begin(start, {"text": loop.text_share, "image": loop.image_share}, loop.lr)
     start, again = start.repeat_interleave(loop.samples, 0), unit.times(len(seeds) * loop.samples)
-    for k in count(1):
-        planned = int(min(k - 1 + ledger.affords(again), 10**9 if loop.iterations is None else loop.iterations))
-        last = k > planned or (loop.until is not None and bool((round.scores.total > loop.until).any()))
+    most = 10**9 if loop.iterations is None else loop.iterations
+    for k in count(1 if gain.baseline == "none" else 0):  # update 0 shifts nothing
+        left = ledger.affords(again)
+        good = loop.until is not None and bool((round.scores.total > loop.until).any())
+        last = good or left < 1 or max(k, 1) > most
         yield round._replace(done=last or loop.keep == "best")
         if last:
             return
-        moving = turn(loop.strategy, k, planned)
-        walk.move(moving, walk.gains(round, *gain), how)
+        moving, gains = turn(loop.strategy, max(k, 1), int(min(k - 1 + left, most))), walk.gains(round, *gain)
+        if k:
+            walk.move(moving, gains, how)
         if loop.noise == "fresh":
             start = randn(rng.seeds(len(start)), model.noise_shape)
         free = loop.strategy == "text" or (loop.strategy == "t2v" and "text" in moving)  # image tokens are drawn freely
@@ -159,6 +166,33 @@ def check_samples(samples: int, baseline: Baseline, noise: Fresh) -> None:
         )
     if samples > 1 and noise == "common":
         raise ValueError(f"samples={samples} with noise=common are one picture {samples} times; take noise=fresh")
+    if baseline == "ema" and noise == "common":
+        raise ValueError(
+            "noise=common with baseline=ema is one picture again and again, as no reward differs from the first; "
+            "take noise=fresh or baseline=none"
+        )
+
+
+def check_text(model: TokenModel, loop: Loop, baseline: Baseline, credit: Credit) -> None:
+    """Raise ValueError for text states that would follow the luck of the picture instead of the words.
+
+    Credit for drawn words needs words that are drawn, and several plans of one round to compare. The published
+    estimator (credit=argmax) claims neither.
+    """
+    moves = loop.strategy != "image" and loop.lr > 0 and loop.text_share > 0 and model.text_length > 0
+    if not moves or credit == "argmax":
+        return
+    other = "or strategy=image, or credit=argmax as published" if model.image_length else "or credit=argmax"
+    if model.greedy:
+        raise ValueError(
+            f"strategy={loop.strategy} credits the words that are drawn, and {model.name} takes the likeliest ones; "
+            f"take plan=sampled with samples=4 and baseline=loo, {other}"
+        )
+    if loop.samples == 1 or baseline != "loo":
+        raise ValueError(
+            f"strategy={loop.strategy} compares the plans of a round, and samples={loop.samples} with "
+            f"baseline={baseline} does not; take samples=4 and baseline=loo, {other}"
+        )
 
 
 def turn(strategy: Strategy, k: int, planned: int) -> tuple[Side, ...]:

@@ -205,7 +205,7 @@ def test_without_a_plan_its_states_are_none_of_the_usual_width(strategy):
     trace = model.trace(draw(model, randn([1, 2], model.noise_shape), [PROMPT] * 2))
     assert trace.text_states.shape == (2, 0, 1, trace.image_states.shape[-1])
     outcome = run(milr, model, Redness(), PROMPT, iterations=2, strategy=strategy)
-    assert len(outcome.lineage) == 3
+    assert len(outcome.lineage) == 4
 
 
 def test_a_folder_is_loaded_as_janus(tmp_path):

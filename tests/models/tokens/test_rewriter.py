@@ -126,6 +126,7 @@ def test_text_latents_are_moved_and_the_picture_noise_is_kept():
     knobs: dict[str, Any] = {
         "iterations": 6,
         "strategy": "text",
+        "credit": "argmax",
         "text_share": 1.0,
         "noise": "common",
         "lr": 3.0,
