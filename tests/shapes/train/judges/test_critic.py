@@ -158,6 +158,6 @@ def test_a_small_critic_fits_scenes_and_is_loaded_again(tmp_path):
 
     def loss(model):
         with torch.no_grad():
-            return critic.reading_loss(model(media.float() / 255), *answers).item()  # type: ignore[call-arg]
+            return critic.reading_loss(model(media.float() / 255), *answers).item()
 
     assert loss(trained) < 0.5 * loss(Reader("convolutions", 32, 1))
