@@ -76,7 +76,7 @@ def test_memory_becomes_a_network(tmp_path, capsys):
     assert call("generate", "a photo of two red stars", "--search", "reno", "--compute", "10", "--out", found) == 0
     assert call("train", "remember", found, "--memory", memory) == 0
     assert "remembered" in capsys.readouterr().out
-    config = recipe(tmp_path, rewards="shapes/clip")
+    config = recipe(tmp_path, rewards="shapes/critic")
     night = ["train", "consolidate", "--memory", memory, "--config", config, "--set", "distil.steps=5"]
     assert call(*night, "--set", "steps=0", "--out", str(tmp_path / "night")) == 0
     assert call(*night, "--set", "steps=0", "--out", str(tmp_path / "night")) == 0
