@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from verifiers.types import Media
+from verifiers.types import Media, Scores
 
 TEMPORAL_PATCH = 2  # frames that Qwen-VL encodes together
 LEAST_FRAMES = 4  # that Qwen-VL is given of a clip, if it has as many
@@ -121,3 +121,39 @@ def settings(folder: str, known: Sequence[str]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}); correct or remove it") from error
     return {name: found[name] for name in known if name in found} if isinstance(found, dict) else {}
+
+
+class PixelStatistic:
+    """A score of a clip's pixels alone: no network, no prompt; a subclass measures one clip.
+
+    Args:
+        name: the verifier's name in logs and reports; that of the class if empty.
+    """
+
+    named: ClassVar[str]
+    differentiable = True
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name or self.named
+
+    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
+        """Score clips.
+
+        Args:
+            media: clips [b, t, 3, h, w] in [0, 1].
+            prompts: b prompts, which do not matter.
+            progress: ignored.
+
+        Raises:
+            ValueError: for pictures, and for another number of prompts.
+        """
+        total = clip_by_clip(self.name, media, prompts, 1, lambda clip, _: self.measure(clip)[None])[:, 0]
+        return Scores(total, {self.name: total.detach()})
+
+    def measure(self, clip: Tensor) -> Tensor:
+        """Return the score of one clip.
+
+        Args:
+            clip: frames [t, 3, h, w] in [0, 1].
+        """
+        raise NotImplementedError("a subclass says what is measured")

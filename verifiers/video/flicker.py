@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from torch import Tensor
 
 from verifiers.card import Card
-from verifiers.types import Media, Scores
-from verifiers.video.clips import clip_by_clip
+from verifiers.video.clips import PixelStatistic
 from verifiers.video.motion import change
 
 CARD = Card(
@@ -19,31 +18,19 @@ CARD = Card(
 )
 
 
-class Flicker:
+class Flicker(PixelStatistic):
     """1 minus the mean absolute change of a pixel from frame to frame, in [0, 1]; 1 for a single frame.
 
     Temporal flickering of VBench (Huang et al. 2023, arXiv:2311.17982), whose prompts are of still scenes: 1 minus
     `motion`, so as a guide it rewards clips without motion. Differentiable. The score does not depend on the prompt.
-
-    Args:
-        name: the verifier's name in logs and reports.
     """
 
-    differentiable = True
+    named = "flicker"
 
-    def __init__(self, name: str = "flicker") -> None:
-        self.name = name
-
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score clips.
+    def measure(self, clip: Tensor) -> Tensor:
+        """Return the score of one clip.
 
         Args:
-            media: clips [b, t, 3, h, w] in [0, 1].
-            prompts: b prompts, which do not matter.
-            progress: ignored.
-
-        Raises:
-            ValueError: for pictures, and for another number of prompts.
+            clip: frames [t, 3, h, w] in [0, 1].
         """
-        total = clip_by_clip(self.name, media, prompts, 1, lambda clip, _: 1 - change(clip)[None])[:, 0]
-        return Scores(total, {self.name: total.detach()})
+        return 1 - change(clip)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from verifiers.card import Card
-from verifiers.types import Media, Scores
-from verifiers.video.clips import clip_by_clip
+from verifiers.video.clips import PixelStatistic
 
 CARD = Card(
     checkpoint="none",
@@ -20,34 +17,22 @@ CARD = Card(
 )
 
 
-class Motion:
+class Motion(PixelStatistic):
     """Mean absolute change of a pixel from frame to frame, in [0, 1]; 0 for a single frame.
 
     A cheap proxy for VBench's dynamic degree. Report it beside any verifier that guides: searches can reduce motion
     (ImagerySearch, arXiv:2510.14847). Differentiable. The score does not depend on the prompt.
-
-    Args:
-        name: the verifier's name in logs and reports.
     """
 
-    differentiable = True
+    named = "motion"
 
-    def __init__(self, name: str = "motion") -> None:
-        self.name = name
-
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score clips.
+    def measure(self, clip: Tensor) -> Tensor:
+        """Return the score of one clip.
 
         Args:
-            media: clips [b, t, 3, h, w] in [0, 1].
-            prompts: b prompts, which do not matter.
-            progress: ignored.
-
-        Raises:
-            ValueError: for pictures, and for another number of prompts.
+            clip: frames [t, 3, h, w] in [0, 1].
         """
-        total = clip_by_clip(self.name, media, prompts, 1, lambda clip, _: change(clip)[None])[:, 0]
-        return Scores(total, {self.name: total.detach()})
+        return change(clip)
 
 
 def change(clip: Tensor) -> Tensor:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from verifiers.card import Card
-from verifiers.types import Media, Scores
-from verifiers.video.clips import clip_by_clip
+from verifiers.video.clips import PixelStatistic
 
 CARD = Card(
     checkpoint="none",
@@ -20,35 +17,23 @@ CARD = Card(
 )
 
 
-class Smoothness:
+class Smoothness(PixelStatistic):
     """1 minus the mean absolute difference of every second frame from the mean of its neighbours, in [0, 1].
 
     Motion smoothness of VBench (Huang et al. 2023, arXiv:2311.17982) with linear interpolation in place of its network
     AMT-S: a cheap proxy, lower for fast motion also where that is smooth. 1 for less than three frames.
     Differentiable. The score does not depend on the prompt.
-
-    Args:
-        name: the verifier's name in logs and reports.
     """
 
-    differentiable = True
+    named = "smoothness"
 
-    def __init__(self, name: str = "smoothness") -> None:
-        self.name = name
-
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score clips.
+    def measure(self, clip: Tensor) -> Tensor:
+        """Return the score of one clip.
 
         Args:
-            media: clips [b, t, 3, h, w] in [0, 1].
-            prompts: b prompts, which do not matter.
-            progress: ignored.
-
-        Raises:
-            ValueError: for pictures, and for another number of prompts.
+            clip: frames [t, 3, h, w] in [0, 1].
         """
-        total = clip_by_clip(self.name, media, prompts, 1, lambda clip, _: smoothness(clip)[None])[:, 0]
-        return Scores(total, {self.name: total.detach()})
+        return smoothness(clip)
 
 
 def smoothness(clip: Tensor) -> Tensor:

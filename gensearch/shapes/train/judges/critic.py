@@ -15,11 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from gensearch.shapes.critic import CONFIG, WEIGHTS
 from gensearch.shapes.reader import Reader, Reading
 from gensearch.shapes.train.judges.pools import read
 from gensearch.shapes.train.loop import fit
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def train(
