@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 from torch import Tensor
 
@@ -33,3 +35,23 @@ def by_class(
         if x1 < x2 and y1 < y2:
             found[classes[i]].append(Detection((x1, y1, x2, y2), score))
     return found
+
+
+class OpenVocabulary:
+    """A detector that looks for any classes by name; a subclass prepares the words for its network."""
+
+    def looking_for(self, classes: Sequence[str]) -> Self:
+        """Return a detector of other classes with the same network.
+
+        Args:
+            classes: names to look for.
+
+        Raises:
+            ValueError: as the class.
+        """
+        other = copy(self)
+        other._look_for(classes)
+        return other
+
+    def _look_for(self, classes: Sequence[str]) -> None:
+        raise NotImplementedError("a subclass says how classes become words")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from verifiers.card import Card
-from verifiers.detect.boxes import by_class
+from verifiers.detect.boxes import OpenVocabulary, by_class
 from verifiers.detect.classes import GENEVAL_CLASSES
 from verifiers.detect.geneval import Detection, Image, Rules
 from verifiers.types import Device
@@ -26,7 +25,7 @@ CARD = Card(
 RULES = Rules(threshold=0.35, counting_threshold=0.35)  # of the model's own examples; GenEval's are for Mask2Former
 
 
-class GroundingDetector:
+class GroundingDetector(OpenVocabulary):
     """Detects any classes by name, without masks. Grounding DINO, Liu et al. 2023, arXiv:2303.05499.
 
     The text is "one class. another class."; the score of a query in a class is the highest over the words of its name.
@@ -62,19 +61,6 @@ class GroundingDetector:
             source, use_safetensors=True, trust_remote_code=False
         )
         return cls(model.to(device), AutoProcessor.from_pretrained(source, trust_remote_code=False), **options)
-
-    def looking_for(self, classes: Sequence[str]) -> GroundingDetector:
-        """Return a detector of other classes with the same network.
-
-        Args:
-            classes: names to look for.
-
-        Raises:
-            ValueError: as the class.
-        """
-        other = copy(self)
-        other._look_for(classes)
-        return other
 
     def _look_for(self, classes: Sequence[str]) -> None:
         if wrong := [name for name in classes if not name.strip() or set(name) & set(".?")]:

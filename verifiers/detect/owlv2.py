@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from typing import Any
 
 import torch
 from torch import nn
 
 from verifiers.card import Card
-from verifiers.detect.boxes import by_class
+from verifiers.detect.boxes import OpenVocabulary, by_class
 from verifiers.detect.classes import GENEVAL_CLASSES
 from verifiers.detect.geneval import Detection, Image, Rules
 from verifiers.types import Device
@@ -27,7 +26,7 @@ RULES = Rules(threshold=0.2, counting_threshold=0.2, max_overlap=0.5)  # many pa
 QUERY = "a photo of a {name}"
 
 
-class Owlv2Detector:
+class Owlv2Detector(OpenVocabulary):
     """Detects any classes by name, without masks. OWLv2, Minderer et al. 2023, arXiv:2306.09683.
 
     The model reads the picture padded to a square at its right or bottom, and its boxes are shares of that square.
@@ -65,19 +64,6 @@ class Owlv2Detector:
 
         model = Owlv2ForObjectDetection.from_pretrained(source, use_safetensors=True, trust_remote_code=False)
         return cls(model.to(device), AutoProcessor.from_pretrained(source, trust_remote_code=False), **options)
-
-    def looking_for(self, classes: Sequence[str]) -> Owlv2Detector:
-        """Return a detector of other classes with the same network.
-
-        Args:
-            classes: names to look for.
-
-        Raises:
-            ValueError: as the class.
-        """
-        other = copy(self)
-        other._look_for(classes)
-        return other
 
     def _look_for(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
