@@ -65,7 +65,7 @@ class Critic:
 
         try:
             model = Reader(**json.loads((folder / CONFIG).read_text()))
-            model.load_state_dict({name: w.float() for name, w in load_file(folder / WEIGHTS).items()})
+            model.load_state_dict(load_file(folder / WEIGHTS))  # copied into fp32
         except Exception as error:  # damaged files make the libraries raise errors of many kinds
             why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise ValueError(f"cannot load the critic {folder} ({why}); copy or train it again") from error

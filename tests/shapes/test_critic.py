@@ -21,7 +21,7 @@ def reader(body="convolutions"):
     for name, parameter in model.named_parameters():
         if "norm" not in name:
             torch.nn.init.normal_(parameter, std=0.3)
-    return model
+    return model.eval()
 
 
 @pytest.fixture
@@ -89,6 +89,22 @@ def test_a_picture_that_is_not_finite_is_unanswered(critic, pictures):
 def test_pictures_of_any_size_are_squeezed(critic, size):
     logs = critic.answer(torch.rand(1, 3, *size), [["Is there a star?"]])
     assert logs[0].isfinite().all()
+
+
+def test_what_shapes_gather_can_be_counted():
+    model, cells = reader(), torch.full((1, 64, 23), -30.0)
+    memory = torch.randn(1, 1, 32).expand(1, 64, 32)  # the same in every cell
+    cells[..., 8] = 30.0  # none
+    base = model.gather(memory, cells)
+    sums = []
+    for held in (1, 2, 3):
+        cells[0, :held] = -30.0
+        cells[0, :held, SHAPES.index("star")] = cells[0, :held, 9] = 30.0
+        gathered = model.gather(memory, cells) - base
+        assert gathered[0, [i for i, shape in enumerate(SHAPES) if shape != "star"]].abs().max() < 1e-5
+        sums.append(gathered[0, SHAPES.index("star")])
+    torch.testing.assert_close(sums[1], 2 * sums[0])
+    torch.testing.assert_close(sums[2], 3 * sums[0])
 
 
 @pytest.mark.parametrize("body", BODIES)

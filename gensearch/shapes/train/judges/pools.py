@@ -22,11 +22,12 @@ from gensearch.core.sampling import generate
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
 from gensearch.shapes.judge import pixels
-from gensearch.shapes.train.judges import scenes
+from gensearch.shapes.train.judges import scenes, spoilt
 from gensearch.shapes.train.judges.labels import Table, held_out, joined, of_detections
 
 PART = 500  # pictures of one file, before those with held-out pairs are dropped
 MIX = {"two_object": 0.15, "colors": 0.1, "position": 0.25, "color_attr": 0.25, "color_count": 0.25}
+SCENES = {"scenes": scenes.make_part, "spoilt": spoilt.make_part}  # rendered, with their own facts
 FIRST_SEED = 1 << 31  # noises of these pictures; searches and evaluations start from smaller numbers
 
 
@@ -91,7 +92,7 @@ def train(out: Path, *, name: str, sources: dict[str, int], first: int = 0, ever
     Args:
         out: folder of all recipes.
         name: of the folder.
-        sources: embedded generator, or "scenes" for rendered scenes -> pictures, whole parts of 500.
+        sources: embedded generator, or one of `SCENES` -> pictures, whole parts of 500.
         first: first part of this process; two processes take 0 and 1 of every 2.
         every: number of processes.
     """
@@ -109,9 +110,9 @@ def maker(source: str) -> Callable[[int], dict[str, Tensor]]:
     """Return what makes a part of a source by its number."""
     from gensearch.models.load import load
 
-    if source == "scenes":
+    if source in SCENES:
         generator: Any = load("shapes/turbo")
         vae = generator.pipeline.vae
-        return lambda number: scenes.make_part(vae, number, PART)
+        return lambda number: SCENES[source](vae, number, PART)
     model = load(f"shapes/{source}")
     return lambda number: make_part(model, number)
