@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from verifiers.batches import require_pictures
+from verifiers.calls import quoted
 from verifiers.card import Card
 from verifiers.types import Device, Media, Scores
 from verifiers.vlm.local import LocalModel, cleaned, load
@@ -93,7 +94,7 @@ class UnifiedReward:
         Raises:
             ValueError: as the class.
         """
-        return cls(*load(source, device, dtype), **{"name": f"unifiedreward:{source}", **options})
+        return cls(*load(source, device, dtype), **{"name": f"unifiedreward:{quoted(source)}", **options})
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures, on their device.
