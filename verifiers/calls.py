@@ -131,8 +131,8 @@ def unquoted(source: str) -> str:
         return source
     if not re.fullmatch(r'"([^"]|"")*"', source, re.DOTALL):
         raise ValueError(
-            f"the quotes in {source!r} do not close around all of it; write the whole path in them and each quote in it "
-            'twice, as in critic:"my+path.yaml"'
+            f"the quotes in {source!r} do not close around all of it; write the whole path in quotes, and each quote "
+            'inside it twice, as in critic:"my+path.yaml"'
         )
     return source[1:-1].replace(2 * QUOTE, QUOTE)
 
