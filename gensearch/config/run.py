@@ -41,9 +41,7 @@ class RunConfig(BaseModel):
     @classmethod
     def default_guide(cls, data: Any) -> Any:
         """Without a verifier, that which is made for the model guides."""
-        if not isinstance(data, dict) or data.get("verifier") is not None or data.get("verifiers") is not None:
-            return data
-        return {**data, "verifier": guide_for(data.get("model", cls.model_fields["model"].default))}
+        return guided(data, cls.model_fields["model"].default)
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +86,18 @@ class RunConfig(BaseModel):
         if self.select:
             refuse_selector(self.select, self.search)
         return self
+
+
+def guided(data: Any, model: str) -> Any:
+    """The fields of a run with the default guide of its model, where they name none or say null.
+
+    Args:
+        data: Fields by name; anything but a dict is left to the schema.
+        model: The generator where they name none.
+    """
+    if not isinstance(data, dict) or data.get("verifier") is not None or data.get("verifiers") is not None:
+        return data
+    return {**data, "verifier": guide_for(data.get("model", model))}
 
 
 def validate(data: Any) -> RunConfig:

@@ -17,9 +17,11 @@ from torch import nn
 from gensearch import registry
 from gensearch.core.divergence import spent_nats
 from gensearch.core.errors import one_line
+from gensearch.core.ledger import Ledger
 from gensearch.core.noise import derive
 from gensearch.core.result import Result
 from gensearch.core.types import Model, Search
+from gensearch.engine.guard import booked_aside
 from gensearch.engine.job import Job
 from gensearch.engine.run import result, start
 from gensearch.evaluate.journal import Record, Trial
@@ -169,11 +171,15 @@ class Bench:
         return {**trial._asdict(), "tag": line["tag"], "text": line["prompt"], "error": one_line(error)}
 
     def verdicts(self, prompt: str, found: Result) -> dict[str, Any]:
-        """The exact judge's and the hold-outs' totals for the winner and, as `base`, for the plain sample."""
+        """The exact judge's and the hold-outs' totals for the winner and, as `base`, for the plain sample.
+
+        What remote hold-outs cost is `aside`, beside the ledger.
+        """
+        aside = Ledger()
         media = torch.stack([found.best.media, found.base.media])
         with torch.no_grad():
             verdict = ask(self.judge, media, [prompt] * 2).total
-            report = {name: ask(verifier, media, [prompt] * 2).total for name, verifier in self.holdout.items()}
+            report = {name: booked_aside(each, media, prompt, aside) for name, each in self.holdout.items()}
         winner, base = (
             {
                 "judge": number(float(verdict[row])),
@@ -181,7 +187,7 @@ class Bench:
             }
             for row in (0, 1)
         )
-        return {**winner, "base": base}
+        return {**winner, "base": base, "aside": aside.spent._asdict()}
 
 
 def moved(model: Model, found: Result) -> float:

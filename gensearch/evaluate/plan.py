@@ -9,12 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gensearch.config.explain import explain
 from gensearch.config.make import assign
-from gensearch.config.run import RunConfig
+from gensearch.config.run import RunConfig, guided
 from gensearch.config.yaml import read_preset
 from gensearch.core.errors import nearest
 from gensearch.core.limits import MAX_SEED, MAX_THREADS
 from gensearch.packages import configs
-from gensearch.shapes.verifiers import guide_for
 from verifiers.calls import split_outside
 from verifiers.yaml import parse_yaml
 
@@ -41,9 +40,7 @@ class Method(BaseModel):
     @classmethod
     def default_guide(cls, data: Any) -> Any:
         """Without a verifier, that which is made for the model guides."""
-        if not isinstance(data, dict) or "verifier" in data:
-            return data
-        return {**data, "verifier": guide_for(data.get("model", "shapes/turbo"))}
+        return guided(data, cls.model_fields["model"].default)
 
 
 class Plan(BaseModel):

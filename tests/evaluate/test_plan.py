@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from gensearch.config.run import RunConfig
 from gensearch.evaluate.plan import Method, Plan, make_plan, parse_method
 from gensearch.packages import configs
 from gensearch.registry import VERIFIERS
+from gensearch.shapes.verifiers import guide_for
 
 
 def test_a_method_in_one_text():
@@ -125,3 +127,11 @@ def test_every_preset_is_a_plan_that_has_both_controls_if_it_searches():
         if any(method.compute != 1 for method in plan.methods):
             assert "random" in verifiers
             assert "unguided" in searches
+
+
+@pytest.mark.parametrize("given", [{}, {"verifier": None}])
+@pytest.mark.parametrize("model", ["shapes/turbo", "shapes/video", "org/name", None])
+def test_the_default_guide_is_that_of_the_model_in_runs_and_in_methods(model, given):
+    data = {**given, **({"model": model} if model else {})}
+    method, run = Method(name="a", **data), RunConfig(prompt="a red star", **data)
+    assert method.verifier == run.verifier == guide_for(model or "shapes/turbo")
