@@ -27,8 +27,8 @@ from gensearch.engine.run import result, start
 from gensearch.evaluate.journal import Record, Trial
 from gensearch.evaluate.plan import Plan
 from gensearch.files.images import encode, to_pixels
-from gensearch.models.fingerprint import module_hash, verifier_hashes
-from gensearch.resolve import for_prompt, resolve
+from gensearch.models.fingerprint import module_hash, own_code, verifier_hashes
+from gensearch.resolve import Roles, for_prompt, resolve, seated
 from gensearch.runs.records import number
 from verifiers.adapt import ask
 from verifiers.combine import leaf_names
@@ -96,14 +96,21 @@ class Bench:
         jobs = {}
         for method in plan.methods:
             try:
+                shared = list(holdout.values())
+                roles: dict[str, Any] = {
+                    "select": verifier(method.select) if method.select else None,
+                    "holdout": shared,
+                }
+                if method.verifiers:  # with weights
+                    named = Roles(method.verifier, method.select, shared, method.verifiers)
+                    roles = {"panel": seated(named, verifier)}
                 jobs[method.name] = resolve(
                     model(method.model, json.dumps(method.options, sort_keys=True)),
-                    verifier(method.verifier),
+                    None if method.verifiers else verifier(method.verifier),
                     benchmark.search(method.search),
                     knobs=method.knobs,
                     compute=method.compute,
-                    select=verifier(method.select) if method.select else None,
-                    holdout=list(holdout.values()),
+                    **roles,
                     propose=method.propose,
                     allow_noncommercial=plan.allow_noncommercial,
                 )
@@ -209,7 +216,8 @@ def identity(job: Job) -> str:
         job: What the method runs.
     """
     panel = job.panel
-    hashes = verifier_hashes(panel.guide, panel.select, *panel.holdout.values())
+    roles = (panel.guide, panel.select, *panel.holdout.values())
+    hashes = verifier_hashes(*roles) | own_code(*roles)
     learned = getattr(job.propose, "network", None)
     hashes |= {"propose": module_hash(learned)} if isinstance(learned, nn.Module) else {}
     parts = [job.model.fingerprint(), hashes]
