@@ -405,7 +405,7 @@ def test_an_own_judge_by_its_place_runs_in_an_evaluation(tmp_path, monkeypatch):
     (tmp_path / "judges_of_mine.py").write_text(OWN.format(factor=1, channel=0, scale=1))
     real = DICE._replace(verifier=registry.verifier)
     methods = [method("a", verifier="judges_of_mine:bright", select="judges_of_mine:Bright", compute=3)]
-    for _ in run_plan(plan(methods=methods, holdout=["judges_of_mine:third"], prompts=1), real, tmp_path / "out"):
+    for _ in run_plan(plan(methods=methods, holdout=["judges_of_mine:last"], prompts=1), real, tmp_path / "out"):
         pass
     assert len(records(tmp_path / "out")) == 4
     assert not failures(tmp_path / "out")
