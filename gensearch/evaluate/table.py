@@ -239,7 +239,7 @@ def caption(summary: Summary) -> str:
         summary: of an evaluation.
     """
     text = (
-        f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, judged by {summary['judge']}. "
+        f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, scored by {summary['judge']}. "
         f"Overall is the unweighted mean of the tags. Gain is the difference to {summary['baseline']}, with a paired "
         f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
         "Costs are means per picture: KL divergence from the base model in nats; NFE (network function evaluations, "

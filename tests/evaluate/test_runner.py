@@ -311,7 +311,7 @@ def test_results_of_two_models_under_one_name_are_not_mixed(tmp_path):
     assert last["method"] in {record["method"] for record in kept}
     with (tmp_path / JOURNAL).open("a") as journal:
         journal.write(json.dumps({**last, "identity": "another"}) + "\n")
-    with pytest.raises(ValueError, match=f"model or a judge of '{last['method']}' changed"):
+    with pytest.raises(ValueError, match=f"model or a verifier of '{last['method']}' changed"):
         records(tmp_path)
 
 
@@ -322,7 +322,7 @@ def test_a_run_does_not_go_on_with_another_model(tmp_path, workers):
     kept = "".join(json.dumps(line) + "\n" for line in lines[:-2])
     assert {line["method"] for line in lines[-2:]} == {"best4", "best6"}
     (tmp_path / JOURNAL).write_text(kept)
-    with pytest.raises(ValueError, match="the model or a judge of base changed since"):
+    with pytest.raises(ValueError, match="the model or a verifier of base changed since"):
         evaluate(tmp_path, workers=workers)
     assert (tmp_path / JOURNAL).read_text() == kept
 
