@@ -120,7 +120,8 @@ class Bench:
         bench = cls(jobs, lines, judge, holdout, oracles=benchmark.oracles, seed=plan.seed)
         if changed := [name for name, made_by in known.items() if bench.identities.get(name) != made_by]:
             raise ValueError(
-                f"the model or a verifier of {', '.join(changed)} changed since the folder's results; take another --out"
+                f"the model or a verifier of {', '.join(changed)} changed since the folder's results; take another "
+                "--out"
             )
         return bench
 
