@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import torch
 import typer
 
+from gensearch.core.guard import REFERENCE
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import gaussian
 from gensearch.core.price import charges, comparison, election, fee, price
@@ -95,6 +97,17 @@ def rehearse(job: Job, prompt: str, seed: int) -> Ledger:
     return last.ledger
 
 
+def aside(panel: Panel, first: int) -> Cost:
+    """The most that remote hold-outs can cost in one search: of the first samples, the winner and the plain sample.
+
+    Args:
+        panel: The verifiers by role.
+        first: Finished samples that hold-outs score while a search runs, 0 or more.
+    """
+    each = [charges(verifier).plus(Cost(scored=1)) for verifier in panel.holdout.values()]
+    return reduce(Cost.plus, each, Cost()).times(first + 2)
+
+
 def show_plan(job: Job, folder: RunFolder) -> None:
     """Print what would run, what it would cost and where it would go; nothing is made.
 
@@ -125,6 +138,8 @@ def show_plan(job: Job, folder: RunFolder) -> None:
     typer.echo(f"cost:       {spent.nfe} nfe, {spent.decoded} decoded, {spent.scored} scored{ending}{more}")
     if paid := charged(spent._asdict()):
         typer.echo(f"critics:    at most {paid}, with three tries for each answer")
+    if paid := charged(aside(job.panel, REFERENCE + 1 if config.guard else 1)._asdict()):
+        typer.echo(f"hold-outs:  at most {paid}, beside the budget")
     if ledger.limit:
         typer.echo(f"limit:      {', '.join(f'{value} {name}' for name, value in ledger.limit.items())}")
     pace = measured(folder)

@@ -11,14 +11,16 @@ from typing import Any, cast
 import torch
 
 from gensearch.config.run import RunConfig
-from gensearch.core.guard import Guard, summary
+from gensearch.core.guard import REFERENCE, Guard, summary
+from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.result import Progress, Result
 from gensearch.core.types import Model, Proposal, Search
-from gensearch.engine.guard import Watch, asked, examine, reported
+from gensearch.engine.guard import Watch, examine, reported
 from gensearch.engine.run import result, start
 from gensearch.files.images import Picture, to_images
 from gensearch.resolve import Entries, for_prompt, resolve, with_own_holdout
 from gensearch.resolve import device_of as device_of
+from gensearch.runs.format import charged
 from verifiers.combine import Panel
 from verifiers.types import Verifier
 
@@ -31,12 +33,14 @@ class Output:
     result: Result
     holdout: dict[str, tuple[float, float]]  # name -> (winner, base); NaN where it could not score
     guard: Guard | None = None  # what speaks for over-optimisation; None if it was switched off
+    aside: Cost = Cost()  # what hold-outs spent, which no ledger and no limit counts
 
     def __repr__(self) -> str:
         """Scores of the winner and the first sample, what they are worth, and each warning, line by line."""
         best, base = self.result.best, self.result.base
         lines = [f"{len(self.images)} image(s), score {base.score:.4g} -> {best.score:.4g}"]
         lines += [f"hold-out {name}: {first:.4g} -> {winner:.4g}" for name, (winner, first) in self.holdout.items()]
+        lines += [f"hold-outs took {paid}, beside the budget"] if (paid := charged(self.aside._asdict())) else []
         lines += summary(self.guard, bool(self.holdout)) if self.guard else []
         return "\n".join(lines)
 
@@ -204,14 +208,10 @@ class SearchPipeline:
 
     def _watched(self, rounds: Generator[Progress], prompt: str) -> Iterator[Progress]:
         """Ask the hold-outs after the first sample: what they cannot score is said before the budget is spent."""
-        watch, known = Watch(self.panel, prompt), False
+        watch = Watch(self.panel, prompt, REFERENCE + 1 if self.guard else 1)
         with closing(rounds):
             for step in rounds:
-                if self.guard:
-                    watch.add(step)
-                elif step.base is not None and not known:
-                    asked(self.panel, step.base.media[None], prompt)
-                    known = True
+                watch.add(step)
                 yield step
 
     def output(self, prompt: str, found: Result) -> Output:
@@ -221,7 +221,8 @@ class SearchPipeline:
             prompt: What was searched for.
             found: The outcome.
         """
-        scores = reported(self.panel, torch.stack([found.best.media, found.base.media]), prompt)
+        aside = Ledger()
+        scores = reported(self.panel, torch.stack([found.best.media, found.base.media]), prompt, aside)
         holdout = {name: (winner, base) for name, (winner, base) in scores.items()}
         checked = examine(found, self.model, self.panel, prompt, holdout) if self.guard else None
-        return Output(to_images(found.best.media), found, holdout, checked)
+        return Output(to_images(found.best.media), found, holdout, checked, found.seen.aside.plus(aside.spent))

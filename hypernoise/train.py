@@ -33,6 +33,7 @@ from hypernoise.memory import Memory
 from hypernoise.network import trainable
 from hypernoise.objective import Temperature, divergence, dual_ascent, unrolled
 from hypernoise.prompts import refuse_benchmarks
+from verifiers.adapt import as_verifier
 from verifiers.combine import leaves
 from verifiers.types import Verifier
 
@@ -73,7 +74,7 @@ class Trainer:
     Attributes:
         config: the recipe.
         model: the generator.
-        verifier: the reward, differentiable.
+        verifier: the reward, differentiable; a function of (media, prompts) with `differentiable = True` will do.
         prompts: to train on.
         folder: of the checkpoint.
         accelerator: of this process.
@@ -101,6 +102,7 @@ class Trainer:
     lesson: float | None = None
 
     def __post_init__(self) -> None:
+        self.verifier = as_verifier(self.verifier)
         refuse_benchmarks(self.prompts, "the training set")
         require_gradients(self.model, "a noise hypernetwork")
         require_differentiable(self.verifier, "a noise hypernetwork")

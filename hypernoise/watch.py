@@ -17,6 +17,7 @@ from gensearch.core.types import Model, Noise, Recipe
 from hypernoise.artefact import HyperNoise
 from hypernoise.form import lookable
 from hypernoise.objective import divergence, unrolled
+from verifiers.adapt import as_verifier, ask
 from verifiers.types import Media, Verifier
 
 SECOND_ORDER_ROWS = 8  # rows of the second-order divergence, which differentiates twice
@@ -54,7 +55,7 @@ class Watch:
 
     Attributes:
         model: the generator.
-        verifier: the reward.
+        verifier: the reward; a function of (media, prompts) will do.
         prompts: for validation.
         seeds: noises for each prompt, at least 2.
         root: the seed that the noises are derived from.
@@ -67,6 +68,7 @@ class Watch:
     root: int = 0
 
     def __post_init__(self) -> None:
+        self.verifier = as_verifier(self.verifier)
         self.texts = [prompt for prompt in self.prompts for _ in range(self.seeds)]
         numbers = [derive(self.root, "watch", text, i % self.seeds) for i, text in enumerate(self.texts)]
         self.recipes: list[Recipe] = [(("gaussian", number),) for number in numbers]
@@ -126,7 +128,7 @@ class Watch:
         """
         with torch.no_grad():
             media = generate(self.model, self.texts, noise, self.recipes)
-            return media, self.verifier(media, self.texts).total.cpu()
+            return media, ask(self.verifier, media, self.texts).total.cpu()
 
     def second_order(self, proposal: HyperNoise, texts: Sequence[str]) -> float:
         """Return the mean KL divergence of the first rows to second order, in nats.

@@ -63,9 +63,19 @@ def as_verifier(given: Any, name: str = "") -> Verifier:
             f"verifier {given!r} is none; give a name, such as 'shapes/clip', or something that can be called as "
             "(media, prompts)"
         )
+    if inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__):
+        raise ValueError(f"the verifier {title(given)} is async; give a plain function, which may run it to its end")
     own = getattr(given, "name", None)
-    if own is not None and not isinstance(own, str):
-        raise ValueError(f"the name of the verifier {title(given)} is {own!r}; give it a text as its name")
+    if own is not None and not (isinstance(own, str) and own.isprintable()):
+        raise ValueError(
+            f"the name of the verifier {title(given)} is {own!r}; give it a text without control characters as its name"
+        )
+    size = getattr(given, "batch_size", None)
+    if size is not None and not (isinstance(size, int | np.integer) and size >= 1):
+        raise ValueError(
+            f"the batch_size of the verifier {own or title(given)} is {size!r}; give an integer of 1 or more, or leave "
+            "it out to score all samples of a round in one call"
+        )
     if own and not name and isinstance(getattr(given, "differentiable", None), bool) and arguments(given, own)[1]:
         return cast(Verifier, given)
     return Adapted(given, name or own or title(given))
@@ -148,8 +158,36 @@ def ask(verifier: Verifier, media: Media, prompts: Sequence[str], *, progress: f
 
     Raises:
         ValueError: it returned no scores.
+        RuntimeError: it raised what would end a program or a generator without a word.
     """
-    return scores_of(verifier.name, verifier(media.clone(), list(prompts), progress=progress), media)
+    return scores_of(verifier.name, contained(verifier, media.clone(), list(prompts), progress), media)
+
+
+def contained(verifier: Verifier, media: Media, prompts: list[str], progress: float) -> Any:
+    """Return what a verifier returns; torch's default dtype, threads and gradient mode stay as they were.
+
+    Args:
+        verifier: any.
+        media: pictures or clips [b, ...], of its own.
+        prompts: b prompts, of its own.
+        progress: share of the samples that is generated, in (0, 1].
+
+    Raises:
+        RuntimeError: it raised SystemExit, StopIteration or GeneratorExit.
+    """
+    dtype, threads, gradients = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+    try:
+        return verifier(media, prompts, progress=progress)
+    except (SystemExit, StopIteration, GeneratorExit) as error:
+        what = f"{type(error).__name__}({error})"
+        raise RuntimeError(
+            f"the verifier {verifier.name} raised {what}; let it return scores or raise an error"
+        ) from error
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def scores_of(name: str, returned: Any, media: Media) -> Scores:
@@ -189,6 +227,8 @@ def column(whose: str, values: Any, media: Media) -> Tensor:
         found: Tensor | None = tensor(values)
     except (TypeError, ValueError, RuntimeError):
         found = None
+    if found is not None and (found.is_meta or found.layout is not torch.strided):
+        found = None  # it holds no numbers that could be read
     shape = None if found is None else tuple(found.shape)
     fits = shape is not None and (
         shape == (rows,) or shape == (rows, *(1,) * (len(shape) - 1)) or {rows, *shape} == {1}

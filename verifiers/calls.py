@@ -24,6 +24,7 @@ class Form(NamedTuple):
 
 
 MANY = 20
+QUOTE = '"'  # around a source that holds marks of the grammar
 BOUTS = ("keep", "samples", "tie")
 FORMS = {
     "z": Form(1, 1, ("shift", "scale")),
@@ -82,7 +83,7 @@ def read_call(item: str) -> Call | None:
         raise ValueError(f"{item!r} has {len(names)} verifiers; {written[1]} takes {counts}{known}, split by commas")
     if written[1] != "veto":
         return Call(written[1], tuple(names), settings)
-    limits = [re.fullmatch(r"(.+?)(>=|<=)(.+)", part, re.DOTALL) for part in names[1:]]
+    limits = [re.fullmatch(r'((?:"[^"]*"|[^"])+?)(>=|<=)(.+)', part, re.DOTALL) for part in names[1:]]
     if None in limits:
         raise ValueError(f"{item!r} lacks a threshold; write a veto as 'veto(shapes/clip,shapes/partial>=0.5)'")
     bounds = tuple((m[2], factor(m[3], m[1], "threshold", f"{m[1].strip()}>=0.5")) for m in limits if m)
@@ -90,20 +91,50 @@ def read_call(item: str) -> Call | None:
 
 
 def split_outside(text: str, mark: str) -> list[str]:
-    """Split a text at each mark that stands outside of brackets.
+    """Split a text at each mark that stands outside of brackets and quotes.
 
     Args:
         text: any text.
         mark: one character.
     """
-    parts, depth = [""], 0
+    parts, depth, inside = [""], 0, False
     for character in text:
-        depth = max(0, depth + (character in "([") - (character in ")]"))
-        if character == mark and not depth:
+        inside ^= character == QUOTE
+        depth = max(0, depth + (not inside) * ((character in "([") - (character in ")]")))
+        if character == mark and not depth and not inside:
             parts.append("")
         else:
             parts[-1] += character
     return parts
+
+
+def quoted(source: str) -> str:
+    """Return the source of a name, such as a path, as the grammar reads it: in quotes where marks of its own would be.
+
+    Args:
+        source: any text; a quote in it is doubled.
+    """
+    plain = source == source.strip() and not re.search(r'[+*,()\[\]"<>=]', source)
+    return source if plain else QUOTE + source.replace(QUOTE, 2 * QUOTE) + QUOTE
+
+
+def unquoted(source: str) -> str:
+    """Return what a source says, without the quotes that `quoted` puts around it.
+
+    Args:
+        source: as it stands in a name.
+
+    Raises:
+        ValueError: for a quote that is not closed, or has something after it.
+    """
+    if QUOTE not in source:
+        return source
+    if not re.fullmatch(r'"([^"]|"")*"', source, re.DOTALL):
+        raise ValueError(
+            f"the quotes in {source!r} do not close around all of it; write the whole path in quotes, and each quote "
+            'inside it twice, as in critic:"my+path.yaml"'
+        )
+    return source[1:-1].replace(2 * QUOTE, QUOTE)
 
 
 def factor(text: str, name: str, role: str = "weight", example: str = "0.5*random") -> float:

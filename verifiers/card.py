@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import NamedTuple
 
+from verifiers.calls import unquoted
 from verifiers.names import leaf_names
 
 
@@ -53,6 +54,7 @@ def card(name: str, modules: Mapping[str, str]) -> Card | None:
     found = declared(modules[alike]) if alike else None
     if alike is None or found is None or alike == f"{kind}:FOLDER":
         return found
+    source = unquoted(source)
     return found._replace(checkpoint=source, licence=f"that of {source}", size="", price="", commercial=True)
 
 

@@ -12,7 +12,7 @@ from verifiers.controls import entries as controls
 from verifiers.detect import entries as detect
 from verifiers.embedding import entries as embedding
 from verifiers.entry import Entry as Entry
-from verifiers.names import is_object, parse, split_length, split_sum, weigh, weighed
+from verifiers.names import is_object, parse, source_of, split_length, split_sum, weigh, weighed
 from verifiers.video import entries as video
 from verifiers.vlm import entries as vlm
 
@@ -127,8 +127,8 @@ def single(name: str, device: Device = "cpu") -> Verifier:
         from verifiers.objects import by_object
 
         return by_object(name, device)
-    kind, colon, source = name.partition(":")
-    if colon and kind in SOURCES:
+    kind, source = source_of(name)
+    if kind:
         return SOURCES[kind](source, device)
     entry = VERIFIERS[name]
     return entry.build(device) if entry.network else entry.build()

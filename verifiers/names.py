@@ -1,4 +1,7 @@
-"""The grammar of verifier names: "a+0.5*b", "min(a,b)", "kind:source" and "module:object"; nothing is loaded."""
+"""The grammar of verifier names: "a+0.5*b", "min(a,b)", "kind:source" and "module:object"; nothing is loaded.
+
+A source with marks of this grammar in it, such as a path with a +, stands in quotes: 'critic:"a+b.yaml"+0.5*random'.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
-from verifiers.calls import FORMS, factor, read_call, split_outside
+from verifiers.calls import FORMS, factor, read_call, split_outside, unquoted
 
 KINDS = (  # of verifiers that are named by their source
     "aesthetic",
@@ -36,6 +39,7 @@ KINDS = (  # of verifiers that are named by their source
     "vqascore",
 )
 ON_FRAMES = ("frames", "grid", "staged")  # kinds whose source is the name of a picture verifier
+ENDING = re.compile(r"\.(ya?ml|json|safetensors)$")  # of a path, which the grammar may have torn apart
 OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # module:object
 
 
@@ -115,7 +119,7 @@ def split_length(source: str) -> tuple[str, int | None]:
 
 
 def split_sum(name: str) -> list[str]:
-    """Split a sum into its terms; a + in brackets or inside the path of an existing folder does not separate terms.
+    """Split a sum into its terms; a + in brackets, in quotes or in an existing path does not separate terms.
 
     Args:
         name: terms joined by +.
@@ -123,7 +127,7 @@ def split_sum(name: str) -> list[str]:
     pieces, terms = split_outside(name, "+"), []
     while pieces:
         joined = ["+".join(pieces[:count]).strip() for count in range(len(pieces), 0, -1)]
-        place = next((i for i, term in enumerate(joined) if is_folder(split_weight(term)[1])), len(joined) - 1)
+        place = next((i for i, term in enumerate(joined) if with_path(*split_weight(term))), len(joined) - 1)
         terms.append(joined[place])
         pieces = pieces[len(joined) - place :]
     return terms
@@ -139,14 +143,30 @@ def split_weight(term: str) -> tuple[str, str]:
     return (weighed[1], weighed[2].strip()) if weighed else ("", term)
 
 
-def is_folder(name: str) -> bool:
-    """Return whether a name is kind:source with an existing folder as its source.
+def with_path(weight: str, name: str) -> bool:
+    """Return whether a text that may hold a + is one term: kind:source with an existing file or folder as its source.
 
     Args:
-        name: a single verifier name.
+        weight: the text before its *, empty if there is none.
+        name: the rest.
     """
     kind, _, source = picture_verifier(name).partition(":")
-    return kind in KINDS and os.path.isdir(source)
+    return "+" not in weight and kind in KINDS and os.path.exists(source)
+
+
+def source_of(name: str) -> tuple[str, str]:
+    """Return the kind of a name and its source without quotes; the kind is empty for a name of another form.
+
+    Args:
+        name: a single verifier name. The source of "frames:NAME" and its like is a name itself, and is kept as it is.
+
+    Raises:
+        ValueError: for quotes that do not close around the whole source.
+    """
+    kind, _, source = name.partition(":")
+    if kind not in KINDS:
+        return "", name
+    return kind, source if kind in ON_FRAMES else unquoted(source)
 
 
 def weighed(term: str) -> tuple[str, float]:
@@ -186,9 +206,11 @@ def weigh(term: str, known: Collection[str]) -> tuple[str, float]:
         raise ValueError(
             f"{term!r} names no verifier; write a sum as 'shapes/clip+0.5*random' and a vote as 'rank(a,b)'"
         )
-    kind, _, source = name.partition(":")
-    if name not in known and not (source and kind in KINDS) and not is_object(name):
-        raise ValueError(f"no verifier is called {name!r}{nearest(name, known)}")
+    kind, source = source_of(name)
+    if name not in known and not (source and kind) and not is_object(name):
+        torn = ENDING.search(name)
+        how = '; a path with one of + * , ( ) in it is written in quotes, as in critic:"a+b.yaml"' if torn else ""
+        raise ValueError(f"no verifier is called {name!r}{how}{nearest(name, known)}")
     return name, weight
 
 

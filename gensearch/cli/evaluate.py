@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gensearch.evaluate.bench import Benchmark
+    from gensearch.evaluate.plan import Method
 
 
 class Name(StrEnum):
@@ -62,7 +63,8 @@ def evaluate(
 
     Example: gensearch evaluate shapes --method base=compute:1 --method best16=compute:16 --prompts 8 --out runs/first
 
-    Keys of a method: model, options.*, verifier, select, search, knobs.*, compute. The verifier `random` and the
+    Keys of a method: model, options.*, verifier, select, panel, search, knobs.*, compute. A panel is a YAML file of
+    verifiers with roles and weights; its hold-outs report on all methods. The verifier `random` and the
     search `unguided` are controls; a method that searches with the exact judge is marked as an oracle. The folder gets
     results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
     """
@@ -119,6 +121,36 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
         soft_wrap=True,
     )
     console.print(f"total: {total_cost(plan, benchmark, budgets, pairs)}", soft_wrap=True)
+    for line in critics(plan, benchmark):
+        console.print(line, soft_wrap=True)
+
+
+def at_hand(method: Method) -> bool:
+    """Whether the generator of a method can be loaded without a download."""
+    from gensearch import registry
+
+    return registry.models().get(method.model) == "embedded" or method.model.startswith("toy/")
+
+
+def critics(plan: Plan, benchmark: Benchmark) -> list[str]:
+    """The cost of remote critics in lines of words, none without any; no request is sent.
+
+    Args:
+        plan: The methods and hold-outs.
+        benchmark: What loads their models.
+    """
+    from gensearch.evaluate.forecast import forecast
+    from gensearch.runs.format import charged
+
+    found = forecast(plan, benchmark, at_hand)
+    lines = []
+    if paid := charged(found.search._asdict()):
+        lines.append(f"critics: at most {found.search.scored:,} scores, {paid}, with three tries for each answer")
+    if found.unknown:
+        lines.append(f"critics: without {', '.join(found.unknown)}, whose generators are not loaded here")
+    if paid := charged(found.aside._asdict()):
+        lines.append(f"hold-outs: at most {found.aside.scored:,} scores, {paid}, beside the budget")
+    return lines
 
 
 def total_cost(plan: Plan, benchmark: Benchmark, budgets: Mapping[str, float | None], pairs: int) -> str:
@@ -130,18 +162,16 @@ def total_cost(plan: Plan, benchmark: Benchmark, budgets: Mapping[str, float | N
         budgets: What each method may spend on one pair, in multiples of one sample's cost; None if its knobs decide.
         pairs: Pairs of prompt and seed, 1 or more.
     """
-    from gensearch import registry
     from gensearch.core.ledger import Cost
     from gensearch.core.price import price
 
-    known, units = registry.models(), dict[str, Cost]()
+    units = dict[str, Cost]()
     counted, open_ended, elsewhere = Counter[str](), [], set()
     for method in plan.methods:
         each, key = budgets[method.name], f"{method.model} {method.options}"
-        at_hand = known.get(method.model) == "embedded" or method.model.startswith("toy/")
         if each is None:
             open_ended.append(method.name)
-        elif not at_hand:  # a dry run downloads nothing
+        elif not at_hand(method):  # a dry run downloads nothing
             elsewhere.add(method.model)
         else:
             if key not in units:

@@ -128,7 +128,7 @@ def go(pipe: SearchPipeline, folder: RunFolder) -> None:
             typer.echo("error: interrupted before a sample was finished and scored", err=True)
             raise typer.Exit(130)
         output = pipe.output(config.prompt, result(progress, closed))
-        folder.finish(output.result, output.holdout, pipe.model, output.guard)
+        folder.finish(output.result, output.holdout, pipe.model, output.guard, output.aside)
     if closed:
         typer.echo("interrupted: this is the best so far; the same command with this --out finishes it", err=True)
     show_files(folder)
@@ -178,7 +178,7 @@ def show_files(folder: RunFolder) -> None:
         motion = Motion(**result["motion"]) if result.get("motion") else None
         election = Election(**result["election"]) if result.get("election") else None
         guard = read_guard(result["guard"]) if result.get("guard") else None
-        notes = remarks(result)
+        notes, beside = remarks(result), charged(result.get("aside") or {})
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"{folder.path / 'result.json'} is damaged; take another --out, or delete the folder"
@@ -189,6 +189,8 @@ def show_files(folder: RunFolder) -> None:
         typer.echo(f"election: {election}")
     for name, winner, plain in held_out:
         typer.echo(f"hold-out {name}: {winner} (first finished sample: {plain})")
+    if beside:
+        typer.echo(f"hold-outs took {beside}, beside the budget")
     for line in summary(guard, bool(held_out)) if guard else ():
         typer.echo(line, err=line.startswith("warning: "))
     for note in notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -41,21 +42,13 @@ class RunConfig(BaseModel):
     @classmethod
     def default_guide(cls, data: Any) -> Any:
         """Without a verifier, that which is made for the model guides."""
-        if not isinstance(data, dict) or data.get("verifier") is not None or data.get("verifiers") is not None:
-            return data
-        return {**data, "verifier": guide_for(data.get("model", cls.model_fields["model"].default))}
+        return guided(data, cls.model_fields["model"].default)
 
     @model_validator(mode="before")
     @classmethod
     def name_panel(cls, data: Any) -> Any:
         """With `verifiers`, the fields of the three roles name what it lists, and nothing else may be asked for."""
-        if not isinstance(data, dict) or not isinstance(data.get("verifiers"), list):
-            return data
-        named = names_of(entries_of(data["verifiers"]))
-        for field, value in named.items():
-            if data.get(field, value) != value:
-                raise ValueError(f"{field} is {data[field]!r}, and the panel gives the roles; leave out one of them")
-        return {**data, **named}
+        return named(data, ("verifier", "select", "holdout"))
 
     @field_validator("prompt")
     @classmethod
@@ -88,6 +81,39 @@ class RunConfig(BaseModel):
         if self.select:
             refuse_selector(self.select, self.search)
         return self
+
+
+def guided(data: Any, model: str) -> Any:
+    """The fields of a run with the default guide of its model, where they name none or say null.
+
+    Args:
+        data: Fields by name; anything but a dict is left to the schema.
+        model: The generator where they name none.
+    """
+    if not isinstance(data, dict) or data.get("verifier") is not None or data.get("verifiers") is not None:
+        return data
+    return {**data, "verifier": guide_for(data.get("model", model))}
+
+
+def named(data: Any, fields: Sequence[str]) -> Any:
+    """The fields of a run with the names of its roles as its list of `verifiers` has them; unchanged without a list.
+
+    Args:
+        data: Fields by name; anything but a dict is left to the schema.
+        fields: The roles that it may have, of `verifier`, `select` and `holdout`.
+
+    Raises:
+        ValueError: A role is named beside the list in another way, or the list has a role that is not among the fields.
+    """
+    if not isinstance(data, dict) or not isinstance(data.get("verifiers"), list):
+        return data
+    roles = names_of(entries_of(data["verifiers"]))
+    for field, value in roles.items():
+        if field not in fields and value:
+            raise ValueError(f"the panel has a {field}; all methods share theirs, so list it as {field} of the plan")
+        if data.get(field, value) != value:
+            raise ValueError(f"{field} is {data[field]!r}, and the panel gives the roles; leave out one of them")
+    return {**data, **{field: roles[field] for field in fields}}
 
 
 def validate(data: Any) -> RunConfig:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import Any
 
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import gaussian
@@ -37,8 +38,28 @@ def charges(verifier: Verifier) -> Cost:
         verifier: Single or combined.
     """
     own: Cost | None = getattr(verifier, "charges", None)
-    fees = [getattr(inner, "fee", {}) for leaf in leaves(verifier) for inner in judges(leaf)]
-    return reduce(Cost.plus, [Cost(**each) for each in fees], Cost()) if own is None else own
+    inside: list[Any] = [inner for leaf in leaves(verifier) for inner in judges(leaf) if hasattr(inner, "fee")]
+    return reduce(Cost.plus, [columns(each, "fee", each.fee) for each in inside], Cost()) if own is None else own
+
+
+def columns(verifier: Verifier, what: str, counts: Any) -> Cost:
+    """What a verifier charges, as a cost.
+
+    Args:
+        verifier: Which it is, for the error.
+        what: "fee" or "bill".
+        counts: Columns of a ledger by name, whole numbers of 0 or more.
+
+    Raises:
+        ValueError: It is none of that.
+    """
+    known = isinstance(counts, Mapping) and counts.keys() <= set(Cost._fields)
+    if not known or not all(isinstance(count, int) and count >= 0 for count in counts.values()):
+        raise ValueError(
+            f"the {what} of the verifier {verifier.name} is {counts!r}; give whole numbers of 0 or more by columns of "
+            "the ledger, such as {'critic_tokens': 107, 'microdollars': 270}"
+        )
+    return Cost(**counts)
 
 
 def scorings(verifier: Verifier) -> int:

@@ -78,5 +78,6 @@ def require_differentiable(verifier: Verifier, search: str) -> None:
     """
     if not verifier.differentiable:
         raise ValueError(
-            f"{search} needs gradients, and {verifier.name} gives none; take a CLIP score, dno or zero_order"
+            f"{search} needs gradients, and {verifier.name} gives none; take a CLIP score, dno or zero_order, or, if "
+            "your own verifier has gradients, say so by differentiable = True"
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.types import Recipe, Round, Sizes
-from verifiers.types import Media
+from verifiers.types import Media, Scores
 
 T = TypeVar("T", covariant=True)
 
@@ -142,11 +142,16 @@ class Seen(NamedTuple):
         thumbnails: A row of coarse cells for each finished sample, in order.
         reference: Hold-out -> its scores of the first finished samples, by id.
         seconds: That this took, outside the ledger's clock.
+        terms: What each verifier of the sum that picks added to the score of each finished sample, in order; none
+            without a sum.
+        aside: What hold-outs spent so far, outside the ledger.
     """
 
     thumbnails: Sequence[Tensor] = ()
     reference: Mapping[str, Mapping[int, float]] = MappingProxyType({})
     seconds: float = 0.0
+    terms: Sequence[Sequence[float]] = ()
+    aside: Cost = Cost()
 
 
 class Sample(NamedTuple):
@@ -195,6 +200,7 @@ class Progress:
         seen: What the guard noted so far.
         error: What the exception was, in one line.
         trace: Where it was raised.
+        scores: Of the finished samples of the round, by the verifier that picks; None if nothing was finished.
     """
 
     round: Round
@@ -211,6 +217,7 @@ class Progress:
     seen: Seen = Seen()
     error: str = ""
     trace: str = ""
+    scores: Scores | None = None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 
 from gensearch.core.ledger import Cost, Ledger
-from gensearch.core.price import comparison
+from gensearch.core.price import columns, comparison
 from verifiers.adapt import ask
 from verifiers.batches import pieces
 from verifiers.combine import judges
@@ -97,11 +97,11 @@ def billed(verifier: Verifier, ledger: Ledger) -> Iterator[None]:
         verifier: Which it is by; it or what it wraps may have a `bill`.
         ledger: Pays.
     """
-    bills = [inner.bill for inner in judges(verifier) if hasattr(inner, "bill")]
-    for bill in bills:
-        bill()  # what was spent outside any ledger
+    bills: list[Any] = [inner for inner in judges(verifier) if hasattr(inner, "bill")]
+    for inner in bills:
+        inner.bill()  # what was spent outside any ledger
     try:
         yield
     finally:
-        for bill in bills:
-            ledger.charge(Cost(**bill()))
+        for inner in bills:
+            ledger.charge(columns(inner, "bill", inner.bill()))

@@ -179,6 +179,7 @@ def _stream(
     rounds = cast(Generator[Round], job.search(metered, guide, prompt, rng=rng, ledger=ledger, **knobs))
     try:
         for round in rounds:
+            scores = None
             if round.done:
                 scores = scored(pick(chooser, round, prompt) if chooser else round.scores)
                 made_in = sizes_behind(job.model, round)
@@ -193,6 +194,7 @@ def _stream(
             dynamics.add(round)
             motion = dynamics.of(best.id) if best else None
             last = Progress(round, best, base, Prefix(curve), Prefix(lineage), ledger, unscored(), unit, motion)
+            last.scores = scores
             yield last
         if last and last.base and not last.best:
             raise nothing_scored(last)

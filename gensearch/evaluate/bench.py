@@ -17,16 +17,18 @@ from torch import nn
 from gensearch import registry
 from gensearch.core.divergence import spent_nats
 from gensearch.core.errors import one_line
+from gensearch.core.ledger import Ledger
 from gensearch.core.noise import derive
 from gensearch.core.result import Result
 from gensearch.core.types import Model, Search
+from gensearch.engine.guard import booked_aside
 from gensearch.engine.job import Job
 from gensearch.engine.run import result, start
 from gensearch.evaluate.journal import Record, Trial
 from gensearch.evaluate.plan import Plan
 from gensearch.files.images import encode, to_pixels
-from gensearch.models.fingerprint import module_hash, verifier_hashes
-from gensearch.resolve import for_prompt, resolve
+from gensearch.models.fingerprint import module_hash, own_code, verifier_hashes
+from gensearch.resolve import Roles, for_prompt, resolve, seated
 from gensearch.runs.records import number
 from verifiers.adapt import ask
 from verifiers.combine import leaf_names
@@ -94,14 +96,21 @@ class Bench:
         jobs = {}
         for method in plan.methods:
             try:
+                shared = list(holdout.values())
+                roles: dict[str, Any] = {
+                    "select": verifier(method.select) if method.select else None,
+                    "holdout": shared,
+                }
+                if method.verifiers:  # with weights
+                    named = Roles(method.verifier, method.select, shared, method.verifiers)
+                    roles = {"panel": seated(named, verifier)}
                 jobs[method.name] = resolve(
                     model(method.model, json.dumps(method.options, sort_keys=True)),
-                    verifier(method.verifier),
+                    None if method.verifiers else verifier(method.verifier),
                     benchmark.search(method.search),
                     knobs=method.knobs,
                     compute=method.compute,
-                    select=verifier(method.select) if method.select else None,
-                    holdout=list(holdout.values()),
+                    **roles,
                     propose=method.propose,
                     allow_noncommercial=plan.allow_noncommercial,
                 )
@@ -111,7 +120,8 @@ class Bench:
         bench = cls(jobs, lines, judge, holdout, oracles=benchmark.oracles, seed=plan.seed)
         if changed := [name for name, made_by in known.items() if bench.identities.get(name) != made_by]:
             raise ValueError(
-                f"the model or a judge of {', '.join(changed)} changed since the folder's results; take another --out"
+                f"the model or a verifier of {', '.join(changed)} changed since the folder's results; take another "
+                "--out"
             )
         return bench
 
@@ -169,11 +179,15 @@ class Bench:
         return {**trial._asdict(), "tag": line["tag"], "text": line["prompt"], "error": one_line(error)}
 
     def verdicts(self, prompt: str, found: Result) -> dict[str, Any]:
-        """The exact judge's and the hold-outs' totals for the winner and, as `base`, for the plain sample."""
+        """The exact judge's and the hold-outs' totals for the winner and, as `base`, for the plain sample.
+
+        What remote hold-outs cost is `aside`, beside the ledger.
+        """
+        aside = Ledger()
         media = torch.stack([found.best.media, found.base.media])
         with torch.no_grad():
             verdict = ask(self.judge, media, [prompt] * 2).total
-            report = {name: ask(verifier, media, [prompt] * 2).total for name, verifier in self.holdout.items()}
+            report = {name: booked_aside(each, media, prompt, aside) for name, each in self.holdout.items()}
         winner, base = (
             {
                 "judge": number(float(verdict[row])),
@@ -181,7 +195,7 @@ class Bench:
             }
             for row in (0, 1)
         )
-        return {**winner, "base": base}
+        return {**winner, "base": base, "aside": aside.spent._asdict()}
 
 
 def moved(model: Model, found: Result) -> float:
@@ -203,7 +217,8 @@ def identity(job: Job) -> str:
         job: What the method runs.
     """
     panel = job.panel
-    hashes = verifier_hashes(panel.guide, panel.select, *panel.holdout.values())
+    roles = (panel.guide, panel.select, *panel.holdout.values())
+    hashes = verifier_hashes(*roles) | own_code(*roles)
     learned = getattr(job.propose, "network", None)
     hashes |= {"propose": module_hash(learned)} if isinstance(learned, nn.Module) else {}
     parts = [job.model.fingerprint(), hashes]

@@ -58,7 +58,7 @@ def records(folder: Path) -> list[Record]:
     for method, _ in made_by:
         if sum(method == name for name, _ in made_by) > 1:
             raise ValueError(
-                f"{folder}: the model or a judge of {method!r} changed between its results; start again with --out"
+                f"{folder}: the model or a verifier of {method!r} changed between its results; start again with --out"
             )
     return sorted(found.values(), key=lambda record: (record["prompt"], record["seed"], record["method"]))
 

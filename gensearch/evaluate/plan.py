@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gensearch.config.explain import explain
 from gensearch.config.make import assign
-from gensearch.config.run import RunConfig
+from gensearch.config.panel import Entries, entries_of, read_panel
+from gensearch.config.run import RunConfig, guided, named
 from gensearch.config.yaml import read_preset
 from gensearch.core.errors import nearest
 from gensearch.core.limits import MAX_SEED, MAX_THREADS
 from gensearch.packages import configs
-from gensearch.shapes.verifiers import guide_for
 from verifiers.calls import split_outside
 from verifiers.yaml import parse_yaml
 
@@ -32,6 +32,7 @@ class Method(BaseModel):
     options: dict[str, Any] = {}  # how the model is loaded
     verifier: str = "shapes/clip"  # the guide of the search; an embedded model has a default of its own
     select: str | None = None  # the selector among finished samples; the guide by default
+    verifiers: Entries | None = None  # the same two as a list with weights; then they follow from it
     search: str = "best_of_n"
     propose: str | None = None  # a hypernetwork
     knobs: dict[str, Any] = {}  # of the search
@@ -41,9 +42,13 @@ class Method(BaseModel):
     @classmethod
     def default_guide(cls, data: Any) -> Any:
         """Without a verifier, that which is made for the model guides."""
-        if not isinstance(data, dict) or "verifier" in data:
-            return data
-        return {**data, "verifier": guide_for(data.get("model", "shapes/turbo"))}
+        return guided(data, cls.model_fields["model"].default)
+
+    @model_validator(mode="before")
+    @classmethod
+    def name_panel(cls, data: Any) -> Any:
+        """With `verifiers`, guide and selector are named by what it lists; hold-outs are those of the plan."""
+        return named(data, ("verifier", "select"))
 
 
 class Plan(BaseModel):
@@ -77,7 +82,7 @@ class Plan(BaseModel):
         for method in self.methods:
             shared = {"prompt": "any", "holdout": list(self.holdout)}
             try:
-                RunConfig.model_validate({**method.model_dump(exclude={"name"}), **shared})
+                RunConfig.model_validate({**method.model_dump(exclude={"name", "verifiers"}), **shared})
             except ValidationError as error:
                 raise ValueError(f"method {method.name!r}: {explain(error, RunConfig)}") from None
         return self
@@ -103,8 +108,10 @@ def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> P
     entries = data.get("methods") or []
     if not isinstance(entries, list):
         raise ValueError(f"methods: it is {entries!r} in the config; write it as methods: [{{name: base, compute: 1}}]")
-    listed = [validate(Method, entry) for entry in entries]
-    given = [validate(Method, parse_method(text)) for text in methods]
+    held_out = list(overrides.get("holdout") or data.get("holdout") or ())
+    listed = [validate(Method, with_panel(entry, held_out)) for entry in entries]
+    given = [validate(Method, with_panel(parse_method(text), held_out)) for text in methods]
+    overrides["holdout"] = held_out or None
     replaced = {method.name for method in given}
     kept = [method for method in listed if method.name not in replaced]
     place = {method.name: index for index, method in enumerate(listed)}  # the first one is the baseline
@@ -137,6 +144,34 @@ def check_names(plan: Plan) -> None:
                 registry.check_licences(name, plan.allow_noncommercial)
         except ValueError as error:
             raise ValueError(f"method {method.name!r}: {error}") from None
+
+
+def with_panel(data: Any, holdout: list[str]) -> Any:
+    """A method with the verifiers of its panel in place of the path of the file.
+
+    Args:
+        data: Of a method, with `panel` or `verifier` as the path of a YAML file, or with a list `verifiers`; other data
+            are left to the schema.
+        holdout: Of all methods; gets the hold-outs of the panel.
+
+    Raises:
+        ValueError: The panel cannot be read or is unfit, or the method names other verifiers as well.
+    """
+    if not isinstance(data, dict):
+        return data
+    kept, verifier = dict(data), data.get("verifier")
+    if isinstance(verifier, str) and ":" not in verifier and verifier.endswith((".yaml", ".yml")):
+        kept["panel"] = kept.pop("verifier")
+    if "panel" in kept:
+        if more := [role for role in ("verifier", "select", "verifiers") if kept.get(role) is not None]:
+            raise ValueError(f"method {data.get('name')!r} has a panel and {', '.join(more)}; leave out one of them")
+        kept["verifiers"] = read_panel(str(kept.pop("panel")))
+    if not isinstance(kept.get("verifiers"), list):
+        return kept
+    roles = entries_of(kept["verifiers"])
+    kept["verifiers"] = [entry.model_dump() for entry in roles if entry.role != "holdout"]
+    holdout += [entry.name for entry in roles if entry.role == "holdout" and entry.name not in holdout]
+    return kept
 
 
 def validate(schema: type[Schema], data: object) -> Schema:

@@ -12,6 +12,7 @@ from gensearch.core.ledger import Cost
 from gensearch.core.limits import CONTROLS
 from gensearch.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, interval, mean_of_tags
 from gensearch.evaluate.plan import Plan
+from gensearch.runs.format import charged
 from verifiers.detect.summary import Outcome
 from verifiers.detect.summary import summarise as sum_up
 
@@ -119,6 +120,7 @@ def account(rows: Sequence[Record]) -> dict[str, Any]:
         "prompts": shares.prompts,
         "spent": spent,
         "padding": padding,
+        "aside": {column: sum(row.get("aside", {}).get(column, 0) for row in rows) for column in PAID},
         "nats": total([row.get("nats") for row in rows]),
         "unscored": sum(row["unscored"] for row in rows),
         "seconds": round(sum(row["seconds"] for row in rows), 3),
@@ -237,7 +239,7 @@ def caption(summary: Summary) -> str:
         summary: of an evaluation.
     """
     text = (
-        f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, judged by {summary['judge']}. "
+        f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, scored by {summary['judge']}. "
         f"Overall is the unweighted mean of the tags. Gain is the difference to {summary['baseline']}, with a paired "
         f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
         "Costs are means per picture: KL divergence from the base model in nats; NFE (network function evaluations, "
@@ -246,6 +248,9 @@ def caption(summary: Summary) -> str:
     )
     if any(method["oracle"] for method in summary["methods"].values()):
         text += " A method marked (oracle) was guided by the exact judge itself: an upper bound, not evidence."
+    aside = {column: sum(method["aside"][column] for method in summary["methods"].values()) for column in PAID}
+    if paid := charged(aside):
+        text += f" Hold-outs took {paid} in all, which no budget counts."
     return text
 
 

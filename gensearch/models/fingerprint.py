@@ -8,11 +8,12 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -71,8 +72,55 @@ def verifier_hashes(*verifiers: Verifier) -> dict[str, str]:
     return found
 
 
+def own_code(*verifiers: Verifier) -> dict[str, str]:
+    """Hashes of the code and the plain attributes of verifiers that are not this project's, by name.
+
+    Args:
+        verifiers: Single or combined, with all that they wrap.
+    """
+    found = {}
+    for single in (single for verifier in verifiers for single in judges(verifier)):
+        given = single.given if isinstance(single, Adapted) else single
+        if type(given).__module__.partition(".")[0] not in ("verifiers", "gensearch"):
+            found[f"{single.name} (code)"] = hashlib.sha256(repr(sorted(code_of(given))).encode()).hexdigest()
+    return found
+
+
+def code_of(given: Any) -> Iterator[tuple[str, str]]:
+    """The text of a function or class, with what is bound to it: arguments of a partial, attributes of an instance.
+
+    Args:
+        given: Can be called.
+    """
+    if isinstance(given, partial):
+        yield "arguments", repr([plain(value) for value in (*given.args, *sorted(given.keywords.items()))])
+        yield from code_of(given.func)
+        return
+    if inspect.ismethod(given):
+        yield "method", given.__name__
+        given = given.__self__
+    yield "code", source(given if inspect.isroutine(given) or isinstance(given, type) else type(given))
+    for name, value in ({} if inspect.isroutine(given) else getattr(given, "__dict__", {})).items():
+        yield name, plain(value)
+
+
+def plain(value: Any) -> str:
+    """A value as text, the numbers of a tensor or array included; of other objects only their type.
+
+    Args:
+        value: Any.
+    """
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return hashlib.sha256(repr(torch.as_tensor(value).detach().cpu().tolist()).encode()).hexdigest()
+    if isinstance(value, str | int | float | None):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return repr([plain(each) for each in value])
+    return type(value).__name__
+
+
 def source(function: Any) -> str:
-    """The text of a function; empty for one without a file, as in an interactive session.
+    """The text of a function or class; empty for one without a file, as in an interactive session.
 
     Args:
         function: Of Python or C.

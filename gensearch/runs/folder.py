@@ -27,6 +27,7 @@ from gensearch.runs.repeat import machine_of, reason, repeats
 
 if TYPE_CHECKING:
     from gensearch.core.guard import Guard
+    from gensearch.core.ledger import Cost
     from gensearch.core.result import Progress, Result, Sample
     from gensearch.core.types import Model
 
@@ -157,6 +158,7 @@ class RunFolder:
         holdout: Mapping[str, tuple[float, float]],
         model: Model,
         guard: Guard | None = None,
+        aside: Cost | None = None,
     ) -> None:
         """Publish pictures, result and report, and mark the run as done unless it was cut short.
 
@@ -165,6 +167,7 @@ class RunFolder:
             holdout: Scores of the winner and of the first finished sample by each hold-out, by name.
             model: The generator.
             guard: What speaks for over-optimisation.
+            aside: What hold-outs spent beside the ledger.
 
         Raises:
             ValueError: The folder holds rounds that this run did not repeat.
@@ -194,6 +197,7 @@ class RunFolder:
             "motion": found.motion._asdict() if found.motion else None,
             "election": found.election._asdict() if found.election else None,
             "guard": guarded(guard) if guard else None,
+            "aside": aside._asdict() if aside else {},
             "passports": [p for name in (self.config.verifier, *holdout) for p in stored(name)],
         }
         self.publish_json("result.json", result)

@@ -19,7 +19,7 @@ from gensearch.core.result import Election, Motion
 from gensearch.files.atomic import write_atomic
 from gensearch.runs.command import command
 from gensearch.runs.curve_svg import curve
-from gensearch.runs.format import PASSES, column, read_journal, read_json, remarks
+from gensearch.runs.format import PASSES, charged, column, read_journal, read_json, remarks
 from gensearch.runs.passports import sentence
 from gensearch.runs.tree_svg import tree
 
@@ -54,7 +54,7 @@ def write_report(folder: Path) -> None:
         ),
         scores=scores_table(config, result) + reliability(config, result.get("passports", [])),
         guard=guard_section(result.get("guard"), bool(result["holdout"])),
-        ledger=ledger_table(result["ledger"]),
+        ledger=ledger_table(result["ledger"]) + beside(result.get("aside") or {}),
         guide=escape(config.verifier),
         candidates=grid(folder, rounds, result["best"]["id"]),
         recipe=recipe_table(config, result),
@@ -162,6 +162,7 @@ def guard_section(data: dict[str, Any] | None, held_out: bool) -> str:
     alarms = "".join(f"<p><b>Warning: {escape(text)}.</b></p>" for text in guard.warnings)
     rows = [
         ["score of the winner, corrected for selection", f"{show(data['corrected'])} &plusmn; {show(data['error'])}"],
+        ["the same by a split of the verifiers, each on the pick of the others", show(data.get("split"))],
         ["finished samples that count as different", show(data["distinct"])],
         ["mean distance of two of them, 0 to 1", show(data["distance"])],
         ["squared norm of the winner's noise, in standard deviations from the shell", show(data["shell"])],
@@ -191,6 +192,12 @@ def ledger_table(ledger: dict[str, Any]) -> str:
         spent, filled = Cost(**ledger["spent"]).work, Cost(**padding).work
         rows.append(["work, as compute counts it", *map(str, (spent, filled, spent + filled, limit["work"]))])
     return table(["", "spent", "padding", "total", "limit"], rows)
+
+
+def beside(aside: dict[str, int]) -> str:
+    """What remote critics cost as hold-outs, which is in no row of the ledger; nothing if they cost nothing."""
+    paid = charged(aside)
+    return f"<p>Hold-outs, beside the budget: {aside['scored']} scores, {escape(paid)}.</p>" if paid else ""
 
 
 def grid(folder: Path, rounds: Sequence[dict[str, Any]], best: int) -> str:

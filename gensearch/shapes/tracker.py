@@ -271,7 +271,7 @@ def grade(media: Media, prompts: Sequence[str], whole: bool, mark: Callable[[Ver
     """
     if media.ndim != 5 or media.shape[2] != 3 or len(media) != len(prompts):
         raise ValueError(
-            f"the tracker judges clips [b, t, 3, h, w] with one prompt each; it got media of shape {list(media.shape)} "
+            f"the tracker scores clips [b, t, 3, h, w] with one prompt each; it got media of shape {list(media.shape)} "
             f"and {len(prompts)} prompts"
         )
     lines = [clips.parse(prompt) for prompt in prompts]

@@ -10,15 +10,19 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gensearch import registry
 from gensearch.cli import evaluate as command
 from gensearch.cli.main import main
+from gensearch.core.ledger import Cost
 from gensearch.evaluate import runner
 from gensearch.evaluate.benchmarks.shapes import MOVING, SHAPES
 from gensearch.evaluate.journal import records
 from gensearch.files.atomic import append_line
+from gensearch.runs.format import charged
 from gensearch.shapes import clips, world
 from gensearch.shapes.judge import ShapesJudge
 from gensearch.shapes.tracker import ShapesTracker
+from tests.builders.critic_server import serving
 from tests.builders.dice import DICE, plan
 
 app = typer.Typer()
@@ -200,3 +204,39 @@ def test_what_a_kill_left_half_written_is_swept_away(tmp_path: Path):
         part.write_bytes(b"half")
     command.finish(plan(), DICE, tmp_path, 1)
     assert not any(part.exists() for part in parts)
+
+
+def test_a_dry_run_prices_remote_critics_and_sends_no_request(tmp_path: Path):
+    with serving() as state:
+        text = f"url: {state.url}\nmodel: tiny\ncache: false\nprice: {{input: 2, output: 10}}\n"
+        text += "rubric: [{name: x, question: How good is it}]\n"
+        for name in ("guide.yaml", "other.yaml"):
+            (tmp_path / name).write_text(text.replace("tiny", name))
+        guide, other = (f"critic:{tmp_path / name}" for name in ("guide.yaml", "other.yaml"))
+        fee = Cost(**{"microdollars": 0, **registry.verifier(guide).fee})  # type: ignore[attr-defined]
+        methods = [
+            "base=compute:1,verifier:redness",
+            f"best=compute:5,model:toy/turbo,verifier:{guide}+0.5*shapes/clip",
+        ]
+        methods += [f"final=compute:3,model:toy/turbo,verifier:redness,select:cascade(redness,{guide},keep=2)"]
+        methods += [f"far=compute:3,model:someone/else,verifier:{guide}"]
+        flags = [word for method in methods for word in ("--method", method)]
+        flags += ["--prompts", "1", "--seeds", "2", "--holdout", other, "--dry-run", "--out", str(tmp_path / "out")]
+        done = CliRunner().invoke(app, ["shapes", *flags], env={"COLUMNS": "200"})
+        assert done.exit_code == 0, done.output + str(done.exception)
+        assert not state.bodies
+        assert not (tmp_path / "out").exists()
+        pairs = 6 * 2
+        paid = fee.times((5 + 2) * pairs)  # of `best` each sample, of `final` two finalists
+        assert f"{charged(paid._asdict())}, with three tries for each answer" in done.output
+        assert "critics: without far, whose generators are not loaded here" in done.output
+        beside = fee.times(2 * 4 * pairs)
+        assert (
+            f"hold-outs: at most {2 * 4 * pairs} scores, {charged(beside._asdict())}, beside the budget" in done.output
+        )
+
+
+def test_a_dry_run_without_critics_says_nothing_of_them():
+    done = CliRunner().invoke(app, ["shapes", "--method", "a=compute:2", "--prompts", "1", "--dry-run"])
+    assert done.exit_code == 0
+    assert "critics" not in done.output

@@ -12,6 +12,7 @@ from gensearch.core.guard import (
     ADVICE,
     FEWEST,
     Guard,
+    by_split,
     corrected,
     falls,
     read_guard,
@@ -52,6 +53,32 @@ def test_a_real_gain_survives_the_correction():
         fixed.append(corrected(scores[0], quality[best] + rng.normal(size=4), quality[0] + rng.normal(size=4))[0])
     expected = 1.4236 / sqrt(2)  # half of the variance is quality, so that it gets 1 / sqrt(2) of E[max]
     assert np.mean(fixed) == pytest.approx(expected, abs=4 * float(np.std(fixed)) / sqrt(4000))
+
+
+@pytest.mark.parametrize(("weights", "error"), [((0.5, 0.5), 1.0), ((1.0, 1.0, 1.0), 2.0), ((0.2, 1.5, 0.7, 0.4), 1.5)])
+def test_a_split_of_the_verifiers_is_unbiased_where_their_noise_is_independent(weights, error):
+    rng, w, n = np.random.default_rng(len(weights)), np.array(weights), 16
+    raw, fixed, worthless = [], [], []
+    for _ in range(6000):
+        quality, noise = rng.normal(size=(n, 1)), error * rng.normal(size=(n, len(w)))
+        raw.append(((quality + noise) @ w).max())
+        fixed.append(by_split(torch.tensor((quality + noise) * w)))
+        worthless.append(by_split(torch.tensor(noise * w)))
+    others = [np.delete(w, k) for k in range(len(w))]  # who picks the sample that verifier k reports on
+    share = [rest.sum() / sqrt(rest.sum() ** 2 + error**2 * (rest**2).sum()) for rest in others]
+    expected = MAXIMA[n] * float(np.dot(w, share))  # each weight times the quality of a pick by the others
+    spread = 4 * float(np.std(fixed)) / sqrt(6000)
+    assert np.mean(fixed) == pytest.approx(expected, abs=spread)
+    assert np.mean(worthless) == pytest.approx(0, abs=4 * float(np.std(worthless)) / sqrt(6000))
+    true = MAXIMA[n] * w.sum() ** 2 / sqrt(w.sum() ** 2 + error**2 * (w**2).sum())  # of the pick by all of them
+    assert expected < true < np.mean(raw) - spread
+
+
+def test_a_split_by_hand():
+    worth = torch.tensor([[3.0, 0.0], [1.0, 2.0], [nan, 9.0], [9.0, -torch.inf]])
+    assert by_split(worth) == 1.0 + 0.0  # the second picks row 1, of which the first says 1; the first picks row 0
+    assert by_split(worth[:1]) == 3.0
+    assert all(np.isnan(by_split(each)) for each in (worth[:, :1], worth[2:], worth[:0]))
 
 
 def test_a_single_change_has_no_error_and_nan_stays_nan():

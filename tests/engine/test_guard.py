@@ -10,12 +10,13 @@ import torch
 
 from gensearch import registry
 from gensearch.core.guard import ADVICE, REFERENCE
+from gensearch.core.noise import derive, randn
 from gensearch.core.perturb import KINDS, perturbed
-from gensearch.engine.run import run
+from gensearch.engine.run import result, run
 from gensearch.models.toy.gaussian import GaussianTurbo
 from gensearch.pipeline import SearchPipeline
 from gensearch.search import SEARCHES
-from verifiers.combine import Cascade
+from verifiers.combine import Cascade, Least, RankVote, Term, WeightedSum
 from verifiers.controls.random import RandomScore
 from verifiers.types import Scores
 
@@ -102,6 +103,43 @@ def test_the_corrected_score_of_known_changes():
     gains = [float((perturbed(best.media[None], k) - perturbed(base.media[None], k)).mean()) for k in KINDS]
     assert checked(out).corrected == pytest.approx(base.score + np.mean(gains), abs=1e-6)
     assert checked(out).error == pytest.approx(np.std(gains, ddof=1) / 2, abs=1e-6)
+
+
+class Noisy(Brightness):
+    """The mean of the picture and noise of its own, which depends on its name and on the picture alone."""
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        total = super().__call__(media, prompts).total
+        seeds = [derive(self.name, repr(float(value))) for value in total]
+        return Scores(total + 0.2 * torch.cat([randn([seed], (1,))[0] for seed in seeds]))
+
+
+def test_a_sum_is_corrected_by_a_split_of_its_verifiers_without_a_further_call():
+    guides = [Term(Noisy(1, "one"), 0.5, 0.1, 2.0), Term(Noisy(1, "two"), 2.0), Term(Noisy(-1, "three"), 0.3)]
+    pipe = SearchPipeline(model(), WeightedSum(*guides), compute=16)
+    steps = list(pipe.stream(PROMPT, seed=3))
+    out = pipe.output(PROMPT, result(steps[-1]))
+    media = torch.cat([step.round.media for step in steps])
+    totals = [term.verifier(media, [PROMPT] * 16).total for term in guides]
+    worth = np.stack([0.5 * (totals[0] - 0.1) / 2, 2 * totals[1], 0.3 * totals[2]], 1)
+    picks = [int((worth.sum(1) - worth[:, k]).argmax()) for k in range(3)]
+    assert checked(out).split == pytest.approx(sum(worth[picks[k], k] for k in range(3)), abs=1e-5)
+    assert checked(out).split < out.result.best.score
+    assert f"{checked(out).split:.4g} by a split of its verifiers" in repr(out)
+
+
+@pytest.mark.parametrize("select", [True, False])
+def test_the_split_is_of_the_verifier_that_picks(select):
+    both = WeightedSum(Term(Noisy(1, "one")), Term(Noisy(1, "two")))
+    found = search(Brightness(), select=both) if select else search(both, select=Brightness())
+    assert np.isfinite(checked(found).split) == select
+
+
+def test_what_is_no_sum_has_no_split():
+    least = Least(Term(Noisy(1, "one")), Term(Noisy(1, "two")))
+    for found in (search(Brightness()), search(least), search(least, select=RankVote(Noisy(1, "a"), Noisy(1, "b")))):
+        assert np.isnan(checked(found).split)
+        assert "split" not in repr(found)
 
 
 def test_the_plain_sample_needs_no_correction():

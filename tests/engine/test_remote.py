@@ -14,6 +14,7 @@ from gensearch.engine.metered import MeteredVerifier
 from gensearch.engine.run import run
 from gensearch.models.fingerprint import verifier_hashes
 from gensearch.models.toy.gaussian import GaussianTurbo
+from gensearch.pipeline import SearchPipeline
 from gensearch.runs.format import charged
 from gensearch.search.noise.best_of_n import best_of_n
 from tests.builders.critic_server import serving
@@ -158,3 +159,60 @@ def test_elections_by_remote_critics_are_kept_back_and_booked(form):
         assert found.error == ""
         assert found.ledger.spent.scored == 5 + calls
         assert found.ledger.spent.microdollars > 0
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_what_holdouts_cost_is_booked_beside_the_budget(guard):
+    with serving() as state:
+        mine = critic(state)
+        pipe = SearchPipeline(GaussianTurbo((3, 16, 16)), RandomScore(), compute=6, holdout=[mine], guard=guard)
+        mine(PICTURES, PROMPTS)  # what was spent before is in no account
+        before = state.asked, refused(state)
+        out = pipe("a cup", limit={"microdollars": 0, "critic_tokens": 0})  # limits of the search alone
+        paid = state.asked - before[0] - (refused(state) - before[1])
+        assert paid == (6 if guard else 1) + 2
+        assert out.aside == Cost(scored=paid, critic_tokens=107 * paid, microdollars=270 * paid)
+        assert (out.result.ledger.spent.microdollars, out.result.ledger.spent.scored) == (0, 6)
+        assert f"hold-outs took {charged(out.aside._asdict())}, beside the budget" in repr(out)
+
+
+def test_a_holdout_that_fails_late_is_booked_for_what_it_answered():
+    with serving(fault=lambda number, body: "HTTP 401" if number >= 7 else "") as state:
+        pipe = SearchPipeline(GaussianTurbo((3, 16, 16)), RandomScore(), compute=6, holdout=[critic(state)])
+        with pytest.warns(UserWarning, match="the hold-out critic gave no score"):
+            out = pipe("a cup")
+        assert (out.aside.microdollars, out.aside.scored) == (270 * 8, 6)  # seven answers, and the one to the probe
+
+
+def test_paid_verifiers_that_pick_are_not_asked_again_and_a_split_corrects_them():
+    with serving() as state:
+        guide = WeightedSum(Term(critic(state)), Term(critic(state, "other", "large")))
+        out = SearchPipeline(GaussianTurbo((3, 16, 16)), guide, compute=6)("a cup")
+        assert state.asked == 12
+        assert out.aside == Cost()
+        assert out.guard is not None
+        assert out.guard.corrected != out.guard.corrected
+        assert out.guard.split == out.guard.split
+
+
+def test_the_command_shows_what_holdouts_cost_apart(tmp_path, capsys):
+    from gensearch.cli.main import main
+
+    with serving() as state:
+        text = f"url: {state.url}\nmodel: tiny\ncache: false\nprice: {{input: 2, output: 10}}\n"
+        (tmp_path / "critic.yaml").write_text(f"{text}rubric: [{{name: x, question: How good is it}}]\n")
+        words = ["generate", "a photo of a ring", "--model", "shapes/turbo", "--compute", "2", "--verifier", "redness"]
+        words += ["--holdout", f"critic:{tmp_path / 'critic.yaml'}", "--out", str(tmp_path / "run")]
+        for more in (["--dry-run"], []):
+            with pytest.raises(SystemExit) as left:
+                main([*words, *more])
+            assert left.value.code == 0
+            assert bool(state.bodies) == (not more)
+        said = capsys.readouterr().out
+        assert f"hold-outs took {107 * 4} critic tokens, ${270 * 4 / 1e6:.4f}, beside the budget" in said
+        assert "hold-outs:  at most" in said
+        report = (tmp_path / "run" / "report.html").read_text()
+        assert f"Hold-outs, beside the budget: 4 scores, {107 * 4} critic tokens" in report
+        found = json.loads((tmp_path / "run" / "result.json").read_text())
+        assert found["aside"]["microdollars"] == 270 * 4
+        assert found["ledger"]["spent"]["microdollars"] == 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from gensearch.config.run import RunConfig
 from gensearch.evaluate.plan import Method, Plan, make_plan, parse_method
 from gensearch.packages import configs
 from gensearch.registry import VERIFIERS
+from gensearch.shapes.verifiers import guide_for
 
 
 def test_a_method_in_one_text():
@@ -125,3 +127,62 @@ def test_every_preset_is_a_plan_that_has_both_controls_if_it_searches():
         if any(method.compute != 1 for method in plan.methods):
             assert "random" in verifiers
             assert "unguided" in searches
+
+
+@pytest.mark.parametrize("given", [{}, {"verifier": None}])
+@pytest.mark.parametrize("model", ["shapes/turbo", "shapes/video", "org/name", None])
+def test_the_default_guide_is_that_of_the_model_in_runs_and_in_methods(model, given):
+    data = {**given, **({"model": model} if model else {})}
+    method, run = Method(name="a", **data), RunConfig(prompt="a red star", **data)
+    assert method.verifier == run.verifier == guide_for(model or "shapes/turbo")
+
+
+def panel_file(folder, text):
+    path = folder / "panel.yaml"
+    path.write_text(text)
+    return path
+
+
+PANEL = """
+verifiers:
+- {name: shapes/clip, weight: 0.5, shift: 0.2, scale: 0.05}
+- {name: redness}
+- {name: random, role: select}
+- {name: shapes/clip-holdout, role: holdout}
+"""
+
+
+@pytest.mark.parametrize("key", ["panel", "verifier"])
+def test_a_method_takes_a_panel_from_a_file(key, tmp_path):
+    path = panel_file(tmp_path, PANEL)
+    plan = make_plan(None, [f"a={key}:{path},compute:4", "b=verifier:redness"], holdout=["shapes/critic"])
+    first = plan.methods[0]
+    assert (first.verifier, first.select) == ("0.5*shapes/clip+redness", "random")
+    assert [(e.name, e.role, e.weight, e.shift, e.scale) for e in first.verifiers or ()] == [
+        ("shapes/clip", "guide", 0.5, 0.2, 0.05),
+        ("redness", "guide", 1, 0, 1),
+        ("random", "select", 1, 0, 1),
+    ]
+    assert plan.holdout == ("shapes/critic", "shapes/clip-holdout")
+    assert plan.methods[1].verifiers is None
+    other = make_plan(None, [f"a={key}:{panel_file(tmp_path, PANEL.replace('0.2', '0.3'))},compute:4"])
+    assert other.methods[0] != first  # so that a folder of results belongs to its weights
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("a=panel:PANEL,select:redness", "has a panel and select; leave out one of them"),
+        ("a=panel:missing.yaml", "there is no panel 'missing.yaml'"),
+        ("a=verifier:missing.yml", "there is no panel 'missing.yml'"),
+        ("a=verifiers:[{name: redness}],verifier:random", "verifier is 'random', and the panel gives the roles"),
+    ],
+)
+def test_an_unfit_panel_of_a_method_is_refused(method, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        make_plan(None, [method.replace("PANEL", str(panel_file(tmp_path, PANEL)))])
+
+
+def test_a_holdout_of_a_panel_that_another_method_searches_with_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="method 'b': .*'shapes/clip-holdout' also guides or selects"):
+        make_plan(None, [f"a=panel:{panel_file(tmp_path, PANEL)}", "b=verifier:shapes/clip-holdout"])

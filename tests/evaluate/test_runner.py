@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gensearch import registry
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import derive, remake
 from gensearch.evaluate.bench import Bench, identity
@@ -22,6 +23,7 @@ from gensearch.evaluate.runner import run_plan, trials
 from gensearch.pipeline import SearchPipeline
 from tests.builders import dice
 from tests.builders.dice import DICE, ODDS, plan
+from verifiers.objects import by_object
 
 ROOT = Path(__file__).parents[2]
 
@@ -309,7 +311,7 @@ def test_results_of_two_models_under_one_name_are_not_mixed(tmp_path):
     assert last["method"] in {record["method"] for record in kept}
     with (tmp_path / JOURNAL).open("a") as journal:
         journal.write(json.dumps({**last, "identity": "another"}) + "\n")
-    with pytest.raises(ValueError, match=f"model or a judge of '{last['method']}' changed"):
+    with pytest.raises(ValueError, match=f"model or a verifier of '{last['method']}' changed"):
         records(tmp_path)
 
 
@@ -320,7 +322,7 @@ def test_a_run_does_not_go_on_with_another_model(tmp_path, workers):
     kept = "".join(json.dumps(line) + "\n" for line in lines[:-2])
     assert {line["method"] for line in lines[-2:]} == {"best4", "best6"}
     (tmp_path / JOURNAL).write_text(kept)
-    with pytest.raises(ValueError, match="the model or a judge of base changed since"):
+    with pytest.raises(ValueError, match="the model or a verifier of base changed since"):
         evaluate(tmp_path, workers=workers)
     assert (tmp_path / JOURNAL).read_text() == kept
 
@@ -344,3 +346,66 @@ def test_two_processes_never_write_to_one_folder(tmp_path):
         next(run_plan(plan(), DICE, tmp_path))
     first.close()
     assert len(evaluate(tmp_path)) == len(trials(plan(), 6))
+
+
+def test_a_panel_guides_with_its_weights_and_loads_each_verifier_once():
+    entries = [{"name": "first", "weight": 2.0, "shift": 0.5, "scale": 0.25}, {"name": "noise", "weight": -1.0}]
+    methods = [method("a", verifiers=entries, compute=4), method("b", verifier="first", compute=4)]
+    dice.LOADED.clear()
+    bench = Bench.load(plan(methods=methods), DICE, {})
+    assert sorted(name for name in dice.LOADED if name != "dice") == ["first", "noise", "second"]
+    media = torch.rand(5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    guide = bench.jobs["a"].panel.guide
+    other = dice.verifier("noise")(media, ["easy 0"] * 5).total
+    expected = 2 * (media[:, 0, 0, 0] - 0.5) / 0.25 - other
+    torch.testing.assert_close(guide(media, ["easy 0"] * 5).total, expected)
+    record, _ = bench.do(Trial("a", 0, 0))
+    assert np.isfinite(record["score"])
+    assert set(record["holdout"]) == {"second"}
+    assert record["aside"]["scored"] == 2
+
+
+OWN = """
+import functools
+SCALE = {scale}
+class Bright:
+    name, differentiable = "bright", False
+    def __init__(self, channel=0):
+        self.channel = channel
+    def __call__(self, media, prompts, *, progress=1.0):
+        return media[:, self.channel].flatten(1).mean(1) * {factor}
+def bright(media, prompts):
+    return media.flatten(1).mean(1) * {factor}
+last = functools.partial(bright, **{{}})
+third = Bright({channel})
+"""
+
+
+@pytest.mark.parametrize("name", ["bright", "Bright", "last", "third"])
+def test_the_identity_of_a_method_covers_its_own_judges(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for module, text in {
+        "one": OWN.format(factor=1, channel=1, scale=1),
+        "same": OWN.format(factor=1, channel=1, scale=2),
+        "code": OWN.format(factor=2, channel=1, scale=1),
+        "setting": OWN.format(factor=1, channel=2, scale=1),
+    }.items():
+        (tmp_path / f"judges_{name}_{module}.py").write_text(text)
+        own = by_object(f"judges_{name}_{module}:{name}")
+        own.name = "own"
+        found[module] = identity(SearchPipeline(dice.Dice("dice"), own, n=2, guard=False).job)
+    assert found["one"] == found["same"]
+    assert found["one"] != found["code"]
+    assert (found["one"] != found["setting"]) == (name == "third")
+
+
+def test_an_own_judge_by_its_place_runs_in_an_evaluation(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "judges_of_mine.py").write_text(OWN.format(factor=1, channel=0, scale=1))
+    real = DICE._replace(verifier=registry.verifier)
+    methods = [method("a", verifier="judges_of_mine:bright", select="judges_of_mine:Bright", compute=3)]
+    for _ in run_plan(plan(methods=methods, holdout=["judges_of_mine:last"], prompts=1), real, tmp_path / "out"):
+        pass
+    assert len(records(tmp_path / "out")) == 4
+    assert not failures(tmp_path / "out")

@@ -248,6 +248,20 @@ def test_noise_is_fresh_for_every_row_unless_it_shall_be_shared(tmp_path, monkey
     assert all(torch.equal(row, shared[0]) for row in shared)
 
 
+def test_a_plain_function_with_gradients_trains_as_the_verifier_that_it_is(tmp_path):
+    direction = torch.ones(2, 2, 2)
+
+    def linear(media, prompts):
+        return whole(media, prompts).total
+
+    whole = Linear(direction)
+    with pytest.raises(ValueError, match=r"linear gives none.*say so by differentiable = True"):
+        trainer(tmp_path / "refused", verifier=linear)
+    linear.differentiable = True  # type: ignore[attr-defined]
+    losses = [trainer(tmp_path / str(i), verifier=v).loss(range(4))[0].item() for i, v in enumerate((linear, whole))]
+    assert losses[0] == losses[1]
+
+
 def test_models_and_rewards_without_gradients_are_refused(tmp_path):
     from gensearch import registry
 

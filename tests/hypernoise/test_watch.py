@@ -51,6 +51,19 @@ def test_a_constant_shift():
     assert seen.reward == pytest.approx(float(watch.plain[1].mean()) + seen.gain, rel=1e-5)
 
 
+def test_a_plain_function_is_measured_as_the_verifier_that_it_is():
+    whole = Linear(DIRECTION)
+
+    def linear(media, prompts):
+        total = whole(media, prompts).total
+        media.zero_()  # it may do with its copy what it likes
+        return total.tolist()
+
+    seen, expected = (measured(Affine(0.0, 0.7 * DIRECTION), verifier)[1] for verifier in (linear, whole))
+    assert seen.reward == pytest.approx(expected.reward)
+    assert (seen.diversity, seen.gain) == pytest.approx((expected.diversity, expected.gain), rel=1e-5)
+
+
 @pytest.mark.parametrize("scale", [-0.5, -0.1, 0.3])
 def test_a_shrinking_or_growing_map(scale):
     watch, seen = measured(Affine(scale, torch.zeros(2, 2, 2)))

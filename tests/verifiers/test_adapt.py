@@ -10,6 +10,8 @@ from torch import nn
 
 from gensearch.core.ledger import Ledger
 from gensearch.engine.metered import MeteredVerifier
+from gensearch.models.toy.gaussian import GaussianTurbo
+from gensearch.pipeline import SearchPipeline
 from gensearch.testing import VerifierLaws
 from verifiers.adapt import as_verifier, ask, scores_of
 from verifiers.combine import Panel, Rephrased, Term, WeightedSum
@@ -122,6 +124,78 @@ def test_what_cannot_be_called_so_is_refused(given, words):
         as_verifier(given)
 
 
+async def waits(media, prompts):
+    return media.flatten(1).mean(1)
+
+
+class Waits:
+    name, differentiable = "waits", False
+
+    async def __call__(self, media, prompts, *, progress=1.0):
+        return media.flatten(1).mean(1)
+
+
+@pytest.mark.parametrize("given", [waits, Waits(), partial(waits)])
+def test_async_functions_are_refused_before_anything_runs(given):
+    with pytest.raises(ValueError, match="is async; give a plain function"):
+        as_verifier(given)
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5, "8"])
+def test_a_batch_size_is_an_integer_of_one_or_more(size):
+    whole = Whole()
+    whole.batch_size = size  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="batch_size of the verifier whole is .* integer of 1 or more"):
+        Panel(whole)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), StopIteration(), GeneratorExit()])
+def test_what_would_end_a_program_in_silence_is_an_error_of_the_verifier(error):
+    def ends(media, prompts):
+        raise error
+
+    with pytest.raises(RuntimeError, match=rf"the verifier ends raised {type(error).__name__}"):
+        ask(as_verifier(ends), MEDIA, PROMPTS)
+
+
+def test_switches_of_torch_are_put_back_also_after_an_error():
+    def switches(media, prompts):
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(before[2] + 1)
+        raise ValueError("no scores")
+
+    before = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+    with pytest.raises(ValueError, match="no scores"):
+        ask(as_verifier(switches), MEDIA, PROMPTS)
+    assert (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()) == before
+
+
+@pytest.mark.parametrize("role", ["guide", "select", "holdout"])
+def test_a_verifier_that_changes_the_default_dtype_changes_no_sample(role):
+    def changes(media, prompts):
+        torch.set_default_dtype(torch.float64)
+        return media.flatten(1).mean(1)
+
+    given = {
+        "guide": {"verifier": changes},
+        "select": {"verifier": brightness, "select": changes},
+        "holdout": {"verifier": brightness, "holdout": [changes]},
+    }[role]
+    plain = SearchPipeline(GaussianTurbo(), brightness, compute=6)("a cup").result
+    found = SearchPipeline(GaussianTurbo(), compute=6, **given)("a cup").result
+    assert torch.equal(found.best.media, plain.best.media)
+    assert [node.score for node in found.lineage] == [node.score for node in plain.lineage]
+
+
+@pytest.mark.parametrize("member", [{"bill": lambda: None}, {"bill": lambda: {"dollars": 3}}, {"fee": {"nfe": 0.5}}])
+def test_charges_that_no_ledger_knows_are_named(member):
+    whole = Whole()
+    vars(whole).update(member)
+    with pytest.raises(ValueError, match=f"the {next(iter(member))} of the verifier whole is .*critic_tokens"):
+        SearchPipeline(GaussianTurbo(), whole, compute=2)("a cup")
+
+
 def test_a_name_is_a_text():
     odd = Quiet()
     odd.name = 3  # type: ignore[assignment]
@@ -174,6 +248,10 @@ def test_a_single_sample_may_have_a_single_number(returned):
         (torch.ones(2), r"the verifier v returned \[2\] for 3 samples"),
         (torch.ones(1, 3), r"the verifier v returned \[1, 3\] for 3 samples"),
         (torch.ones(3, dtype=torch.complex64), "the verifier v returned Tensor for 3"),
+        (torch.empty(3, device="meta"), "the verifier v returned Tensor for 3"),
+        (torch.ones(3).to_sparse(), "the verifier v returned Tensor for 3"),
+        (iter([1.0, 2.0, 3.0]), "the verifier v returned list_iterator for 3"),
+        ((torch.ones(3), {"p": torch.ones(3)}), "the verifier v returned tuple for 3"),
         ("abc", "the verifier v returned str for 3"),
         (["a", "b", "c"], "the verifier v returned list for 3"),
         ([[1], [2, 3], [4]], "the verifier v returned list for 3"),

@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from verifiers.calls import quoted
 from verifiers.card import Card
 from verifiers.embedding.base import Embedding
 from verifiers.embedding.dual_encoder import network
@@ -95,7 +96,7 @@ class Aesthetic(Embedding):
         with readable(body):
             encoder = network("CLIPVisionModelWithProjection", body, device, dtype)
         preprocess = Preprocess(encoder.config.image_size)
-        return cls(Scorer(encoder, head), preprocess, **{"name": f"aesthetic:{folder}", **options})
+        return cls(Scorer(encoder, head), preprocess, **{"name": f"aesthetic:{quoted(folder)}", **options})
 
     def score(self, images: Tensor, text: Tensor) -> Tensor:
         """Return the scores [n] of one physical batch.

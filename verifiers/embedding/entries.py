@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from verifiers.calls import quoted
 from verifiers.entry import Entry, loaded_by
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def open_clip(source: str, device: Device = "cpu") -> Verifier:
     """
     from verifiers.embedding.clip import CLIPScore
 
-    return CLIPScore.load(*tagged(source), name=f"clip:{source}", device=device)
+    return CLIPScore.load(*tagged(source), name=f"clip:{quoted(source)}", device=device)
 
 
 def clipiqa(source: str, device: Device = "cpu") -> Verifier:
@@ -40,7 +41,7 @@ def clipiqa(source: str, device: Device = "cpu") -> Verifier:
     """
     from verifiers.embedding.clipiqa import CLIPIQA
 
-    return CLIPIQA.load(*tagged(source), name=f"clipiqa:{source}", device=device)
+    return CLIPIQA.load(*tagged(source), name=f"clipiqa:{quoted(source)}", device=device)
 
 
 def tagged(source: str) -> tuple[str, str | None]:

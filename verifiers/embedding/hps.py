@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from verifiers.calls import quoted
 from verifiers.card import Card
 from verifiers.embedding.clip import CLIPScore
 from verifiers.embedding.files import Converted, require_layout, settings
@@ -57,7 +58,7 @@ class HPS(CLIPScore):
             ValueError: for another path, such as that of the original pickle, and for damaged files.
         """
         settings(model, "hps", ORIGINAL, CONFIG)
-        return super().load(model, **{"name": f"hps:{model}", **options})
+        return super().load(model, **{"name": f"hps:{quoted(model)}", **options})
 
 
 def from_original(content: Mapping[str, Any]) -> Converted:

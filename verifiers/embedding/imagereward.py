@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from verifiers.calls import quoted
 from verifiers.card import Card
 from verifiers.embedding.base import Embedding
 from verifiers.embedding.files import WEIGHTS, Converted, readable, require_layout, settings
@@ -112,7 +113,7 @@ class ImageReward(Embedding):
             tokenizer = AutoTokenizer.from_pretrained(found.get("tokenizer", TOKENIZER), trust_remote_code=False)
         for encoder in (model.vision, model.text):
             encoder.to(device, dtype)
-        return cls(model, tokenizer, **{"name": f"imagereward:{folder}", **options})
+        return cls(model, tokenizer, **{"name": f"imagereward:{quoted(folder)}", **options})
 
     def score(self, images: Tensor, text: Tensor) -> Tensor:
         """Return the scores [n] of one physical batch.

@@ -44,6 +44,7 @@ class Grid:
         self.judge, self.frames, self.side = as_verifier(judge), frames, side
         self.name = name or self.judge.name
         self.differentiable = self.judge.differentiable
+        self.batch_size = getattr(self.judge, "batch_size", None)
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score clips.

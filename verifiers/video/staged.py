@@ -59,6 +59,8 @@ class Staged:
             raise ValueError(f"the first chunk cannot end at {first} of a clip; give a share between 0 and 1")
         self.judges, self.first, self.name = tuple(map(as_verifier, (start, middle, end))), first, name
         self.differentiable = all(verifier.differentiable for verifier in self.judges)
+        sizes = {getattr(verifier, "batch_size", None) for verifier in self.judges}
+        self.batch_size = sizes.pop() if len(sizes) == 1 else None
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score media by the verifier of this stage.

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from verifiers.calls import quoted
 from verifiers.types import Verifier
 from verifiers.vlm.cache import Cache, default_folder
 from verifiers.vlm.chat import Chat
@@ -39,7 +40,7 @@ def load(path: str, *, name: str = "") -> Verifier:
     if ("rubric" in data) == ("questions" in data):
         raise ValueError(f"{path} needs either rubric or questions, and not both; say what the critic is asked")
     chat = chat_of(path, data)
-    called, size = name or f"critic:{path}", int(number(path, data, "picture_tokens", 1500, least=0))
+    called, size = name or f"critic:{quoted(path)}", int(number(path, data, "picture_tokens", 1500, least=0))
     how = data.get("combine", COMBINE[0] if "rubric" in data else "product")
     if "rubric" in data:
         if how not in COMBINE:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
+from verifiers.calls import quoted
 from verifiers.entry import Entry, loaded_by
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def questions(source: str, device: Device = "cpu") -> Verifier:
     from verifiers.vlm.decompose import Decomposed
     from verifiers.vlm.vqa import VQAScore
 
-    return Decomposed(VQAScore.load(source, device=device, among="all"), name=f"questions:{source}")
+    return Decomposed(VQAScore.load(source, device=device, among="all"), name=f"questions:{quoted(source)}")
 
 
 def critic(source: str, device: Device = "cpu") -> Verifier:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from verifiers.batches import sizes
+from verifiers.batches import require_pictures, sizes
+from verifiers.calls import quoted
 from verifiers.types import Device, Media
 
 
@@ -94,6 +95,51 @@ class LocalModel:
         images = [(picture * 255).round().to(torch.uint8) for group in groups for picture in group]
         inputs = self.processor(text=[text] * len(groups), images=images, return_tensors="pt")
         return inputs.to(self.model.device, self.model.dtype)
+
+
+class Written:
+    """What verifiers share whose model writes its scores of a picture as text."""
+
+    kind: ClassVar[str]  # of their names, as in kind:source
+    name: str
+    length: int
+    batch_size: int
+
+    @classmethod
+    def load(cls, source: str, *, device: Device = "cpu", dtype: torch.dtype = torch.bfloat16, **options: Any) -> Self:
+        """Load model and processor from safetensors; no remote code is run.
+
+        Args:
+            source: a local folder, or a name on the Hugging Face hub.
+            device: where the model runs.
+            dtype: its precision.
+            **options: parameters of the class.
+
+        Raises:
+            ValueError: as the class.
+        """
+        make: Any = cls
+        found: Self = make(*load(source, device, dtype), **{"name": f"{cls.kind}:{quoted(source)}", **options})
+        return found
+
+    def written(
+        self, local: LocalModel, question: str, media: Media, prompts: Sequence[str]
+    ) -> tuple[list[str], Tensor]:
+        """Return what the model writes of each picture, and whether the picture is finite, bool [b].
+
+        Args:
+            local: the model.
+            question: about one picture, with {prompt}.
+            media: pictures [b, 3, h, w] in [0, 1].
+            prompts: b prompts.
+
+        Raises:
+            ValueError: for clips, and for another number of prompts.
+        """
+        require_pictures(self.name, media, prompts)
+        pixels, finite = cleaned(media)
+        questions = [question.replace("{prompt}", prompt) for prompt in prompts]
+        return local.answers([[picture] for picture in pixels], questions, self.length, self.batch_size), finite
 
 
 def load(source: str, device: Device = "cpu", dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Any]:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from verifiers.batches import require_pictures
 from verifiers.card import Card
-from verifiers.types import Device, Media, Scores
-from verifiers.vlm.local import LocalModel, cleaned, load
+from verifiers.types import Media, Scores
+from verifiers.vlm.local import LocalModel, Written, cleaned
 
 CARD = Card(
     checkpoint="TIGER-Lab/RationalRewards-8B-T2I",
@@ -69,7 +69,7 @@ WINNER = "## Winner: [Image A or Image B or It's a tie]"
 PAIRWISE = asked(TWO, f"## Score A: [number or N/A]\n## Score B: [number or N/A]\n{WINNER}")
 
 
-class RationalRewards:
+class RationalRewards(Written):
     """The mean of the scores that a critique gives to the aspects of a picture, in [1, 4].
 
     RationalRewards, Wang et al. 2026, arXiv:2604.11626. `compare` asks about two pictures at once, which is what the
@@ -92,6 +92,7 @@ class RationalRewards:
         ValueError: as `LocalModel`.
     """
 
+    kind = "rationalrewards"
     differentiable = False
 
     def __init__(
@@ -111,28 +112,6 @@ class RationalRewards:
         self.length, self.batch_size = length, batch_size
         self.failures = 0
 
-    @classmethod
-    def load(
-        cls,
-        source: str = CARD.checkpoint,
-        *,
-        device: Device = "cpu",
-        dtype: torch.dtype = torch.bfloat16,
-        **options: Any,
-    ) -> RationalRewards:
-        """Load model and processor from safetensors; no remote code is run.
-
-        Args:
-            source: a local folder, or a name on the Hugging Face hub.
-            device: where the model runs.
-            dtype: its precision.
-            **options: parameters of the class.
-
-        Raises:
-            ValueError: as the class.
-        """
-        return cls(*load(source, device, dtype), **{"name": f"rationalrewards:{source}", **options})
-
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures, on their device.
 
@@ -144,10 +123,7 @@ class RationalRewards:
         Raises:
             ValueError: for clips, and for another number of prompts.
         """
-        require_pictures(self.name, media, prompts)
-        pixels, finite = cleaned(media)
-        questions = [self.pointwise.replace("{prompt}", prompt) for prompt in prompts]
-        answers = self.one.answers([[picture] for picture in pixels], questions, self.length, self.batch_size)
+        answers, finite = self.written(self.one, self.pointwise, media, prompts)
         found = self.table(answers, ("Score",), finite)[:, 0].to(media.device)
         return Scores(found.nanmean(1), {name.lower(): found[:, i] for i, name in enumerate(ASPECTS)})
 

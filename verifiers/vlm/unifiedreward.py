@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from verifiers.batches import require_pictures
 from verifiers.card import Card
-from verifiers.types import Device, Media, Scores
-from verifiers.vlm.local import LocalModel, cleaned, load
+from verifiers.types import Media, Scores
+from verifiers.vlm.local import LocalModel, Written
 
 CARD = Card(
     checkpoint="CodeGoat24/UnifiedReward-2.0-qwen3vl-2b (4b, 8b, 32b)",
@@ -38,7 +37,7 @@ Style Score (1-5): Z
 Text Caption: [{prompt}]"""
 
 
-class UnifiedReward:
+class UnifiedReward(Written):
     """The mean of three written scores, in [1, 5]. UnifiedReward, Wang et al. 2025, arXiv:2503.05236; version 2.
 
     `Scores.parts` holds `alignment`, `coherence` and `style`. An answer that does not hold each of them exactly once,
@@ -60,6 +59,7 @@ class UnifiedReward:
         ValueError: as `LocalModel`.
     """
 
+    kind = "unifiedreward"
     differentiable = False
 
     def __init__(
@@ -78,23 +78,6 @@ class UnifiedReward:
         self.name, self.question, self.length, self.batch_size = name, question, length, batch_size
         self.failures = 0
 
-    @classmethod
-    def load(
-        cls, source: str, *, device: Device = "cpu", dtype: torch.dtype = torch.bfloat16, **options: Any
-    ) -> UnifiedReward:
-        """Load model and processor from safetensors; no remote code is run.
-
-        Args:
-            source: a local folder, or a name on the Hugging Face hub.
-            device: where the model runs.
-            dtype: its precision.
-            **options: parameters of the class.
-
-        Raises:
-            ValueError: as the class.
-        """
-        return cls(*load(source, device, dtype), **{"name": f"unifiedreward:{source}", **options})
-
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures, on their device.
 
@@ -106,10 +89,7 @@ class UnifiedReward:
         Raises:
             ValueError: for clips, and for another number of prompts.
         """
-        require_pictures(self.name, media, prompts)
-        pixels, finite = cleaned(media)
-        questions = [self.question.replace("{prompt}", prompt) for prompt in prompts]
-        answers = self.local.answers([[picture] for picture in pixels], questions, self.length, self.batch_size)
+        answers, finite = self.written(self.local, self.question, media, prompts)
         found = torch.tensor([parse(answer) or (torch.nan,) * len(ASPECTS) for answer in answers])
         self.failures += int((found[:, 0].isnan() & finite).sum())
         found = found.masked_fill(~finite[:, None], torch.nan).to(media.device)

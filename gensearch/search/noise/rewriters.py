@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from gensearch.core.limits import check_prompt
+from verifiers.calls import unquoted
 from verifiers.vlm.decompose import facts, sentence
 
 if TYPE_CHECKING:
@@ -131,4 +132,4 @@ def rewriter(given: str | Callable[..., str]) -> Rewriter:
         raise ValueError(f"no rewriter is called {given!r}; take emphasis or critic:FILE.yaml, or give a function")
     from verifiers.vlm.critic_file import load_chat
 
-    return LanguageRewriter(load_chat(path))
+    return LanguageRewriter(load_chat(unquoted(path)))

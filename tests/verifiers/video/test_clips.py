@@ -10,6 +10,7 @@ from gensearch import registry
 from gensearch.config.run import RunConfig
 from gensearch.core.noise import randn
 from gensearch.testing import VerifierLaws
+from verifiers.batches import sizes
 from verifiers.combine import Rephrased
 from verifiers.controls.random import RandomScore
 from verifiers.controls.redness import Redness
@@ -20,7 +21,7 @@ from verifiers.video.grid import Grid
 from verifiers.video.motion import Motion
 from verifiers.video.per_frame import PerFrame
 from verifiers.video.smoothness import Smoothness
-from verifiers.video.staged import Staged
+from verifiers.video.staged import Staged, staged
 
 PROMPTS = ["a red star moves left"] * 3
 CLIPS = randn(range(3), (4, 3, 8, 8)).mul(0.2).add(0.5).clamp(0, 1)
@@ -79,6 +80,61 @@ def test_a_clip_scores_as_its_frames_do_on_average(which, frames):
     expected = [verifier(clip[frames], PROMPTS[:1] * len(clip[frames])).total.mean().item() for clip in CLIPS]
     assert PerFrame(verifier, which)(CLIPS, PROMPTS).total.tolist() == pytest.approx(expected)
     assert torch.equal(PerFrame(verifier, which)(CLIPS[:, 0], PROMPTS).total, verifier(CLIPS[:, 0], PROMPTS).total)
+
+
+class Batched:
+    """A score whose value tells the size of the physical batch that it was computed in, and counts calls by size."""
+
+    name, differentiable = "batched", False
+
+    def __init__(self, batch_size):
+        self.batch_size, self.calls = batch_size, []
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        made = sizes(len(media), self.batch_size)
+        self.calls.append(len(media))
+        return Scores(media.flatten(1).mean(1) + torch.tensor(made) + torch.tensor([float(len(p)) for p in prompts]))
+
+
+@pytest.mark.parametrize("wrap", [lambda x: PerFrame(x), lambda x: PerFrame(x, "spread"), Grid, staged])
+@pytest.mark.parametrize("most", [1, 4, 6, 8])
+def test_scores_of_clips_depend_on_the_size_of_their_physical_batch_alone(wrap, most):
+    clips = randn(range(11), (5, 3, 8, 8)).mul(0.2).add(0.5).clamp(0, 1)
+    prompts = [f"a {'very ' * row}red star" for row in range(11)]
+    inner = Batched(most)
+    verifier = wrap(inner)
+    assert verifier.batch_size == most
+    for count in range(1, 12):
+        total = verifier(clips[:count], prompts[:count]).total
+        for row, size in enumerate(sizes(count, most)):
+            alone = verifier(clips[[row] * size], [prompts[row]] * size).total
+            assert torch.equal(alone, total[[row] * size])
+    assert all(size & (size - 1) == 0 and size <= most for size in inner.calls) or wrap is Grid
+
+
+@pytest.mark.parametrize("name", ["frames:shapes/clip", "grid:shapes/clip", "staged:shapes/clip"])
+def test_a_network_gives_a_clip_the_same_bits_in_every_round(name):
+    clips = randn(range(9), (3, 3, 64, 64)).mul(0.2).add(0.5).clamp(0, 1)
+    verifier = registry.verifier(name)
+    total = verifier(clips, ["a red star"] * 9).total
+    again = verifier(clips.flip(0)[1:], ["a red star"] * 8).total.flip(0)
+    assert torch.equal(total[:8], again)  # full batches both
+    singles = torch.cat([verifier(clip[None], ["a red star"]).total for clip in clips])
+    assert torch.equal(total[8:], singles[8:])  # batches of one both
+    torch.testing.assert_close(total, singles, rtol=1e-4, atol=1e-4)
+
+
+def test_a_verifier_without_batches_scores_all_frames_in_one_call():
+    seen = []
+
+    def mean(media, prompts):
+        seen.append(len(media))
+        return media.flatten(1).mean(1)
+
+    PerFrame(mean)(CLIPS, PROMPTS)
+    assert seen == [12]
+    with pytest.raises(ValueError, match="3 clips and 1 prompts"):
+        PerFrame(mean)(CLIPS, PROMPTS[:1])
 
 
 def test_a_frame_that_cannot_be_scored_leaves_the_clip_unscored():
