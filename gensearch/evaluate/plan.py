@@ -55,6 +55,8 @@ class Plan(BaseModel):
     seeds: int = Field(1, ge=1, strict=True)  # per prompt
     seed: int = Field(0, ge=0, le=MAX_SEED, strict=True)  # that all seeds are derived from
     threads: int = Field(1, ge=1, le=MAX_THREADS, strict=True)  # per process; it changes the last bits
+    block: int = Field(16, ge=1, le=1024, strict=True)  # trials that share batches; it changes the last bits
+    candidates: bool = Field(False, strict=True)  # judge every finished sample, outside the ledger
     holdout: Annotated[tuple[str, ...], Field(max_length=8)] = ()  # verifiers that only report
     allow_noncommercial: bool = False  # weights of verifiers whose licence forbids commercial use
     methods: tuple[Method, ...] = Field(min_length=1)
