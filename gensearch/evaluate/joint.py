@@ -39,8 +39,10 @@ class Call(NamedTuple):
     progress: float
     grad: bool
 
-    def __len__(self) -> int:
-        return len(self.rows[0])
+    @property
+    def rowcount(self) -> int:
+        """How many samples it is about."""
+        return max(len(value) for value in self.rows if value is not None)
 
     @property
     def kind(self) -> object:
@@ -82,7 +84,7 @@ class Joint:
 
     def _together(self, calls: Sequence[Call]) -> Iterator[tuple[Answer, float]]:
         began = time.perf_counter()
-        counts = [len(call) for call in calls]
+        counts = [call.rowcount for call in calls]
         try:
             whole = self._call(joined(calls)) if len(calls) > 1 else self._call(calls[0])
         except Exception as error:
@@ -104,9 +106,9 @@ class Joint:
             try:
                 return run(call, most)
             except Exception as error:
-                if not out_of_memory(error) or min(most, len(call)) == 1:
+                if not out_of_memory(error) or min(most, call.rowcount) == 1:
                     raise
-                size = 1 << (min(most, len(call)) - 1).bit_length() - 1
+                size = 1 << (min(most, call.rowcount) - 1).bit_length() - 1
                 self._most[id(call.target)] = size
                 name = getattr(call.target, "name", type(call.target).__name__)
             if torch.cuda.is_available():
@@ -131,17 +133,17 @@ def run(call: Call, most: int) -> Any:
             return together(
                 [
                     ask(call.target, media[rows], prompts[rows], progress=call.progress)
-                    for rows, _, _ in pieces(len(call), most)
+                    for rows, _, _ in pieces(call.rowcount, most)
                 ]
             )
         before = next((value for value in call.rows if isinstance(value, State)), None)
         rows = tuple(map(bare, call.rows))
         made = [
             getattr(call.target, call.verb)(*(part(value, piece.start, piece.stop) for value in rows))
-            for piece, _, _ in pieces(len(call), most)
+            for piece, _, _ in pieces(call.rowcount, most)
         ]
         whole = together(made)
-        return noted(whole, before, sizes(len(call), most)) if isinstance(whole, State) else whole
+        return noted(whole, before, sizes(call.rowcount, most)) if isinstance(whole, State) else whole
 
 
 def bare(value: Any) -> Any:

@@ -15,8 +15,6 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from gensearch.evaluate.plan import Plan
 from gensearch.files.atomic import held, read_records, write_atomic
 from gensearch.runs.format import read_json
@@ -137,4 +135,6 @@ def claimed(plan: Plan, benchmark: str) -> dict[str, Any]:
         plan: of this evaluation.
         benchmark: its name.
     """
+    import torch
+
     return {"benchmark": benchmark, "torch": torch.__version__, **plan.model_dump(mode="json")}
