@@ -93,7 +93,8 @@ def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
             raise ValueError(f"{folder} holds {min(others)} and no {PLAN}: it is no evaluation. Take another --out")
         return
     theirs, mine = read_json(folder / PLAN), claimed(plan, benchmark)
-    theirs = {"block": 1, "candidates": False, **theirs}  # of folders from before there were blocks
+    if "benchmark" in theirs:  # a folder from before there were blocks
+        theirs = {**theirs, "block": theirs.get("block", 1), "candidates": theirs.get("candidates", False)}
     if not started(folder) and theirs.keys() == mine.keys():
         return  # that plan has no results: a corrected one may have the folder
     changed = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
