@@ -113,9 +113,7 @@ def export_parquet(folder: Path) -> Path:
         import pyarrow as arrow
         from pyarrow import parquet
     except ImportError:
-        raise ImportError(
-            "Parquet needs pyarrow: pip install pyarrow; or read index.sqlite, which needs nothing"
-        ) from None
+        raise ImportError("Parquet needs pyarrow; pip install pyarrow, or read index.sqlite instead") from None
     sink = arrow.BufferOutputStream()
     parquet.write_table(arrow.Table.from_pylist(flat(records(folder))), sink)
     write_atomic(folder / PARQUET, sink.getvalue().to_pybytes())
