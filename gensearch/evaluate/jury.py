@@ -29,7 +29,8 @@ class Jury:
 
     def __init__(self, judge: Verifier, holdout: Mapping[str, Verifier]) -> None:
         self.judge, self.holdout = judge, holdout
-        self.identity = f"{derive(str(sorted(verifier_hashes(judge, *holdout.values()).items()))):014x}"
+        known = [judge.name, sorted(holdout), sorted(verifier_hashes(judge, *holdout.values()).items())]
+        self.identity = f"{derive(str(known)):014x}"
         self._joint = Joint()
 
     def __call__(self, block: Sequence[Made]) -> list[Judged]:

@@ -90,7 +90,7 @@ def main(folder: str, kills: str, seed: str) -> None:
     forked(calm)
     total, died = int((root / "events").read_text()), 0
     for _ in range(int(kills)):
-        moment = draw.randrange(total)
+        moment = draw.randrange(2 * total // int(kills))
         died += os.WIFSIGNALED(forked(lambda moment=moment: killed(root / "rough", moment)))  # type: ignore[misc]
     command.finish(small(), dice.DICE, root / "rough", 1)
     print(f"killed {died} of {kills}, {total} events")
