@@ -92,7 +92,7 @@ def _run_plan(
         if bench:
             done -= redo(plan, folder, gone, bench)
         parts = blocks(plan, len(benchmark.lines(plan.prompts)), shard)
-        work = divide(folder, parts, done, retried, stage)
+        work = divide(folder, parts, {key(record) for record in found}, done, retried, stage)
         if work.todo and workers == 1 and bench is None:
             with threads(plan.threads):
                 bench = Bench.load(plan, benchmark, known)
@@ -157,7 +157,9 @@ class Work(NamedTuple):
     todo: list[Block]
 
 
-def divide(folder: Path, parts: list[Block], done: set[Trial], retried: set[Trial], stage: Stage) -> Work:
+def divide(
+    folder: Path, parts: list[Block], finished: set[Trial], done: set[Trial], retried: set[Trial], stage: Stage
+) -> Work:
     """Which blocks are to be judged and which to be generated.
 
     A block is generated whole, also where some of its trials are finished, so that its trials keep their company; only
@@ -166,6 +168,7 @@ def divide(folder: Path, parts: list[Block], done: set[Trial], retried: set[Tria
     Args:
         folder: Of the evaluation.
         parts: All blocks.
+        finished: Trials with a result.
         done: Trials with a result, and those that are left out.
         retried: Trials that failed before and get another chance.
         stage: What is to be done at all.
@@ -173,9 +176,11 @@ def divide(folder: Path, parts: list[Block], done: set[Trial], retried: set[Tria
     work = Work([], [])
     for block in parts:
         missing = [trial for trial in block.trials if trial not in done]
-        if not missing:
-            continue
         waits = waiting_room.kept(folder, block.number)
+        if not missing:
+            if finished.issuperset(key(made.record) for made in waits if "error" not in made.record):
+                waiting_room.path_of(folder, block.number).unlink(missing_ok=True)  # a kill left it
+            continue
         generated = {key(m.record) for m in waits if "error" not in m.record or key(m.record) not in retried}
         if generated.issuperset(missing):
             if stage != "generate":

@@ -214,3 +214,12 @@ def test_a_candidate_without_a_score_is_null(tmp_path):
         pass
     lines = read_lines(tmp_path / CANDIDATES)
     assert {c["holdout"]["nothing"] for line in lines for c in line["candidates"]} == {None}
+
+
+def test_what_a_kill_left_of_a_finished_block_is_cleared_away(whole, tmp_path):
+    """Killed after the last record of a block and before its pictures stopped waiting."""
+    evaluate(tmp_path / "waits", stage="generate")
+    shutil.copytree(whole, tmp_path / "a")
+    shutil.copytree(tmp_path / "waits" / "pending", tmp_path / "a" / "pending", dirs_exist_ok=True)
+    evaluate(tmp_path / "a")
+    same(tmp_path / "a", whole)
