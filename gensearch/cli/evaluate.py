@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gensearch.evaluate.blocks import Shard, parse_shard
 from gensearch.evaluate.plan import Plan, make_plan
 from gensearch.files.atomic import require_writable
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gensearch.evaluate.bench import Benchmark
-    from gensearch.evaluate.plan import Method
+    from gensearch.evaluate.runner import Stage
 
 
 class Name(StrEnum):
@@ -34,6 +33,20 @@ class Name(StrEnum):
         return {"shapes": SHAPES, "moving": MOVING}[self.value]
 
 
+class StageName(StrEnum):
+    """What a run does."""
+
+    both = "both"
+    generate = "generate"
+    judge = "judge"
+
+
+class Export(StrEnum):
+    """Other formats of the results."""
+
+    parquet = "parquet"
+
+
 PRESET = {Name.shapes: "shapes_turbo", Name.moving: "shapes_video"}
 
 
@@ -46,7 +59,7 @@ def evaluate(
         list[str] | None, typer.Option(help="NAME=KEY:VALUE,... once for each method; added to those of the config.")
     ] = None,
     prompts: Annotated[int | None, typer.Option(help="Prompts per tag, at most (default: 48).")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: 1).")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: that of the benchmark).")] = None,
     seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
     baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
@@ -54,6 +67,14 @@ def evaluate(
         "runs/evaluate"
     ),
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
+    block: Annotated[int | None, typer.Option(help="Trials that share batches (default: 16).")] = None,
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="Judge every finished sample as well, into candidates.jsonl.")
+    ] = False,
+    shard: Annotated[str, typer.Option(help="Which part of the trials, and of how many, as in 2/8.")] = "1/1",
+    stage: Annotated[StageName, typer.Option(help="Only generate, or only judge what was generated.")] = StageName.both,
+    retry: Annotated[bool, typer.Option("--retry", help="Try trials again that have failed.")] = False,
+    export: Annotated[Export | None, typer.Option(help="Write the results in another format as well.")] = None,
     allow_noncommercial: Annotated[
         bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
     ] = False,
@@ -66,124 +87,39 @@ def evaluate(
     Keys of a method: model, options.*, verifier, select, panel, search, knobs.*, compute. A panel is a YAML file of
     verifiers with roles and weights; its hold-outs report on all methods. The verifier `random` and the
     search `unguided` are controls; a method that searches with the exact judge is marked as an oracle. The folder gets
-    results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
+    results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it. Shards
+    on several machines are merged by copying their folders into one; the same command without --shard then sums up.
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
-    options["allow_noncommercial"] = allow_noncommercial or None
-    plan = make_plan(config or (None if method else PRESET[benchmark]), method or (), **options)
+    options |= {"allow_noncommercial": allow_noncommercial or None, "block": block, "candidates": candidates or None}
+    part = parse_shard(shard)
+    config = config or (None if method else PRESET[benchmark])
+    known = benchmark.benchmark()
+    plan = make_plan(config, method or (), per_prompt=known.per_prompt, **options)
     out = out.expanduser()
     require_writable(out)
     if dry_run:
-        show_plan(plan, benchmark.benchmark())
+        from gensearch.cli.evaluation_plan import show_plan
+
+        show_plan(plan, known)
         return
-    finish(plan, benchmark.benchmark(), out, workers)
+    finish(plan, known, out, workers, shard=part, stage=stage.value, retry=retry)
+    if export:
+        from gensearch.evaluate.index import export_parquet
+
+        typer.echo(f"exported to {export_parquet(out)}")
 
 
-def show_plan(plan: Plan, benchmark: Benchmark) -> None:
-    """Print what would run and what it would cost; of generators, only those that are at hand are loaded.
-
-    Args:
-        plan: Methods, prompts and seeds.
-        benchmark: Where the prompts come from.
-
-    Raises:
-        ValueError: A method names a search that does not exist, or options that its model does not know.
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    from gensearch import registry
-    from gensearch.engine.job import budget
-
-    pairs = len(benchmark.lines(plan.prompts)) * plan.seeds
-    header = ("method", "model", "search", "guide", "selector", "budget in samples")
-    budgets = {
-        method.name: budget(registry.search(method.search), method.compute, method.knobs) for method in plan.methods
-    }
-    rows = []
-    for method in plan.methods:
-        each = budgets[method.name]
-        cost = f"{each:g} x {pairs} = {each * pairs:g}" if each else "set by its knobs"
-        rows.append((method.name, method.model, method.search, method.verifier, method.select or "guide", cost))
-    constant = [column for column in (1, 4) if len({row[column] for row in rows}) == 1]
-    kept = [column for column in range(len(header)) if column not in constant]
-    table = Table(show_edge=False)
-    for column in kept:
-        table.add_column(header[column], no_wrap=column == 0, overflow="fold")  # nothing is cut, names stay whole
-    for row in rows:
-        table.add_row(*(row[column] for column in kept))
-    console = Console(markup=False, emoji=False)  # names are taken literally
-    console.print(table)
-    for column in constant:
-        console.print(f"{header[column]} of every method: {rows[0][column]}", soft_wrap=True)
-    console.print(
-        f"{benchmark.name}: {pairs} pairs of prompt and seed; hold-outs: {', '.join(plan.holdout) or 'none'}.",
-        soft_wrap=True,
-    )
-    console.print(f"total: {total_cost(plan, benchmark, budgets, pairs)}", soft_wrap=True)
-    for line in critics(plan, benchmark):
-        console.print(line, soft_wrap=True)
-
-
-def at_hand(method: Method) -> bool:
-    """Whether the generator of a method can be loaded without a download."""
-    from gensearch import registry
-
-    return registry.models().get(method.model) == "embedded" or method.model.startswith("toy/")
-
-
-def critics(plan: Plan, benchmark: Benchmark) -> list[str]:
-    """The cost of remote critics in lines of words, none without any; no request is sent.
-
-    Args:
-        plan: The methods and hold-outs.
-        benchmark: What loads their models.
-    """
-    from gensearch.evaluate.forecast import forecast
-    from gensearch.runs.format import charged
-
-    found = forecast(plan, benchmark, at_hand)
-    lines = []
-    if paid := charged(found.search._asdict()):
-        lines.append(f"critics: at most {found.search.scored:,} scores, {paid}, with three tries for each answer")
-    if found.unknown:
-        lines.append(f"critics: without {', '.join(found.unknown)}, whose generators are not loaded here")
-    if paid := charged(found.aside._asdict()):
-        lines.append(f"hold-outs: at most {found.aside.scored:,} scores, {paid}, beside the budget")
-    return lines
-
-
-def total_cost(plan: Plan, benchmark: Benchmark, budgets: Mapping[str, float | None], pairs: int) -> str:
-    """The cost of all methods together, in words.
-
-    Args:
-        plan: The methods.
-        benchmark: What loads their models.
-        budgets: What each method may spend on one pair, in multiples of one sample's cost; None if its knobs decide.
-        pairs: Pairs of prompt and seed, 1 or more.
-    """
-    from gensearch.core.ledger import Cost
-    from gensearch.core.price import price
-
-    units = dict[str, Cost]()
-    counted, open_ended, elsewhere = Counter[str](), [], set()
-    for method in plan.methods:
-        each, key = budgets[method.name], f"{method.model} {method.options}"
-        if each is None:
-            open_ended.append(method.name)
-        elif not at_hand(method):  # a dry run downloads nothing
-            elsewhere.add(method.model)
-        else:
-            if key not in units:
-                units[key] = price(benchmark.model(method.model, **method.options))
-            counted["tokens" if units[key].tokens else "NFE"] += int(each * units[key].work) * pairs
-    parts = [f"at most {' and '.join(f'{value:,} {unit}' for unit, value in counted.items())}"] if counted else []
-    parts += [f"without {', '.join(open_ended)}, whose knobs set the cost"] if open_ended else []
-    parts += [f"without what runs on {', '.join(sorted(elsewhere))}, which is not loaded here"] if elsewhere else []
-    return "; ".join(parts)
-
-
-def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
+def finish(
+    plan: Plan,
+    benchmark: Benchmark,
+    out: Path,
+    workers: int,
+    *,
+    shard: Shard = (1, 1),
+    stage: Stage = "both",
+    retry: bool = False,
+) -> None:
     """Run what is missing in the folder, then write and print the summary; Ctrl-C keeps what is done.
 
     Args:
@@ -191,50 +127,71 @@ def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
         benchmark: Prompts and exact judge.
         out: The folder of results.
         workers: Processes, each with its own copy of the models, 1 or more.
+        shard: Which part of the trials, from 1, of how many.
+        stage: What to do.
+        retry: Whether trials that have failed get another chance.
 
     Raises:
         ValueError: As `run_plan` does.
         Exit: 130 after Ctrl-C, 1 if a trial failed.
     """
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from gensearch.evaluate.journal import records
+    from gensearch.evaluate.journal import key, records
     from gensearch.evaluate.runner import failures, run_plan, trials
+    from gensearch.evaluate.running import Running
 
     console = Console(markup=False, emoji=False)  # names are taken literally
-    total = len(trials(plan, len(benchmark.lines(plan.prompts))))
-    columns = (TextColumn("{task.description}", markup=False), MofNCompleteColumn(), TimeRemainingColumn())
+    own = set(trials(plan, len(benchmark.lines(plan.prompts)), shard))
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (MofNCompleteColumn(), *times, TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(benchmark.name, total=total)
+        task = progress.add_task(benchmark.name, total=len(own))
         try:
-            work = run_plan(plan, benchmark, out, workers=workers)
-            progress.update(task, completed=len(records(out)))
+            work = run_plan(plan, benchmark, out, workers=workers, shard=shard, stage=stage, retry=retry)
+            found = [record for record in records(out) if key(record) in own]
+            running = Running(found)
+            progress.update(task, completed=len(found))
             for record in work:
-                progress.update(task, advance=1, description=f"{record['method']}: {record['text'][:48]}")
+                running.add(record)
+                progress.update(task, advance=1, description=str(running))
         except KeyboardInterrupt:
-            console.print(f"stopped at {len(records(out))} of {total}; the same command goes on from here")
+            done = sum(key(record) in own for record in records(out))
+            console.print(f"stopped at {done} of {len(own)}; the same command goes on from here")
             raise typer.Exit(130) from None
-    show_summary(plan, benchmark, out, console)
+    if stage == "generate":
+        console.print(f"written to {out}: pictures, which wait for --stage judge", soft_wrap=True)
+    else:
+        show_summary(plan, benchmark, out, console)
     if failures(out):
         raise typer.Exit(1)
 
 
 def show_summary(plan: Plan, benchmark: Benchmark, out: Path, console: Console) -> None:
-    """Write summary.json and table.md and print the table."""
+    """Write summary.json, table.md and index.sqlite, and print the table."""
     from rich.table import Table
 
+    from gensearch.evaluate.index import index
     from gensearch.evaluate.journal import records
     from gensearch.evaluate.table import caption, cells, markdown, summarise
     from gensearch.files.atomic import write_atomic
 
-    summary = {"benchmark": benchmark.name, **summarise(plan, benchmark.judge().name, records(out))}
+    found = records(out)
+    summary = {"benchmark": benchmark.name, **summarise(plan, benchmark.judge().name, found)}
+    if benchmark.summary:
+        for name, method in summary["methods"].items():
+            method["upstream"] = dict(benchmark.summary([record for record in found if record["method"] == name]))
     write_atomic(out / "summary.json", json.dumps(summary, indent=1).encode())
     write_atomic(out / "table.md", markdown(summary).encode())
+    index(out)
     header, rows = cells(summary)
     table = Table(header[0], *(row[0] for row in rows))  # on its side: many scores, few methods
     for name, *values in list(zip(header, *rows, strict=True))[1:]:
         table.add_row(name, *values)
     console.print(table)
     console.print(caption(summary))
+    for name, method in summary["methods"].items() if benchmark.summary else ():
+        upstream = ", ".join(f"{key} {value:.4g}" for key, value in method["upstream"].items())
+        console.print(f"{name} by the benchmark's own rule: {upstream}", soft_wrap=True)
     console.print(f"written to {out}: summary.json, table.md, results.jsonl, pictures", soft_wrap=True)

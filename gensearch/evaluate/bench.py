@@ -1,36 +1,31 @@
-"""What an evaluation runs on, loaded once for all its methods, and how one trial is done."""
+"""What an evaluation runs on, loaded once for all its methods, and how a block of its trials is done."""
 
 from __future__ import annotations
 
 import json
-import math
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
-import torch
-from torch import nn
+import numpy as np
 
 from gensearch import registry
-from gensearch.core.divergence import spent_nats
 from gensearch.core.errors import one_line
-from gensearch.core.ledger import Ledger
 from gensearch.core.noise import derive
-from gensearch.core.result import Result
 from gensearch.core.types import Model, Search
-from gensearch.engine.guard import booked_aside
 from gensearch.engine.job import Job
 from gensearch.engine.run import result, start
-from gensearch.evaluate.journal import Record, Trial
-from gensearch.evaluate.plan import Plan
-from gensearch.files.images import encode, to_pixels
-from gensearch.models.fingerprint import module_hash, own_code, verifier_hashes
+from gensearch.evaluate.joint import Joint
+from gensearch.evaluate.journal import TRIES, Record, Trial
+from gensearch.evaluate.jury import Jury
+from gensearch.evaluate.lockstep import Ask, lockstep
+from gensearch.evaluate.made import Made, stored
+from gensearch.evaluate.outcome import Found, Samples, identity, made, trial_id
+from gensearch.evaluate.plan import Method, Plan
+from gensearch.evaluate.proxies import joinable, shared
 from gensearch.resolve import Roles, for_prompt, resolve, seated
-from gensearch.runs.records import number
-from verifiers.adapt import ask
 from verifiers.combine import leaf_names
 from verifiers.names import leaf_names as names_in
 from verifiers.types import Verifier
@@ -46,6 +41,8 @@ class Benchmark(NamedTuple):
     model: Callable[..., Model] = registry.load_model  # source and options -> model
     verifier: Callable[..., Verifier] = registry.verifier  # name -> verifier
     search: Callable[[str], Search] = registry.search  # name -> search
+    per_prompt: int = 1  # pictures per prompt that the benchmark's convention asks for: the default of `seeds`
+    summary: Callable[[Sequence[Record]], Mapping[str, float]] | None = None  # upstream's, of one method's records
 
 
 class Bench:
@@ -55,26 +52,27 @@ class Bench:
         self,
         jobs: Mapping[str, Job],
         lines: Sequence[Mapping[str, Any]],
-        judge: Verifier,
-        holdout: Mapping[str, Verifier],
+        jury: Jury,
         *,
         oracles: frozenset[str] = frozenset(),
         seed: int = 0,
+        candidates: bool = False,
     ) -> None:
-        """Take what was loaded; hold-outs score the two samples of each trial once, outside the clock and the ledger.
+        """Take what was loaded.
 
         Args:
             jobs: What each method runs, by its name. Hold-outs of their panels are not asked.
             lines: The prompts, each with its `tag`.
-            judge: The exact judge, whose verdict is the metric.
-            holdout: Verifiers that only report, by the names that records give them.
+            jury: Judges what is made here, perhaps elsewhere.
             oracles: Names of verifiers that know the exact judge's verdict.
             seed: The root that all seeds come from, 0 to 2^53 - 1.
+            candidates: Whether to keep every finished sample for the jury.
         """
-        self.jobs, self.lines, self.judge, self.holdout, self.seed = jobs, lines, judge, holdout, seed
+        self.jobs, self.lines, self.jury, self.seed, self.candidates = jobs, lines, jury, seed, candidates
         self.identities = {name: identity(job) for name, job in jobs.items()}
         seen = {name: leaf_names(job.panel.guide, job.panel.select) for name, job in jobs.items()}
         self.oracles = {name for name in seen if seen[name] & oracles}
+        self._joint = Joint()
 
     @classmethod
     def load(cls, plan: Plan, benchmark: Benchmark, known: Mapping[str, str]) -> Bench:
@@ -88,36 +86,26 @@ class Bench:
         Raises:
             ValueError: A name, a knob or a role is unfit, or a model or a verifier changed since the known results.
         """
-        judge = benchmark.judge()
-        allowed = {"allow_noncommercial": True} if plan.allow_noncommercial else {}
-        verifier = cache(lambda name: name if "self" in names_in(name) else benchmark.verifier(name, **allowed))
+        verifier = verifiers_of(plan, benchmark)
         model = cache(lambda source, options: benchmark.model(source, **json.loads(options)))
-        holdout = {name: verifier(name) for name in plan.holdout}
+        jury = Jury(benchmark.judge(), {name: verifier(name) for name in plan.holdout})
         jobs = {}
         for method in plan.methods:
             try:
-                shared = list(holdout.values())
-                roles: dict[str, Any] = {
-                    "select": verifier(method.select) if method.select else None,
-                    "holdout": shared,
-                }
-                if method.verifiers:  # with weights
-                    named = Roles(method.verifier, method.select, shared, method.verifiers)
-                    roles = {"panel": seated(named, verifier)}
                 jobs[method.name] = resolve(
                     model(method.model, json.dumps(method.options, sort_keys=True)),
                     None if method.verifiers else verifier(method.verifier),
                     benchmark.search(method.search),
                     knobs=method.knobs,
                     compute=method.compute,
-                    **roles,
+                    **roles(method, verifier, list(jury.holdout.values())),
                     propose=method.propose,
                     allow_noncommercial=plan.allow_noncommercial,
                 )
             except ValueError as error:
                 raise ValueError(f"method {method.name!r}: {error}") from error
         lines = benchmark.lines(plan.prompts)
-        bench = cls(jobs, lines, judge, holdout, oracles=benchmark.oracles, seed=plan.seed)
+        bench = cls(jobs, lines, jury, oracles=benchmark.oracles, seed=plan.seed, candidates=plan.candidates)
         if changed := [name for name, made_by in known.items() if bench.identities.get(name) != made_by]:
             raise ValueError(
                 f"the model or a verifier of {', '.join(changed)} changed since the folder's results; take another "
@@ -125,101 +113,108 @@ class Bench:
             )
         return bench
 
-    def do(self, trial: Trial) -> tuple[Record, bytes]:
-        """Search, score the winner and the plain sample, and return the record with the winner's PNG.
+    def make(self, trials: Sequence[Trial]) -> list[Made]:
+        """Search on some prompts in lockstep; a trial that fails is tried again alone, and then recorded as failed.
 
         Args:
-            trial: Which method, prompt and seed.
+            trials: Of one method.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the search ended early")
+            found = self._searched(trials)
+            return [self._insist(trial, *outcome) for trial, outcome in zip(trials, found, strict=True)]
+
+    def _insist(self, trial: Trial, outcome: Found | Exception, seconds: float) -> Made:
+        tries = 1
+        while isinstance(outcome, Exception) and tries < TRIES:
+            (outcome, seconds), tries = self._searched([trial])[0], tries + 1
+        line, root = self.lines[trial.prompt], self.root(trial)
+        about = {**trial._asdict(), "tag": line["tag"], "text": line["prompt"]}
+        if isinstance(outcome, Exception):
+            return Made({**about, "error": one_line(outcome), "tries": tries}, np.zeros((0,), np.uint8))
+        made_by = self.identities[trial.method]
+        about |= {"id": trial_id(self.jobs[trial.method], made_by, line["prompt"], root), "identity": made_by}
+        about |= {"jury": self.jury.identity, "root": root, "oracle": trial.method in self.oracles}
+        return made(about, self.jobs[trial.method].model, outcome, seconds)
+
+    def _searched(self, trials: Sequence[Trial]) -> list[tuple[Found | Exception, float]]:
+        works = [partial(self._search, trial) for trial in trials]
+        if joinable(self.jobs[trials[0].method].model):
+            return lockstep(works, self._joint)
+        return [alone(work) for work in works]
+
+    def _search(self, trial: Trial, ask: Ask | None = None) -> Found:
+        """One search, whose networks run with those of others where `ask` takes their calls.
 
         Raises:
             ValueError: No sample could be scored, or the prompt does not fit.
             BudgetSpent: The budget cannot finish one sample.
             RuntimeError: An exception ended the search early; its result has not the cost of the others.
         """
-        started = time.perf_counter()
-        line, job = self.lines[trial.prompt], self.jobs[trial.method]
-        prompt = line["prompt"]
-        root = derive(self.seed, prompt, trial.seed)  # never depends on the method
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "the search ended early")
-            last = deque(start(for_prompt(job, prompt), prompt, root), maxlen=1)
-        found = result(last[0] if last else None)
+        prompt = self.lines[trial.prompt]["prompt"]
+        job = for_prompt(self.jobs[trial.method], prompt)
+        last, samples = None, []
+        for last in start(shared(job, ask) if ask else job, prompt, self.root(trial)):
+            if self.candidates and last.round.done:
+                media = last.round.media
+                samples.append(Samples(stored(media), media.flatten(1).isfinite().all(1).tolist()))
+        found = result(last)
         if found.error:
             raise RuntimeError(f"{found.error} (after {len(found.curve)} finished samples)")
-        seconds = time.perf_counter() - started
-        record = {
-            **trial._asdict(),
-            "tag": line["tag"],
-            "text": prompt,
-            "identity": self.identities[trial.method],
-            "root": root,
-            "oracle": trial.method in self.oracles,
-            **self.verdicts(prompt, found),
-            "score": number(found.best.score),
-            "recipe": found.best.recipe,
-            "nats": number(moved(job.model, found)),
-            "spent": found.ledger.spent._asdict(),
-            "padding": found.ledger.padding._asdict(),
-            "unscored": found.unscored,
-            "stopped": found.stopped,
-            "election": found.election._asdict() if found.election else None,
-            "seconds": round(seconds, 4),
-            "picture": f"pictures/{trial.method}/{trial.prompt:04}-{trial.seed}.png",
-        }
-        return record, encode(to_pixels(found.best.media))
+        return Found(found, samples)
 
-    def failed(self, trial: Trial, error: Exception) -> Record:
-        """The record of a trial that raised an error.
+    def root(self, trial: Trial) -> int:
+        """The seed of a trial, which never depends on the method.
 
         Args:
-            trial: Which method, prompt and seed.
-            error: What it raised.
+            trial: Which prompt and seed.
         """
-        line = self.lines[trial.prompt]
-        return {**trial._asdict(), "tag": line["tag"], "text": line["prompt"], "error": one_line(error)}
-
-    def verdicts(self, prompt: str, found: Result) -> dict[str, Any]:
-        """The exact judge's and the hold-outs' totals for the winner and, as `base`, for the plain sample.
-
-        What remote hold-outs cost is `aside`, beside the ledger.
-        """
-        aside = Ledger()
-        media = torch.stack([found.best.media, found.base.media])
-        with torch.no_grad():
-            verdict = ask(self.judge, media, [prompt] * 2).total
-            report = {name: booked_aside(each, media, prompt, aside) for name, each in self.holdout.items()}
-        winner, base = (
-            {
-                "judge": number(float(verdict[row])),
-                "holdout": {name: number(float(total[row])) for name, total in report.items()},
-            }
-            for row in (0, 1)
-        )
-        return {**winner, "base": base, "aside": aside.spent._asdict()}
+        return derive(self.seed, self.lines[trial.prompt]["prompt"], trial.seed)
 
 
-def moved(model: Model, found: Result) -> float:
-    """KL divergence from the base model that a search spent, in nats; NaN for tokens, whose noise does not move.
+def roles(method: Method, verifier: Callable[[str], Any], holdout: Sequence[Any]) -> dict[str, Any]:
+    """The verifiers of a method beside its guide, or all of them where they have weights.
 
     Args:
-        model: What the search ran on.
-        found: Its outcome.
+        method: Of a plan.
+        verifier: From a name to a verifier.
+        holdout: Those of the plan.
     """
-    if "tokens" in model.verbs:
-        return math.nan
-    return spent_nats(found.best.recipe, found.lineage, model.noise_shape)
+    if method.verifiers:
+        return {"panel": seated(Roles(method.verifier, method.select, holdout, method.verifiers), verifier)}
+    return {"select": verifier(method.select) if method.select else None, "holdout": holdout}
 
 
-def identity(job: Job) -> str:
-    """A short name of everything that a method's bits depend on: its model, and the networks of all its verifiers.
+def verifiers_of(plan: Plan, benchmark: Benchmark) -> Callable[[str], Any]:
+    """What makes a plan's verifiers from their names, each once.
 
     Args:
-        job: What the method runs.
+        plan: Which licences are allowed.
+        benchmark: What names stand for.
     """
-    panel = job.panel
-    roles = (panel.guide, panel.select, *panel.holdout.values())
-    hashes = verifier_hashes(*roles) | own_code(*roles)
-    learned = getattr(job.propose, "network", None)
-    hashes |= {"propose": module_hash(learned)} if isinstance(learned, nn.Module) else {}
-    parts = [job.model.fingerprint(), hashes]
-    return f"{derive(json.dumps(parts, sort_keys=True, default=str)):014x}"
+    allowed = {"allow_noncommercial": True} if plan.allow_noncommercial else {}
+    return cache(lambda name: name if "self" in names_in(name) else benchmark.verifier(name, **allowed))
+
+
+def load_jury(plan: Plan, benchmark: Benchmark) -> Jury:
+    """The exact judge and the hold-outs of a plan, without its models.
+
+    Args:
+        plan: The hold-outs.
+        benchmark: What their names stand for.
+    """
+    verifier = verifiers_of(plan, benchmark)
+    return Jury(benchmark.judge(), {name: verifier(name) for name in plan.holdout})
+
+
+def alone(work: Callable[[], Found]) -> tuple[Found | Exception, float]:
+    """What one search returns, or the exception that it raises, and its seconds.
+
+    Args:
+        work: The search.
+    """
+    began = time.perf_counter()
+    try:
+        return work(), time.perf_counter() - began
+    except Exception as error:  # the other trials do not depend on it
+        return error, time.perf_counter() - began

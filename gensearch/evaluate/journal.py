@@ -1,10 +1,12 @@
 """The folder of an evaluation: the plan it belongs to, and a journal with one line per finished trial.
 
-plan.json       what is measured; written first
-results.jsonl   one line per trial: the truth that everything else follows from
-failed.jsonl    one line per trial that raised an error, until it is tried again
-pictures/       the winner of every trial
-summary.json table.md
+plan.json          what is measured; written first
+pictures/          the winner of every trial
+pending/           what is generated and not judged yet
+results.jsonl      one line per finished trial: the truth that everything else follows from
+candidates.jsonl   one line per finished trial with all its samples, where the plan asks for them
+failed.jsonl       one line per trial that failed as often as it is tried
+index.sqlite summary.json table.md
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from gensearch.evaluate.plan import Plan
 from gensearch.files.atomic import held, read_records, write_atomic
 from gensearch.runs.format import read_json
 
 PLAN = "plan.json"
-JOURNAL, FAILED = "results.jsonl", "failed.jsonl"
+JOURNAL, FAILED, CANDIDATES = "results.jsonl", "failed.jsonl", "candidates.jsonl"
+PENDING, PICTURES = "pending", "pictures"
+TRIES = 3  # of a trial, before it is left out until it is asked for
 Record = dict[str, Any]
 READ = {"method", "prompt", "seed", "tag", "identity", "oracle", "judge", "holdout"}  # fields of a record, to resume
 READ |= {"spent", "padding", "unscored", "seconds"}  # and to summarise
@@ -64,12 +66,13 @@ def records(folder: Path) -> list[Record]:
 
 
 def failures(folder: Path) -> list[Record]:
-    """The trials of the last run in a folder that raised an error, each with its `error` in one line.
+    """The trials that failed as often as they were tried, each once, with the last `error` in one line.
 
     Args:
         folder: of an evaluation.
     """
-    return read_records(folder / FAILED, {"method", "prompt", "seed", "tag", "text", "error"}, "failure")
+    lines = read_records(folder / FAILED, {"method", "prompt", "seed", "tag", "text", "error"}, "failure")
+    return list({key(line): line for line in lines}.values())
 
 
 def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
@@ -90,7 +93,9 @@ def refuse_others(plan: Plan, benchmark: str, folder: Path) -> None:
             raise ValueError(f"{folder} holds {min(others)} and no {PLAN}: it is no evaluation. Take another --out")
         return
     theirs, mine = read_json(folder / PLAN), claimed(plan, benchmark)
-    if not (folder / JOURNAL).exists() and theirs.keys() == mine.keys():
+    if "benchmark" in theirs:  # a folder from before there were blocks
+        theirs = {**theirs, "block": theirs.get("block", 1), "candidates": theirs.get("candidates", False)}
+    if not started(folder) and theirs.keys() == mine.keys():
         return  # that plan has no results: a corrected one may have the folder
     changed = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
     if changed:
@@ -111,8 +116,17 @@ def claim(plan: Plan, benchmark: str, folder: Path) -> None:
         ValueError: as `refuse_others`.
     """
     refuse_others(plan, benchmark, folder)  # again, now that no other process writes
-    if not (folder / JOURNAL).exists():
+    if not started(folder):
         write_atomic(folder / PLAN, json.dumps(claimed(plan, benchmark), indent=1).encode())
+
+
+def started(folder: Path) -> bool:
+    """Whether a folder holds results, or what will become one.
+
+    Args:
+        folder: of an evaluation.
+    """
+    return (folder / JOURNAL).exists() or any((folder / PENDING).glob("*"))
 
 
 def claimed(plan: Plan, benchmark: str) -> dict[str, Any]:
@@ -122,4 +136,6 @@ def claimed(plan: Plan, benchmark: str) -> dict[str, Any]:
         plan: of this evaluation.
         benchmark: its name.
     """
+    import torch
+
     return {"benchmark": benchmark, "torch": torch.__version__, **plan.model_dump(mode="json")}

@@ -1,10 +1,12 @@
-"""The processes that do the trials of an evaluation: this one, or several of their own."""
+"""The processes that generate the blocks of an evaluation: this one, or several of their own."""
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing import get_context, parent_process
@@ -14,44 +16,25 @@ from threading import Thread
 import torch
 
 from gensearch.evaluate.bench import Bench, Benchmark
-from gensearch.evaluate.journal import Record, Trial
+from gensearch.evaluate.blocks import Block
+from gensearch.evaluate.made import Made
 from gensearch.evaluate.plan import Plan
 
-
-def in_this_process(
-    plan: Plan, benchmark: Benchmark, known: Mapping[str, str], todo: Sequence[Trial], workers: int
-) -> Iterator[tuple[Record, bytes]]:
-    """Do the trials one after the other; the caller's thread count holds again whenever it has control.
-
-    Args:
-        plan: Methods, hold-outs and CPU threads per process.
-        benchmark: What the plan's names stand for.
-        known: Identities of the methods that have results already.
-        todo: What to do, in order.
-        workers: Not used: this is one process.
-
-    Raises:
-        ValueError: As `Bench.load` does.
-    """
-    with threads(plan.threads):
-        bench = Bench.load(plan, benchmark, known)
-    for trial in todo:
-        with threads(plan.threads):
-            done = attempt(bench, trial)
-        yield done
+Generated = tuple[Block, list[Made]]
 
 
-def attempt(bench: Bench, trial: Trial) -> tuple[Record, bytes]:
-    """One trial: its record and picture, or if it failed what `Bench.failed` records of it and no picture.
+def in_this_process(bench: Bench, count: int, todo: Sequence[Block]) -> Iterator[Generated]:
+    """Generate blocks one after the other; the caller's thread count holds again whenever it has control.
 
     Args:
-        bench: What does it.
-        trial: Which method, prompt and seed.
+        bench: What generates.
+        count: CPU threads.
+        todo: The blocks, in order.
     """
-    try:
-        return bench.do(trial)
-    except Exception as error:  # the other trials do not depend on it
-        return bench.failed(trial, error), b""
+    for block in todo:
+        with threads(count):
+            done = bench.make(block.trials)
+        yield block, done
 
 
 @contextmanager
@@ -66,12 +49,37 @@ def threads(count: int) -> Iterator[None]:
 
 
 def in_processes(
-    plan: Plan, benchmark: Benchmark, known: Mapping[str, str], todo: Sequence[Trial], workers: int
-) -> Iterator[tuple[Record, bytes]]:
-    """Do the trials in spawned processes, each with its own copy of the models; results come in their order."""
+    plan: Plan, benchmark: Benchmark, known: Mapping[str, str], todo: Sequence[Block], workers: int
+) -> Iterator[Generated]:
+    """Generate blocks in spawned processes, each with its own copy of the models; results come in their order.
+
+    Args:
+        plan: Methods, hold-outs and CPU threads per process.
+        benchmark: What the plan's names stand for.
+        known: Identities of the methods that have results already.
+        todo: The blocks, in order.
+        workers: How many processes, 1 or more; each has at most one block ahead.
+
+    Raises:
+        ValueError: As `Bench.load` does.
+        RuntimeError: A process was killed.
+    """
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initialise, (plan, benchmark, known))
+    waiting = deque[tuple[Block, Future[list[Made]]]]()
     try:
-        yield from pool.map(do, todo)
+        for block in todo:
+            waiting.append((block, pool.submit(do, block)))
+            if len(waiting) > 2 * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    except BrokenProcessPool:
+        raise RuntimeError(
+            f"one of {workers} workers was killed, perhaps for its memory; the same command goes on, with fewer "
+            "--workers where memory is short"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -80,7 +88,7 @@ _bench: list[Callable[[], Bench]] = []  # of a worker process
 
 
 def initialise(plan: Plan, benchmark: Benchmark, known: Mapping[str, str]) -> None:
-    """Prepare a worker process: one that ends with its parent and loads everything at its first trial.
+    """Prepare a worker process: one that ends with its parent and loads everything at its first block.
 
     Loading here instead would hide its errors: an executor reports a failed initialiser without saying why.
     """
@@ -97,6 +105,6 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def do(trial: Trial) -> tuple[Record, bytes]:
-    """One trial in a worker process."""
-    return attempt(_bench[0](), trial)
+def do(block: Block) -> list[Made]:
+    """One block in a worker process."""
+    return _bench[0]().make(block.trials)
