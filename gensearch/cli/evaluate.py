@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,24 +19,14 @@ if TYPE_CHECKING:
     from gensearch.evaluate.bench import Benchmark
 
 
-class Name(StrEnum):
-    """The benchmarks."""
-
-    shapes = "shapes"
-    moving = "moving"
-
-    def benchmark(self) -> Benchmark:
-        """What goes by that name."""
-        from gensearch.evaluate.benchmarks.shapes import MOVING, SHAPES
-
-        return {"shapes": SHAPES, "moving": MOVING}[self.value]
-
-
-PRESET = {Name.shapes: "shapes_turbo", Name.moving: "shapes_video"}
+PRESET = {"shapes": "shapes_turbo", "moving": "shapes_video"}
+ALL = 1_000_000  # prompts per tag, where a benchmark has no preset: as many as there are
 
 
 def evaluate(
-    benchmark: Annotated[Name, typer.Argument(help="What to measure on.")] = Name.shapes,
+    benchmark: Annotated[
+        str, typer.Argument(help="shapes, moving, geneval, or a .txt or .jsonl file of prompts.")
+    ] = "shapes",
     config: Annotated[
         str | None, typer.Option(help="A preset or a YAML file (default without --method: that of the benchmark).")
     ] = None,
@@ -53,6 +42,10 @@ def evaluate(
         "runs/evaluate"
     ),
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
+    judge: Annotated[str | None, typer.Option(help="The metric of geneval or a file: a verifier's name.")] = None,
+    prompts_file: Annotated[Path | None, typer.Option(help="Other metadata lines for geneval.")] = None,
+    layout: Annotated[Path | None, typer.Option(help="Also write the pictures in GenEval's layout, by method.")] = None,
+    no_canary: Annotated[bool, typer.Option("--no-canary", help="Do not try a detector on known pictures.")] = False,
     allow_noncommercial: Annotated[
         bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
     ] = False,
@@ -66,10 +59,21 @@ def evaluate(
     search `unguided` are controls; a method that searches with the exact judge is marked as an oracle. The folder gets
     results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
     """
+    from gensearch.evaluate.benchmarks.names import find
+
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
     options["allow_noncommercial"] = allow_noncommercial or None
-    config = config or (None if method else PRESET[benchmark])
-    known = benchmark.benchmark()
+    known = find(
+        benchmark,
+        judge=judge,
+        path=prompts_file,
+        holdout=holdout or (),
+        canary=not no_canary,
+        allow_noncommercial=allow_noncommercial,
+    )
+    if prompts is None and not config and benchmark not in PRESET:
+        options["prompts"] = ALL
+    config = config or (None if method else PRESET.get(benchmark))
     plan = make_plan(config, method or (), per_prompt=known.per_prompt, **options)
     out = out.expanduser()
     require_writable(out)
@@ -77,6 +81,25 @@ def evaluate(
         show_plan(plan, known)
         return
     finish(plan, known, out, workers)
+    if layout:
+        show_layout(plan, known, out, layout.expanduser())
+
+
+def show_layout(plan: Plan, benchmark: Benchmark, out: Path, target: Path) -> None:
+    """Write the pictures of a finished run in GenEval's layout and say where.
+
+    Args:
+        plan: Its methods and prompts.
+        benchmark: Its prompts.
+        out: The folder of the run.
+        target: Gets one folder for each method.
+    """
+    from gensearch.evaluate.journal import records
+    from gensearch.evaluate.layout import export, numbers_of
+
+    lines = benchmark.lines(plan.prompts)
+    made = export(out, records(out), lines, numbers_of(lines, benchmark.lines(ALL)), target)
+    typer.echo(f"written in GenEval's layout: {', '.join(map(str, made))}")
 
 
 def show_plan(plan: Plan, benchmark: Benchmark) -> None:

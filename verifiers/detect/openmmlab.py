@@ -125,10 +125,9 @@ def translated(name: str, tensor: Tensor) -> dict[str, Tensor]:
         if not torch.equal(tensor, window_index(math.isqrt(len(tensor)))):
             raise ValueError(f"{name} is not the usual order of positions in a window; give the original file")
         return {}
-    for pattern, target in NAMES:
-        if match := re.fullmatch(pattern, name):
-            break
-    else:
+    hits = ((re.fullmatch(pattern, name), target) for pattern, target in NAMES)
+    match, target = next(((hit, target) for hit, target in hits if hit), (None, ""))
+    if match is None:
         raise ValueError(f"{name!r} is no tensor of OpenMMLab's Mask2Former with a Swin backbone; give its .pth file")
     if ".downsample." in name:
         tensor = tensor[..., patch_order(tensor.shape[-1])]
