@@ -21,19 +21,24 @@ if TYPE_CHECKING:
 
 PRESET = {"shapes": "shapes_turbo", "moving": "shapes_video"}
 ALL = 1_000_000  # prompts per tag, where a benchmark has no preset: as many as there are
+Benchmarks = Annotated[str, typer.Argument(help="shapes, moving, geneval, or a .txt or .jsonl file of prompts.")]
+Metric = Annotated[str | None, typer.Option(help="The metric of geneval or a file: a verifier's name.")]
+PromptsFile = Annotated[Path | None, typer.Option(help="Other metadata lines for geneval.")]
+Layout = Annotated[Path | None, typer.Option(help="Also write the pictures in GenEval's layout, by method.")]
+NoCanary = Annotated[bool, typer.Option("--no-canary", help="Do not try a detector on known pictures.")]
 
 
 def evaluate(
-    benchmark: Annotated[
-        str, typer.Argument(help="shapes, moving, geneval, or a .txt or .jsonl file of prompts.")
-    ] = "shapes",
+    benchmark: Benchmarks = "shapes",
     config: Annotated[
         str | None, typer.Option(help="A preset or a YAML file (default without --method: that of the benchmark).")
     ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="NAME=KEY:VALUE,... once for each method; added to those of the config.")
     ] = None,
-    prompts: Annotated[int | None, typer.Option(help="Prompts per tag, at most (default: 48).")] = None,
+    prompts: Annotated[
+        int | None, typer.Option(help="Prompts per tag (default: 48, or all of geneval and files).")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: that of the benchmark).")] = None,
     seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
     baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
@@ -42,10 +47,10 @@ def evaluate(
         "runs/evaluate"
     ),
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
-    judge: Annotated[str | None, typer.Option(help="The metric of geneval or a file: a verifier's name.")] = None,
-    prompts_file: Annotated[Path | None, typer.Option(help="Other metadata lines for geneval.")] = None,
-    layout: Annotated[Path | None, typer.Option(help="Also write the pictures in GenEval's layout, by method.")] = None,
-    no_canary: Annotated[bool, typer.Option("--no-canary", help="Do not try a detector on known pictures.")] = False,
+    judge: Metric = None,
+    prompts_file: PromptsFile = None,
+    layout: Layout = None,
+    no_canary: NoCanary = False,
     allow_noncommercial: Annotated[
         bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
     ] = False,
@@ -63,17 +68,12 @@ def evaluate(
 
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
     options["allow_noncommercial"] = allow_noncommercial or None
-    known = find(
-        benchmark,
-        judge=judge,
-        path=prompts_file,
-        holdout=holdout or (),
-        canary=not no_canary,
-        allow_noncommercial=allow_noncommercial,
-    )
+    known = find(benchmark, judge, prompts_file, holdout or (), not no_canary, allow_noncommercial)
     if prompts is None and not config and benchmark not in PRESET:
         options["prompts"] = ALL
     config = config or (None if method else PRESET.get(benchmark))
+    if not config and not method:
+        raise ValueError(f"{benchmark} has no preset; give --config, or methods such as --method base=compute:1")
     plan = make_plan(config, method or (), per_prompt=known.per_prompt, **options)
     out = out.expanduser()
     require_writable(out)

@@ -94,7 +94,7 @@ def color_alarms(judge: DetectionScore) -> list[str]:
     mask = (rows - 112) ** 2 + (columns - 112) ** 2 < 100**2
     wrong = []
     for color, rgb in PALETTE.items():
-        image = np.where(mask[..., None], np.uint8(rgb), np.uint8(255))
+        image = np.where(mask[..., None], np.array(rgb, np.uint8), np.uint8(255))
         (named,) = judge.classify(image, "sports ball", [Detection((12.0, 12.0, 213.0, 213.0), 1.0, mask)])
         wrong += [] if named == color else [f"{color} is {named}"]
     return (

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gensearch import registry
 from gensearch.core.errors import nearest
-from gensearch.evaluate.bench import Benchmark
+
+if TYPE_CHECKING:
+    from gensearch.evaluate.bench import Benchmark
 
 NAMES = ("shapes", "moving", "geneval")
 
 
 def find(
     name: str,
-    *,
     judge: str | None = None,
     path: Path | None = None,
     holdout: Sequence[str] = (),
@@ -42,6 +43,7 @@ def find(
         return {"shapes": SHAPES, "moving": MOVING}[name]
     if name != "geneval" and Path(name).suffix not in (".txt", ".jsonl"):
         raise ValueError(f"no benchmark is called {name!r}{nearest(name, NAMES)}; a file of prompts is .txt or .jsonl")
+    from gensearch import registry
     from gensearch.evaluate.benchmarks import geneval, lines, prompts
 
     file = Path(name).expanduser()
