@@ -36,7 +36,7 @@ def judge(
     published: Annotated[
         str | None, typer.Option(help="The model that made the pictures, to compare with its published scores.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where the judge runs, such as cuda.")] = "cpu",
+    device: Annotated[str | None, typer.Option(help="Where the judge runs (default: the GPU if there is one).")] = None,
     no_canary: Annotated[
         bool, typer.Option("--no-canary", help="Do not ask the judge about known pictures first.")
     ] = False,
@@ -79,12 +79,12 @@ def judge(
         raise typer.Exit(1)
 
 
-def geneval(name: str | None, device: str, canary: bool, allow_noncommercial: bool) -> Judge:
+def geneval(name: str | None, device: str | None, canary: bool, allow_noncommercial: bool) -> Judge:
     """GenEval's rules over a detector.
 
     Args:
         name: Of the judge; None for the default one.
-        device: Where it runs.
+        device: Where it runs; None for the GPU if there is one.
         canary: Whether it must first be right on known pictures.
         allow_noncommercial: Whether its licence may forbid commercial use.
 

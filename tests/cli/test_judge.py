@@ -76,7 +76,7 @@ def test_geneval_writes_verdicts_summary_and_parity(tmp_path, capsys, monkeypatc
     for number in (3, 200, 400):
         lay(tmp_path / "p", number, whole(None)[number], *rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8))
     out, _ = run(capsys, "geneval", tmp_path / "p", "--judge", "geneval:owlv2", "--published", "SDXL", "--no-canary")
-    assert asked == [("owlv2", None, False, "cpu")]
+    assert asked == [("owlv2", None, False, None)]
     assert "GenEval (owlv2): 12 pictures of 3 prompts" in out
     text = (tmp_path / "p" / "results.parity.md").read_text()
     assert "detector: owlv2 instead of OpenMMLab's Mask2Former" in text

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from verifiers.detect.classes import GENEVAL_CLASSES, RENAMED
 from verifiers.embedding.files import Converted
 
 PUBLISHED = {  # the first 8 digits of the sha256, which are part of OpenMMLab's file names -> how mmdet wrote it
@@ -193,6 +194,8 @@ def configured(tensors: Mapping[str, Any]) -> Any:
     )
     pixels, decoder = "panoptic_head.pixel_decoder.encoder.layers.0.", "panoptic_head.transformer_decoder.layers.0."
     labels = size("panoptic_head.cls_embed.weight") - 1
+    coco = {name: original for original, name in RENAMED.items()}
+    names = {index: coco.get(name, name) for index, name in enumerate(GENEVAL_CLASSES)}
     return Mask2FormerConfig(
         backbone_config=swin,
         feature_size=size("panoptic_head.pixel_decoder.mask_feature.weight", 1),
@@ -204,5 +207,5 @@ def configured(tensors: Mapping[str, Any]) -> Any:
         decoder_layers=count(LAYER) + 1,  # transformers counts the prediction before the first layer
         dim_feedforward=size(one(decoder + "ffn", "0.0.weight")),
         num_queries=size("panoptic_head.query_feat.weight"),
-        num_labels=labels,
+        **({"id2label": names} if labels == len(names) else {"num_labels": labels}),
     )

@@ -16,6 +16,7 @@ from gensearch.evaluate.benchmarks.canary import require_canary
 from gensearch.evaluate.benchmarks.lines import RULES, checksum, first, read, rule_of
 from gensearch.evaluate.journal import Record
 from gensearch.evaluate.judging import Judge
+from gensearch.models.device import usable
 from gensearch.models.fingerprint import verifier_hashes
 from verifiers.detect.detection import DETECTORS, DetectionScore
 from verifiers.detect.lines import checked_line
@@ -23,35 +24,35 @@ from verifiers.detect.mask2former import CARD
 from verifiers.detect.openmmlab import PUBLISHED
 from verifiers.detect.summary import Outcome, summarise
 from verifiers.names import nearest
-from verifiers.types import Device
 
 JUDGE = "geneval:mask2former"
 PER_PROMPT = 4
 SHA256 = "5c48e0813e812e3c373fa5c8ed07a8f0a483be30272b4427b0559c8048e67c13"  # of the shipped prompts
 
 
-def geneval(judge: str = JUDGE, path: Path | None = None, *, canary: bool = True, device: Device = "cpu") -> Benchmark:
+def geneval(
+    judge: str = JUDGE, path: Path | None = None, *, canary: bool = True, device: str | None = None
+) -> Benchmark:
     """GenEval over a chosen detector; the name says which, if it is not that of the original.
 
     Args:
         judge: `geneval:DETECTOR` or `geneval:DETECTOR@WEIGHTS`.
         path: Metadata lines; None for the 553 of the original.
         canary: Whether the judge must first give the right answers on pictures that are known.
-        device: Where the judge runs.
+        device: Where the judge runs; None for the GPU if there is one.
 
     Raises:
         ValueError: There is no such detector.
     """
     source = source_of(judge)
     same = {source, f"{source}@{CARD.checkpoint}"} if source == "mask2former" else {source}
+    other = "" if path is None or original(path) else f"{path.name} (sha256 {checksum(path)[:8]}) by "
     return Benchmark(
-        name=title(judge)
-        if path is None or original(path)
-        else f"{path.name} (sha256 {checksum(path)[:8]}) by {title(judge)}",
+        name=other + title(judge),
         lines=partial(lines, path),
         judge=partial(load, source, path, canary, device),
         oracles=frozenset(f"{kind}:{name}" for kind in ("geneval", "detection") for name in same),
-        per_prompt=PER_PROMPT if original(path) else 1,
+        per_prompt=1 if other else PER_PROMPT,
         summary=upstream,
     )
 
@@ -136,20 +137,20 @@ def lines(path: Path | None, per_tag: int) -> list[dict[str, Any]]:
 
 
 @cache
-def load(source: str, path: Path | None, canary: bool, device: Device) -> DetectionScore:
+def load(source: str, path: Path | None, canary: bool, device: str | None) -> DetectionScore:
     """Load the judge once in this process, and let it prove itself.
 
     Args:
         source: The detector, with its weights.
         path: Of the metadata lines; None for the shipped ones.
         canary: Whether it must give the right answers on known pictures.
-        device: Where it runs.
+        device: Where it runs; None for the GPU if there is one.
 
     Raises:
         ValueError: It fails the canary, or cannot be loaded.
     """
     by_prompt = {line["prompt"]: line for line in whole(path)}
-    judge = DetectionScore.load(source, device=device, graded=False, lines=by_prompt)
+    judge = DetectionScore.load(source, device=usable(device), graded=False, lines=by_prompt)
     if canary:
         with as_file(files("gensearch.evaluate.benchmarks") / "data/geneval/cat.png") as photo:
             require_canary(judge, photo)

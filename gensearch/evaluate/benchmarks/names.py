@@ -48,7 +48,8 @@ def find(
 
     file = Path(name).expanduser()
     ruled = name == "geneval" or lines.rule_of(lines.read(file)[0]) == lines.RULES
-    if metric := judge or (geneval.JUDGE if ruled else None):
+    judge = f"geneval:{geneval.source_of(judge or geneval.JUDGE)}" if ruled else judge
+    for metric in (judge,) if judge else ():
         registry.parse_verifier(metric)
         registry.check_licences(metric, allow_noncommercial)
     if name == "geneval":

@@ -93,7 +93,8 @@ def test_whoever_is_guided_by_the_judge_is_an_oracle():
 
 
 def test_weights_that_forbid_commercial_use_are_refused_unless_allowed():
-    for judge in (None, "geneval:mask2former"):
+    meta = "facebook/mask2former-swin-small-coco-instance"
+    for judge in (None, "geneval:mask2former", f"geneval:mask2former@{meta}", f"detection:mask2former@{meta}"):
         with pytest.raises(ValueError, match="forbids commercial use"):
             find("geneval", judge=judge)
     assert find("geneval", allow_noncommercial=True).name == "GenEval (HF-M2F)"

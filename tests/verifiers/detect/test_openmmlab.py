@@ -39,6 +39,7 @@ def test_a_network_comes_back_bit_by_bit(new, tmp_path):
     assert len(unused) == 2
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs.keys() - unused)
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    assert [loaded.config.id2label[i] for i in (0, 63, 64, 79)] == ["person", "laptop", "mouse", "toothbrush"]
     a, b = (Mask2FormerDetector(m, short=64, long=96).detect(image) for m in (model, loaded))
     assert a == b
     assert sum(map(len, a.values())) == 100

@@ -12,14 +12,14 @@ QUESTIONS = {"a cup": [("cup?", "yes"), ("dog?", "no")], "a dog": [("dog?", "yes
 
 
 class Mean:
-    """Says yes as surely as the picture is bright, in the channel of the question."""
+    """Says yes as surely as the picture is bright, in the channel of the question; NaN for broken pictures."""
 
     name, differentiable = "mean", False
 
     def answer(self, media, questions):
         channels = {"cup?": 0, "dog?": 1}
         return [
-            torch.stack([picture[channels[q]].mean().log() for q in asked])
+            torch.stack([picture[channels[q]].mean().log() for q in asked]) + 0 * picture.sum()
             for picture, asked in zip(media, questions, strict=True)
         ]
 
