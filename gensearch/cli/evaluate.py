@@ -81,22 +81,29 @@ def evaluate(
         show_plan(plan, known)
         return
     finish(plan, known, out, workers)
-    if layout:
-        show_layout(plan, known, out, layout.expanduser())
+    show_geneval(plan, known, out, layout)
 
 
-def show_layout(plan: Plan, benchmark: Benchmark, out: Path, target: Path) -> None:
-    """Write the pictures of a finished run in GenEval's layout and say where.
+def show_geneval(plan: Plan, benchmark: Benchmark, out: Path, layout: Path | None) -> None:
+    """Write a table beside published scores for GenEval, and the pictures in its layout if asked, and say where.
 
     Args:
-        plan: Its methods and prompts.
+        plan: Methods and prompts of a finished run.
         benchmark: Its prompts.
         out: The folder of the run.
-        target: Gets one folder for each method.
+        layout: Gets one folder of pictures for each method; None for none.
     """
+    from gensearch.evaluate.benchmarks.parity import of_run
     from gensearch.evaluate.journal import records
     from gensearch.evaluate.layout import export, numbers_of
+    from gensearch.files.atomic import write_atomic
 
+    if benchmark.name.startswith("GenEval"):
+        write_atomic(out / "parity.md", of_run(benchmark.name, records(out)).encode())
+        typer.echo(f"beside published scores, with the deviations: {out / 'parity.md'}")
+    if layout is None:
+        return
+    target = layout.expanduser()
     lines = benchmark.lines(plan.prompts)
     made = export(out, records(out), lines, numbers_of(lines, benchmark.lines(ALL)), target)
     typer.echo(f"written in GenEval's layout: {', '.join(map(str, made))}")

@@ -91,17 +91,21 @@ def export(
         target: Made as needed.
 
     Raises:
-        ValueError: A picture is missing.
+        ValueError: A picture is missing, or the folder holds others.
     """
-    made: dict[Path, None] = {}
-    for record in records:
-        source, prompt = run / record["picture"], target / record["method"] / f"{numbers[record['prompt']]:05}"
+    planned = {
+        target / r["method"] / f"{numbers[r['prompt']]:05}" / SAMPLES / f"{r['seed']:05}.png": r for r in records
+    }
+    made = list(dict.fromkeys(path.parents[2] for path in planned))
+    if others := {path for folder in made for path in folder.glob(f"*/{SAMPLES}/*.png")} - planned.keys():
+        raise ValueError(f"{min(others)} is of another run; take another --layout")
+    for path, record in planned.items():
+        source = run / record["picture"]
         if not source.is_file():
             raise ValueError(f"{source} is missing; the same command without --layout makes it again")
-        write_atomic(prompt / METADATA, json.dumps(lines[record["prompt"]]).encode())
-        write_atomic(prompt / SAMPLES / f"{record['seed']:05}.png", source.read_bytes())
-        made[prompt.parent] = None
-    return list(made)
+        write_atomic(path.parents[1] / METADATA, json.dumps(lines[record["prompt"]]).encode())
+        write_atomic(path, source.read_bytes())
+    return made
 
 
 def numbers_of(lines: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str, Any]]) -> list[int]:

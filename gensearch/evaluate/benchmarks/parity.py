@@ -86,6 +86,26 @@ def parity(records: Sequence[Record], published: str | None = None) -> str:
     return f"# {title}\n\n" + "\n".join(lines) + f"\n\n{note}\n\n## Deviations from the original\n\n{named}\n"
 
 
+def of_run(title: str, records: Sequence[Record]) -> str:
+    """Return the table of each method of an evaluation in Markdown; one that the judge itself guided is an oracle.
+
+    Args:
+        title: The name of the benchmark.
+        records: Of the journal.
+    """
+    sections = []
+    for name in dict.fromkeys(record["method"] for record in records):
+        mine = [record for record in records if record["method"] == name]
+        oracle = ", an oracle: guided by this judge" if any(record["oracle"] for record in mine) else ""
+        named = f"{title}: {name}{oracle}"
+        verdicts = [
+            {"tag": r["tag"], "metadata": str(r["prompt"]), "correct": r["judge"] == 1, "benchmark": title}
+            for r in mine
+        ]
+        sections.append(parity(verdicts).replace(f"# {title}", f"# {named}", 1))
+    return "\n".join(sections)
+
+
 def gap(mine: float | None, theirs: str, spread: float) -> str:
     """Return a difference with the half width of its interval as text; a dash where one of the two is not known.
 

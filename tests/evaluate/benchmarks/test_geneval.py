@@ -165,6 +165,10 @@ def test_pictures_that_are_written_out_get_the_verdicts_of_the_run(tmp_path):
     assert [record["correct"] for record in judged] == [record["judge"] == 1 for record in found]
     numbers, summary = upstream(found), summarise(judged)
     assert (numbers["overall"], numbers["correct images"], numbers["correct prompts"]) == summary[1:]
+    stray = folder / "00080" / "samples" / "00007.png"
+    stray.write_bytes(b"of another run")
+    with pytest.raises(ValueError, match=r"00007\.png is of another run; take another --layout"):
+        export(tmp_path / "run", found, chosen, numbers_of(chosen, whole(None)), tmp_path / "layout")
     (tmp_path / "run" / found[0]["picture"]).unlink()
     with pytest.raises(ValueError, match=r"-0\.png is missing"):
         export(tmp_path / "run", found, chosen, numbers_of(chosen, whole(None)), tmp_path / "again")

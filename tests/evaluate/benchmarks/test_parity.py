@@ -8,7 +8,7 @@ import math
 import pytest
 
 from gensearch.evaluate.benchmarks.geneval import whole
-from gensearch.evaluate.benchmarks.parity import PUBLISHED, TAGS, check_published, deviations, parity
+from gensearch.evaluate.benchmarks.parity import PUBLISHED, TAGS, check_published, deviations, of_run, parity
 
 
 def records(title="GenEval", per_prompt=4, prompts=553, correct=lambda i: i % 2 == 0):
@@ -55,3 +55,17 @@ def test_a_model_without_a_row_is_refused():
     assert check_published("SDXL") == "SDXL"
     with pytest.raises(ValueError, match="has no 'SDXLL'; did you mean 'SDXL'"):
         check_published("SDXLL")
+
+
+def test_each_method_of_a_run_has_its_table_and_oracles_are_marked():
+    run = [
+        {"tag": "colors", "prompt": i, "judge": judge, "method": name, "oracle": name == "best"}
+        for name, judges in (("base", (1, 0)), ("best", (1, 1)))
+        for i, judge in enumerate(judges)
+    ]
+    text = of_run("GenEval (owlv2)", run)
+    heads = [line for line in text.splitlines() if line.startswith("# ")]
+    assert heads == ["# GenEval (owlv2): base", "# GenEval (owlv2): best, an oracle: guided by this judge"]
+    rows = [line for line in text.splitlines() if line.startswith("| **these pictures**")]
+    assert ["| 0.50 |" in rows[0], "| 1.00 |" in rows[1]] == [True, True]
+    assert text.count("detector: owlv2 instead of") == 2
