@@ -177,7 +177,7 @@ def test_pictures_that_are_written_out_get_the_verdicts_of_the_run(tmp_path):
 @cache
 def tiny() -> DetectionScore:
     by_prompt = {line["prompt"]: line for line in whole(None)}
-    detector = Mask2FormerDetector(mask2former(), short=32, long=64)
+    detector = Mask2FormerDetector(mask2former(), short=64, long=64)
     rules = Rules(threshold=0.008, counting_threshold=0.011)
     return DetectionScore(detector, classify=coded_color, graded=False, rules=rules, lines=by_prompt, name="tiny")
 
