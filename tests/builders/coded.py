@@ -38,7 +38,8 @@ def coded_color(image: np.ndarray, name: str, detections: Any) -> list[str | Non
 
 def slow_relations(a: tuple[float, ...], b: tuple[float, ...]) -> set[str]:
     """Relations of two boxes, axis by axis."""
-    names, out = (("left of", "right of"), ("above", "below")), set()
+    names = (("left of", "right of"), ("above", "below"))
+    out: set[str] = set()
     offsets = [(a[i] + a[i + 2]) / 2 - (b[i] + b[i + 2]) / 2 for i in (0, 1)]
     margins = [0.1 * (abs(a[i + 2] - a[i]) + abs(b[i + 2] - b[i])) for i in (0, 1)]
     rest = [0.0 if abs(o) <= m else o - m if o > 0 else o + m for o, m in zip(offsets, margins, strict=True)]
@@ -60,7 +61,8 @@ def slow_verdict(image: np.ndarray, line: dict[str, Any], detector: Any, classif
     for name, things in detector.detect(image).items():
         certain = [thing for thing in things if thing.score > limit]
         objects[name] = sorted(certain, key=lambda thing: thing.score, reverse=True)[:16]
-    reasons, groups = 0, []
+    reasons = 0
+    groups: list[Any] = []
     for clause in line["include"]:
         group = objects.get(clause["class"], [])[: clause["count"]]
         good = len(group) == clause["count"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> tu
     return said.out, said.err
 
 
-def lay(folder: Path, number: int, line: dict, *pictures: np.ndarray) -> None:
+def lay(folder: Path, number: int, line: dict[str, Any], *pictures: np.ndarray) -> None:
     samples = folder / f"{number:05}" / "samples"
     samples.mkdir(parents=True)
     (folder / f"{number:05}" / "metadata.jsonl").write_text(json.dumps(line))
@@ -71,7 +72,12 @@ def test_a_damaged_picture_is_named_and_fails_the_command(tmp_path, capsys):
 def test_geneval_writes_verdicts_summary_and_parity(tmp_path, capsys, monkeypatch):
     verifier = DetectionScore(Coded(), classify=coded_color, graded=False, name="geneval:owlv2")
     asked = []
-    monkeypatch.setattr(geneval, "load", lambda *args: (asked.append(args), verifier)[1])
+
+    def load(*given):
+        asked.append(given)
+        return verifier
+
+    monkeypatch.setattr(geneval, "load", load)
     rng = np.random.default_rng(0)
     for number in (3, 200, 400):
         lay(tmp_path / "p", number, whole(None)[number], *rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -37,12 +39,12 @@ def paint(folder: Path, seed: int = 0, per_prompt: int = 3) -> None:
     (folder / "0" / "samples" / "0000.png.part").write_bytes(b"no picture")
 
 
-def judged(folder: Path, out: Path) -> list[dict]:
+def judged(folder: Path, out: Path) -> list[dict[str, Any]]:
     list(judge_pictures(read(folder)[0], JUDGE, out))
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
-def original(folder: Path) -> list[dict]:
+def original(folder: Path) -> list[dict[str, Any]]:
     """The folder as the original evaluator walks it, in the order of the file system, with slow rules."""
     found = []
     for subfolder in os.listdir(folder):
@@ -89,7 +91,7 @@ def test_the_file_is_the_same_however_often_it_was_interrupted(tmp_path):
     whole_run, parts = tmp_path / "a" / "out.jsonl", tmp_path / "b" / "out.jsonl"
     judged(tmp_path / "made", whole_run)
     for stop in (1, 5, 0, 7):
-        work = judge_pictures(read(tmp_path / "made")[0], JUDGE, parts)
+        work = cast(Generator[Any], judge_pictures(read(tmp_path / "made")[0], JUDGE, parts))
         for _ in range(stop):
             next(work)
         work.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +17,7 @@ from verifiers.detect.geneval import Detection, Rules
 from verifiers.detect.mask2former import Mask2FormerDetector
 from verifiers.vlm.decompose import COLORS
 
-PHOTO = files("gensearch.evaluate.benchmarks") / "data/geneval/cat.png"
+PHOTO = Path(geneval.__file__).parent / "data/geneval/cat.png"
 
 
 class Eyes:

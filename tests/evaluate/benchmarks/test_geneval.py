@@ -8,6 +8,7 @@ from collections import Counter
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -126,7 +127,7 @@ def bench(judge, few: int) -> Benchmark:
     return Benchmark("GenEval (coded)", prompts, judge, oracles, model, verifier, lambda name: best_of_n, 4, upstream)
 
 
-def evaluated(tmp_path: Path, judge, few: int, seeds: int, **method) -> tuple[Plan, list[dict]]:
+def evaluated(tmp_path: Path, judge, few: int, seeds: int, **method) -> tuple[Plan, list[dict[str, Any]]]:
     methods = [{"name": "best", "model": "noise", "verifier": "coded", **method}]
     plan = Plan.model_validate({"prompts": few, "seeds": seeds, "methods": methods})
     list(run_plan(plan, bench(judge, few), tmp_path))

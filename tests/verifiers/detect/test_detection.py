@@ -121,7 +121,7 @@ def test_parts_are_missing_where_they_are_not_of_the_prompt_or_the_picture_is_br
 def test_the_metadata_of_a_prompt_goes_before_its_words():
     asked = {"tag": "counting", "include": [{"class": "dog", "count": 2}], "prompt": "a photo of a cup"}
     found = {"dog": [thing(0), thing(200)]}
-    scores = DetectionScore(Drawn(**found), lines={asked["prompt"]: asked})(
+    scores = DetectionScore(Drawn(**found), lines={"a photo of a cup": asked})(
         torch.rand(2, 3, 8, 8), ["a photo of a cup", "a photo of two cups"]
     )
     assert scores.total.tolist() == [1, 0.5]
