@@ -26,19 +26,44 @@ class Checkpoint(StrEnum):
     hps = "hps"
     imagereward = "imagereward"
     aesthetic = "aesthetic"
+    mask2former = "mask2former-openmmlab"
 
     def translator(self) -> Callable[[Mapping[str, Any]], Converted]:
         """What turns its content into tensors and settings."""
-        found: Callable[[Mapping[str, Any]], Converted] = import_module(
-            f"verifiers.embedding.{self.value}"
-        ).from_original
+        module = "detect.openmmlab" if self is Checkpoint.mask2former else f"embedding.{self.value}"
+        found: Callable[[Mapping[str, Any]], Converted] = import_module(f"verifiers.{module}").from_original
         return found
+
+    def verifier(self, folder: Path) -> str:
+        """The name of the verifier that loads a converted folder."""
+        return f"geneval:mask2former@{folder}" if self is Checkpoint.mask2former else f"{self.value}:{folder}"
+
+    def check(self, digest: str, unchecked: bool) -> None:
+        """Check that a file is a published one, where its checksum is known.
+
+        Args:
+            digest: Its sha256, in hexadecimal.
+            unchecked: Whether another file is taken all the same.
+
+        Raises:
+            ValueError: It is another file.
+        """
+        from verifiers.detect.openmmlab import PUBLISHED
+
+        if self is Checkpoint.mask2former and not unchecked and digest[:8] not in PUBLISHED:
+            raise ValueError(
+                f"the sha256 of this file starts with {digest[:8]}, that of OpenMMLab's with {' or '.join(PUBLISHED)}: "
+                "download it again, or take a checkpoint of your own with --unchecked"
+            )
 
 
 def convert(
     name: Annotated[Checkpoint, typer.Argument(help="What the file is.")],
     file: Annotated[Path, typer.Argument(help="The published .pt or .pth file, downloaded.")],
     out: Annotated[Path, typer.Argument(help="Folder for the safetensors and a small JSON file.")],
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Take a file of mask2former-openmmlab whose checksum is unknown.")
+    ] = False,
 ) -> None:
     """Convert a published checkpoint to safetensors, once; only tensors are read from it, no code is run.
 
@@ -47,16 +72,19 @@ def convert(
     Then take the verifier hps:weights/hps. The files: HPS_v2.1_compressed.pt of xswu/HPSv2 (hps), ImageReward.pt of
     THUDM/ImageReward (imagereward), sac+logos+ava1-l14-linearMSE.pth of
     github.com/christophschuhmann/improved-aesthetic-predictor or sa_0_4_vit_l_14_linear.pth of
-    github.com/LAION-AI/aesthetic-predictor (aesthetic).
+    github.com/LAION-AI/aesthetic-predictor (aesthetic), mask2former_swin-s-p4-w7-224_*.pth of
+    github.com/open-mmlab/mmdetection, GenEval's detector (mask2former-openmmlab).
     """
     file, out = file.expanduser(), out.expanduser()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; give another folder to write to, or empty it")
-    found = name.translator()(read(file))
-    written = write(found, out, {"file": file.name, "sha256": sha256(file)})
-    typer.echo(f"read    sha256 {sha256(file)}  {file}")
+    content = read(file)
+    digest = sha256(file)
+    name.check(digest, unchecked)
+    written = write(name.translator()(content), out, {"file": file.name, "sha256": digest})
+    typer.echo(f"read    sha256 {digest}  {file}")
     typer.echo(f"written sha256 {sha256(written)}  {written}")
-    typer.echo(f"verifier: {name.value}:{out}")
+    typer.echo(f"verifier: {name.verifier(out)}")
 
 
 def read(file: Path) -> Mapping[str, Any]:

@@ -20,19 +20,6 @@ if TYPE_CHECKING:
     from gensearch.evaluate.runner import Stage
 
 
-class Name(StrEnum):
-    """The benchmarks."""
-
-    shapes = "shapes"
-    moving = "moving"
-
-    def benchmark(self) -> Benchmark:
-        """What goes by that name."""
-        from gensearch.evaluate.benchmarks.shapes import MOVING, SHAPES
-
-        return {"shapes": SHAPES, "moving": MOVING}[self.value]
-
-
 class StageName(StrEnum):
     """What a run does."""
 
@@ -47,18 +34,34 @@ class Export(StrEnum):
     parquet = "parquet"
 
 
-PRESET = {Name.shapes: "shapes_turbo", Name.moving: "shapes_video"}
+PRESET = {"shapes": "shapes_turbo", "moving": "shapes_video"}
+ALL = 1_000_000  # prompts per tag, where a benchmark has no preset: as many as there are
+Benchmarks = Annotated[
+    str, typer.Argument(help="shapes, moving, a published benchmark such as geneval, or a .txt or .jsonl file of prompts.")
+]
+Metric = Annotated[
+    str | None, typer.Option(help="The metric of a benchmark without an exact judge: a verifier's name.")
+]
+PromptsFile = Annotated[
+    Path | None, typer.Option(help="Prompts of a benchmark that is not shipped; the error names what to download.")
+]
+Layout = Annotated[
+    Path | None, typer.Option(help="Also write the pictures into this folder, as the authors' scripts read them.")
+]
+NoCanary = Annotated[bool, typer.Option("--no-canary", help="Do not try a detector on known pictures.")]
 
 
 def evaluate(
-    benchmark: Annotated[Name, typer.Argument(help="What to measure on.")] = Name.shapes,
+    benchmark: Benchmarks = "shapes",
     config: Annotated[
         str | None, typer.Option(help="A preset or a YAML file (default without --method: that of the benchmark).")
     ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="NAME=KEY:VALUE,... once for each method; added to those of the config.")
     ] = None,
-    prompts: Annotated[int | None, typer.Option(help="Prompts per tag, at most (default: 48).")] = None,
+    prompts: Annotated[
+        int | None, typer.Option(help="Prompts per tag (default: 48, or all of published benchmarks and files).")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: that of the benchmark).")] = None,
     seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
     baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
@@ -75,6 +78,10 @@ def evaluate(
     stage: Annotated[StageName, typer.Option(help="Only generate, or only judge what was generated.")] = StageName.both,
     retry: Annotated[bool, typer.Option("--retry", help="Try trials again that have failed.")] = False,
     export: Annotated[Export | None, typer.Option(help="Write the results in another format as well.")] = None,
+    judge: Metric = None,
+    prompts_file: PromptsFile = None,
+    layout: Layout = None,
+    no_canary: NoCanary = False,
     allow_noncommercial: Annotated[
         bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
     ] = False,
@@ -90,11 +97,17 @@ def evaluate(
     results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it. Shards
     on several machines are merged by copying their folders into one; the same command without --shard then sums up.
     """
+    from gensearch.evaluate.benchmarks.names import find
+
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
     options |= {"allow_noncommercial": allow_noncommercial or None, "block": block, "candidates": candidates or None}
     part = parse_shard(shard)
-    config = config or (None if method else PRESET[benchmark])
-    known = benchmark.benchmark()
+    known = find(benchmark, judge, prompts_file, holdout or (), not no_canary, allow_noncommercial)
+    if prompts is None and not config and benchmark not in PRESET:
+        options["prompts"] = ALL
+    config = config or (None if method else PRESET.get(benchmark))
+    if not config and not method:
+        raise ValueError(f"{benchmark} has no preset; give --config, or methods such as --method base=compute:1")
     plan = make_plan(config, method or (), per_prompt=known.per_prompt, **options)
     out = out.expanduser()
     require_writable(out)
@@ -104,10 +117,39 @@ def evaluate(
         show_plan(plan, known)
         return
     finish(plan, known, out, workers, shard=part, stage=stage.value, retry=retry)
+    show_files(benchmark, plan, known, out, layout)
     if export:
         from gensearch.evaluate.index import export_parquet
 
         typer.echo(f"exported to {export_parquet(out)}")
+
+
+def show_files(name: str, plan: Plan, benchmark: Benchmark, out: Path, layout: Path | None) -> None:
+    """Write a table beside published scores for GenEval, and the pictures in the authors' layout if asked; say where.
+
+    Args:
+        name: Of the benchmark, as it was given.
+        plan: Methods and prompts of a finished run.
+        benchmark: Its prompts.
+        out: The folder of the run.
+        layout: Gets one folder of pictures for each method; None for none.
+    """
+    from gensearch.evaluate.benchmarks import layouts, parity, published
+    from gensearch.evaluate.journal import records
+    from gensearch.evaluate.layout import export, numbers_of
+    from gensearch.files.atomic import write_atomic
+
+    if benchmark.name.startswith("GenEval"):
+        write_atomic(out / "parity.md", parity.of_run(benchmark.name, records(out)).encode())
+        typer.echo(f"beside published scores, with the deviations: {out / 'parity.md'}")
+    if layout is None:
+        return
+    target, lines, found = layout.expanduser(), benchmark.lines(plan.prompts), records(out)
+    if name in published.NAMES:
+        made = layouts.export(name, out, found, lines, target)
+    else:
+        made = export(out, found, lines, numbers_of(lines, benchmark.lines(ALL)), target)
+    typer.echo(f"pictures for the authors' scripts: {', '.join(map(str, made))}")
 
 
 def finish(

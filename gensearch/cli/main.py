@@ -1,4 +1,4 @@
-"""The command line: `gensearch generate | evaluate | verifiers | train | list | convert | replay`.
+"""The command line: `gensearch generate | evaluate | judge | verifiers | train | list | convert | replay`.
 
 Exit codes: 0 done, 1 failed (or a replay gave other pixels), 2 a wrong request, 130 interrupted.
 """
@@ -18,6 +18,7 @@ from gensearch.cli.check import check
 from gensearch.cli.convert import convert
 from gensearch.cli.evaluate import evaluate
 from gensearch.cli.generate import generate
+from gensearch.cli.judge import judge
 from gensearch.cli.listing import list_names
 from gensearch.cli.replay import replay
 from gensearch.core.errors import by_flag, one_line
@@ -66,6 +67,7 @@ ALLOWED = {False: (), True: ("allow_noncommercial=true",)}  # the flag of traini
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("generate", cls=Command, epilog=EXITS)(generate)
 app.command("evaluate", cls=Command, epilog=EXITS)(evaluate)
+app.command("judge", epilog=EXITS)(judge)
 app.command("list")(list_names)
 app.command("convert", epilog=EXITS)(convert)
 app.command("replay", epilog=EXITS)(replay)

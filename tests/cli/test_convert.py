@@ -11,8 +11,13 @@ import pytest
 import torch
 
 from gensearch.cli import main as cli
+from gensearch.evaluate.benchmarks.geneval import title
 from gensearch.registry import verifier
 from tests.builders import tiny_embedding as tiny
+from tests.builders.openmmlab import as_openmmlab
+from tests.builders.tiny_detectors import mask2former
+from verifiers.detect import openmmlab
+from verifiers.detect.mask2former import Mask2FormerDetector
 from verifiers.embedding import hps
 
 
@@ -95,3 +100,23 @@ def test_missing_and_damaged_files_and_used_folders_are_refused(tmp_path, capsys
     torch.save(tiny.head(12), tmp_path / "head.pth")
     assert "is not empty; give another folder" in run(capsys, "aesthetic", tmp_path / "head.pth", tmp_path, code=2)
     assert "hps" in run(capsys, "clip", tmp_path / "head.pth", tmp_path / "out", code=2)
+
+
+def test_openmmlabs_detector_is_converted_once_its_checksum_is_known(tmp_path, capsys, monkeypatch):
+    file, model = tmp_path / "m2f.pth", mask2former()
+    torch.save({"meta": {"CLASSES": ("person",)}, "state_dict": as_openmmlab(model, new=False)}, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    why = run(capsys, "mask2former-openmmlab", file, tmp_path / "out", code=2)
+    assert f"starts with {digest[:8]}, that of OpenMMLab's with 743b7d99 or c9d0c4f2: download it again" in why
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setitem(openmmlab.PUBLISHED, digest[:8], "tiny")
+    said = run(capsys, "mask2former-openmmlab", file, tmp_path / "out")
+    assert f"verifier: geneval:mask2former@{tmp_path / 'out'}" in said
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["source"]["sha256"] == digest
+    assert title(f"geneval:mask2former@{tmp_path / 'out'}") == "GenEval"
+    image = torch.randint(0, 256, (40, 50, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
+    loaded = Mask2FormerDetector.load(str(tmp_path / "out"), short=64, long=96)
+    assert loaded.detect(image) == Mask2FormerDetector(model, short=64, long=96).detect(image)
+    monkeypatch.delitem(openmmlab.PUBLISHED, digest[:8])
+    run(capsys, "mask2former-openmmlab", file, tmp_path / "mine", "--unchecked")
+    assert title(f"geneval:mask2former@{tmp_path / 'mine'}") == f"GenEval (mask2former@{tmp_path / 'mine'})"

@@ -15,6 +15,7 @@ from gensearch.cli import evaluate as command
 from gensearch.cli.main import main
 from gensearch.core.ledger import Cost
 from gensearch.evaluate import runner
+from gensearch.evaluate.benchmarks import names
 from gensearch.evaluate.benchmarks.shapes import MOVING, SHAPES
 from gensearch.evaluate.journal import records
 from gensearch.files.atomic import append_line
@@ -266,7 +267,7 @@ def test_a_benchmarks_own_summary_and_its_judges_parts_are_kept(tmp_path: Path, 
 @pytest.mark.parametrize(("flags", "pairs"), [([], 42), (["--seeds", "2"], 12)])
 def test_the_convention_of_a_benchmark_says_how_many_pictures_a_prompt_gets(flags, pairs, monkeypatch):
     """Six tags with one prompt each, and seven pictures a prompt unless the command says otherwise."""
-    monkeypatch.setattr(command.Name, "benchmark", lambda self: SHAPES._replace(per_prompt=7))
+    monkeypatch.setattr(names, "find", lambda *given: SHAPES._replace(per_prompt=7))
     lines = ["shapes", "--method", "base=compute:1", "--prompts", "1", "--dry-run", *flags]
     done = CliRunner().invoke(app, lines, env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from PIL import Image as Pictures
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from verifiers.detect.geneval import Detection, Image
 from verifiers.embedding.clip import CLIPScore
+from verifiers.embedding.preprocess import Preprocess
 from verifiers.types import Device
 from verifiers.vlm.decompose import COLORS
 
-MODEL, TAG = "ViT-L-14", "openai"  # loaded with the QuickGELU that its weights were trained with
+MODEL, TAG = "ViT-L-14-quickgelu", "openai"
 BACKGROUND = 0x99
 TEMPLATES = ("a photo of a {color} {name}", "a photo of a {color}-colored {name}", "a photo of a {color} object")
 
@@ -23,7 +25,8 @@ class ClipColors:
     """Names the likeliest colour of each object (GenEval, Ghosh et al. 2023, arXiv:2310.11513); there is no "none".
 
     Pixels outside an object's mask become grey (#999999), if it has a mask. The picture is cropped to the box, and CLIP
-    compares it with the mean of three texts for each colour. Objects go through CLIP one by one.
+    compares it with the mean of three texts for each colour. Objects are resized in 8 bits, as by PIL, and go through
+    CLIP one by one.
 
     Args:
         clip: any open_clip model; GenEval takes OpenAI's ViT-L-14.
@@ -42,9 +45,11 @@ class ClipColors:
             device: where it runs.
 
         Raises:
-            ValueError: as `CLIPScore.load`.
+            ValueError: as `CLIPScore.load`, and if the network was built with another activation than QuickGELU.
         """
-        return cls(CLIPScore.load(MODEL, TAG, name=f"clip:{MODEL}@{TAG}", device=device))
+        clip = CLIPScore.load(MODEL, TAG, name=f"clip:{MODEL}@{TAG}", device=device)
+        require_quick_gelu(clip.model)
+        return cls(clip)
 
     @torch.no_grad()
     def __call__(self, image: Image, name: str, detections: Sequence[Detection]) -> list[str | None]:
@@ -63,8 +68,7 @@ class ClipColors:
             if crop is None:
                 found.append(None)
                 continue
-            pixels = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
-            cosines = self.clip.score(pixels, self.texts[name])
+            cosines = self.clip.score(resized(crop, self.clip.preprocess), self.texts[name])
             found.append(self.colors[int(cosines.argmax())])
         return found
 
@@ -90,3 +94,37 @@ def cut_out(image: Image, detection: Detection) -> np.ndarray | None:
     shown = image if detection.mask is None else np.where(detection.mask[..., None], image, np.uint8(BACKGROUND))
     crop = np.ascontiguousarray(shown[y1:y2, x1:x2])
     return crop if crop.size else None
+
+
+def resized(crop: np.ndarray, preprocess: Preprocess) -> Tensor:
+    """Return an object in the size of the image encoder [1, 3, size, size], in [0, 1], as open_clip resizes and crops.
+
+    Args:
+        crop: uint8 [h, w, 3], RGB.
+        preprocess: of the image encoder.
+    """
+    height, width = crop.shape[:2]
+    size, short = preprocess.size, min(height, width)
+    high, wide = (size, size) if preprocess.squash else (size * height // short, size * width // short)
+    top, left = round((high - size) / 2), round((wide - size) / 2)
+    filters = {"bicubic": Pictures.Resampling.BICUBIC, "bilinear": Pictures.Resampling.BILINEAR}
+    whole = Pictures.fromarray(crop).resize((wide, high), filters[preprocess.interpolation])
+    pixels = np.array(whole.crop((left, top, left + size, top + size)))
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+def require_quick_gelu(model: nn.Module) -> None:
+    """Check the activation of a network that OpenAI's weights were loaded into.
+
+    Args:
+        model: of open_clip.
+
+    Raises:
+        ValueError: for any other than QuickGELU: its cosines, and so the colours, would be wrong.
+    """
+    found = sorted({type(m).__name__ for m in model.modules() if "gelu" in type(m).__name__.lower()})
+    if found != ["QuickGELU"]:
+        raise ValueError(
+            f"this CLIP was built with {' and '.join(found) or 'no GELU'}, its weights were trained with QuickGELU; "
+            f"load {MODEL} of open_clip"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 
 from verifiers.batches import require_pictures
 from verifiers.detect.colors import ClipColors
-from verifiers.detect.geneval import ColorClassifier, Image, Line, Rules, keep, problems
+from verifiers.detect.examine import Examined, examine
+from verifiers.detect.geneval import ColorClassifier, Image, Line, Rules
 from verifiers.detect.grammar import line
 from verifiers.names import nearest
 from verifiers.types import Device, Media, Scores
@@ -35,6 +36,7 @@ class DetectionScore:
         classify: names colours; None to refuse prompts with a colour.
         graded: whether the total is the share of clauses, and not pass or fail.
         rules: thresholds; None for those of the detector.
+        lines: prompt -> its metadata line; the lines of other prompts are read from their words.
         name: the verifier's name in logs and reports.
     """
 
@@ -48,10 +50,12 @@ class DetectionScore:
         classify: ColorClassifier | None = None,
         graded: bool = True,
         rules: Rules | None = None,
+        lines: Mapping[str, Line] | None = None,
         name: str = "detection",
     ) -> None:
         self.detector, self.classify, self.graded = detector, classify, graded
         self.rules: Rules = rules or detector.rules
+        self.lines = lines or {}
         self.name = name
         self.model = detector.model
         self.judges = tuple(filter(None, [getattr(classify, "clip", None)]))  # the network that names colours
@@ -85,7 +89,7 @@ class DetectionScore:
 
         Args:
             media: pictures [b, 3, h, w] in [0, 1].
-            prompts: b prompts in GenEval's grammar, such as "a photo of a blue cup left of a dog".
+            prompts: b prompts of `lines`, or in GenEval's grammar, such as "a photo of a blue cup left of a dog".
             progress: ignored.
 
         Raises:
@@ -93,14 +97,14 @@ class DetectionScore:
                 detector does not know, and for a colour without a `classify`.
         """
         require_pictures(self.name, media, prompts)
-        lines = [self.checked(line(prompt)) for prompt in prompts]
+        lines = [self.checked(self.lines.get(prompt) or line(prompt)) for prompt in prompts]
         named = [clause_names(asked) for asked in lines]
         keys = dict.fromkeys(["correct", "share", *(name for names in named for name in names)])
         parts = {key: torch.full((len(media),), torch.nan) for key in keys}
         for i, (picture, asked) in enumerate(zip(media.detach().cpu().float(), lines, strict=True)):
             if not picture.isfinite().all():
                 continue
-            holds = self.check(pixels(picture), asked)
+            holds = [problem is None for problem in self.examine(pixels(picture), asked).problems]
             parts["correct"][i] = float(all(holds))
             parts["share"][i] = sum(holds) / len(holds)
             for name, true in zip(named[i], holds, strict=True):
@@ -108,17 +112,14 @@ class DetectionScore:
         parts = {key: value.to(media.device) for key, value in parts.items()}
         return Scores(parts["share" if self.graded else "correct"].clone(), parts)
 
-    def check(self, image: Image, asked: Line) -> list[bool]:
-        """Return whether each clause holds, those of `include` first.
+    def examine(self, image: Image, asked: Line) -> Examined:
+        """Return what one picture shows of a metadata line.
 
         Args:
             image: uint8 [h, w, 3], RGB.
-            asked: a metadata line.
+            asked: a metadata line, as `checked` returns it.
         """
-        classes = list(dict.fromkeys(clause["class"] for clause in asked["include"]))
-        detector = self.detector.looking_for(classes) if hasattr(self.detector, "looking_for") else self.detector
-        found = keep(detector.detect(image), asked["tag"], self.rules)
-        return [reason is None for reason in problems(image, asked, found, self.classify or no_color, self.rules)]
+        return examine(image, asked, self.detector, self.classify or no_color, self.rules)
 
     def checked(self, asked: Line) -> Line:
         """Return a metadata line that this verifier can check.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from verifiers.card import Card
-from verifiers.detect.classes import GENEVAL_CLASSES
+from verifiers.detect.classes import GENEVAL_CLASSES, RENAMED
 from verifiers.detect.geneval import GENEVAL, Box, Detection, Image
 from verifiers.types import Device
 
@@ -58,7 +58,7 @@ class Mask2FormerDetector:
         long: longer side of it in pixels, at most.
 
     Raises:
-        ValueError: for a model with another number of classes.
+        ValueError: for a model with another number of classes, or with one of them in another place.
     """
 
     rules = GENEVAL
@@ -74,6 +74,7 @@ class Mask2FormerDetector:
                 f"this Mask2Former has {known} classes and {len(classes)} names were given; "
                 f"take one that was trained on COCO instances, such as {CARD.checkpoint}"
             )
+        require_order(cast(Any, model).config.id2label, self.classes)
 
     @classmethod
     def load(cls, source: str = CARD.checkpoint, *, device: Device = "cpu", **options: Any) -> Mask2FormerDetector:
@@ -109,6 +110,26 @@ class Mask2FormerDetector:
         for index, detection in instances(classes.float(), masks.float(), sizes):
             found[self.classes[index]].append(detection)
         return found
+
+
+def require_order(labels: Mapping[int, str], classes: Sequence[str]) -> None:
+    """Check that a model has each class that it names in the place that it has here; other spellings are passed over.
+
+    Args:
+        labels: index -> the name of a class by the model.
+        classes: their names here.
+
+    Raises:
+        ValueError: for the first class in another place.
+    """
+    places = {name: index for index, name in enumerate(classes)}
+    for index, label in sorted(labels.items()):
+        place = places.get(RENAMED.get(label, label), index)
+        if place != index:
+            raise ValueError(
+                f"this Mask2Former has {label!r} as class {index} where COCO has it as {place}; take a model whose "
+                "classes are COCO's 80 in their order"
+            )
 
 
 def sizes_of(height: int, width: int, short: int = SHORT, long: int = LONG) -> Sizes:

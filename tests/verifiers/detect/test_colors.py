@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from verifiers.detect.colors import TEMPLATES, ClipColors, cut_out
+from verifiers.detect.colors import TEMPLATES, ClipColors, cut_out, require_quick_gelu, resized
 from verifiers.detect.geneval import Detection
 from verifiers.embedding.clip import CLIPScore
 from verifiers.embedding.preprocess import Preprocess
@@ -23,6 +23,11 @@ def clip():
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
     return CLIPScore(model, open_clip.SimpleTokenizer(context_length=16), Preprocess(size=32), batch_size=4)
+
+
+def theirs(size: int):
+    """open_clip's own way from a PIL picture to the input of the network."""
+    return open_clip.image_transform(size, is_train=False, interpolation="bicubic", resize_mode="shortest")
 
 
 def picture(height: int = 40, width: int = 60):
@@ -54,9 +59,9 @@ def test_the_colour_has_the_highest_cosine_with_the_mean_of_its_texts(clip):
     names = classify(image, "cup", [thing(box) for box in boxes])
     unit = lambda x: x / np.linalg.norm(x)  # noqa: E731
     for box, name in zip(boxes, names, strict=True):
-        crop = torch.from_numpy(np.array(Image.fromarray(image).crop(box))).permute(2, 0, 1)[None] / 255
+        crop = theirs(32)(Image.fromarray(image).crop(box))[None]
         with torch.no_grad():
-            seen = unit(clip.model.encode_image(clip.preprocess(crop))[0].double().numpy())
+            seen = unit(clip.model.encode_image(crop)[0].double().numpy())
             texts = [[t.format(color=color, name="cup") for t in TEMPLATES] for color in classify.colors]
             read = [
                 [unit(clip.model.encode_text(clip.tokenizer([t]))[0].double().numpy()) for t in row] for row in texts
@@ -86,3 +91,24 @@ def test_edges_are_rounded_and_an_empty_box_has_no_colour(clip):
     assert cut(picture(), thing((3.1, 2, 3.4, 9))) is None
     assert ClipColors(clip)(picture(), "cup", [thing((3.1, 2, 3.4, 9))]) == [None]
     assert cut(picture(), thing((-3.0, -2.0, 70, 90))).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (61, 33), (32, 32), (200, 31), (5, 90), (33, 34)])
+def test_objects_reach_the_network_as_by_open_clip(shape):
+    crop, preprocess = picture(*shape), Preprocess(size=32)
+    mine = preprocess(resized(crop, preprocess))[0]
+    assert torch.allclose(mine, theirs(32)(Image.fromarray(crop)), atol=1e-5)
+
+
+def test_a_network_with_another_activation_is_refused(clip):
+    require_quick_gelu(clip.model)
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
+    text = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    plain = open_clip.CLIP(8, open_clip.CLIPVisionCfg(**vision), open_clip.CLIPTextCfg(**text))
+    with pytest.raises(
+        ValueError, match="was built with GELU, its weights were trained with QuickGELU; load ViT-L-14-q"
+    ):
+        require_quick_gelu(plain)
+    plain.visual = clip.model.visual
+    with pytest.raises(ValueError, match="was built with GELU and QuickGELU"):
+        require_quick_gelu(plain)

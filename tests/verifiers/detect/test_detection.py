@@ -118,6 +118,16 @@ def test_parts_are_missing_where_they_are_not_of_the_prompt_or_the_picture_is_br
     assert scores.parts["1 dog"].isnan().tolist() == [True, False, True]
 
 
+def test_the_metadata_of_a_prompt_goes_before_its_words():
+    asked = {"tag": "counting", "include": [{"class": "dog", "count": 2}], "prompt": "a photo of a cup"}
+    found = {"dog": [thing(0), thing(200)]}
+    scores = DetectionScore(Drawn(**found), lines={"a photo of a cup": asked})(
+        torch.rand(2, 3, 8, 8), ["a photo of a cup", "a photo of two cups"]
+    )
+    assert scores.total.tolist() == [1, 0.5]
+    assert set(scores.parts) == {"correct", "share", "2 dog", "2 cup", "fewer than 3 cup"}
+
+
 def test_what_cannot_be_checked_is_refused():
     verifier = DetectionScore(Drawn())
     for prompt, why in (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,15 @@ import torch
 from tests.builders.tiny_detectors import mask2former
 from verifiers.detect.classes import GENEVAL_CLASSES, RENAMED
 from verifiers.detect.geneval import keep
-from verifiers.detect.mask2former import Mask2FormerDetector, Sizes, drawing, instances, prepared, sizes_of
+from verifiers.detect.mask2former import (
+    Mask2FormerDetector,
+    Sizes,
+    drawing,
+    instances,
+    prepared,
+    require_order,
+    sizes_of,
+)
 
 SQUARE = Sizes((32, 32), (32, 32), (32, 32))
 
@@ -156,6 +165,25 @@ def test_the_names_are_those_of_coco_with_three_changes():
     assert len(set(GENEVAL_CLASSES)) == 80
     assert [GENEVAL_CLASSES.index(name) for name in RENAMED.values()] == [64, 65, 66]
     assert [GENEVAL_CLASSES[i] for i in (0, 17, 46, 57, 79)] == ["person", "horse", "banana", "couch", "toothbrush"]
+
+
+def test_the_names_and_their_order_are_those_of_the_original_file():
+    text = "".join(f"{name}\n" for name in GENEVAL_CLASSES)  # object_names.txt of GenEval
+    digest = "608f6a0e5c8ca1c7a92b818430141fe268c85b7930b50f4160f1d65893b5bacd"
+    assert digest in (hashlib.sha256(text.encode()).hexdigest(), hashlib.sha256(text[:-1].encode()).hexdigest())
+
+
+def test_a_model_with_classes_in_another_order_is_refused():
+    labels = {i: {name: old for old, name in RENAMED.items()}.get(name, name) for i, name in enumerate(GENEVAL_CLASSES)}
+    require_order(labels, GENEVAL_CLASSES)
+    require_order(labels | {4: "aeroplane", 62: "tvmonitor"}, GENEVAL_CLASSES)
+    require_order({i: f"LABEL_{i}" for i in range(80)}, GENEVAL_CLASSES)
+    with pytest.raises(ValueError, match="has 'mouse' as class 65 where COCO has it as 64"):
+        require_order(labels | {64: "remote control", 65: "mouse"}, GENEVAL_CLASSES)
+    model = mask2former()
+    model.config.id2label = {**labels, 15: "dog", 16: "cat"}
+    with pytest.raises(ValueError, match="has 'dog' as class 15 where COCO has it as 16"):
+        Mask2FormerDetector(model)
 
 
 def test_a_model_of_other_classes_is_refused():
