@@ -45,7 +45,7 @@ def evaluate(
         list[str] | None, typer.Option(help="NAME=KEY:VALUE,... once for each method; added to those of the config.")
     ] = None,
     prompts: Annotated[int | None, typer.Option(help="Prompts per tag, at most (default: 48).")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: 1).")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: that of the benchmark).")] = None,
     seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
     baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
@@ -68,13 +68,15 @@ def evaluate(
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
     options["allow_noncommercial"] = allow_noncommercial or None
-    plan = make_plan(config or (None if method else PRESET[benchmark]), method or (), **options)
+    config = config or (None if method else PRESET[benchmark])
+    known = benchmark.benchmark()
+    plan = make_plan(config, method or (), per_prompt=known.per_prompt, **options)
     out = out.expanduser()
     require_writable(out)
     if dry_run:
-        show_plan(plan, benchmark.benchmark())
+        show_plan(plan, known)
         return
-    finish(plan, benchmark.benchmark(), out, workers)
+    finish(plan, known, out, workers)
 
 
 def show_plan(plan: Plan, benchmark: Benchmark) -> None:
@@ -198,7 +200,10 @@ def show_summary(plan: Plan, benchmark: Benchmark, out: Path, console: Console) 
     from gensearch.evaluate.table import caption, cells, markdown, summarise
     from gensearch.files.atomic import write_atomic
 
-    summary = {"benchmark": benchmark.name, **summarise(plan, benchmark.judge().name, records(out))}
+    found = records(out)
+    summary = {"benchmark": benchmark.name, **summarise(plan, benchmark.judge().name, found)}
+    for name, method in summary["methods"].items() if benchmark.summary else ():
+        method["upstream"] = dict(benchmark.summary([record for record in found if record["method"] == name]))
     write_atomic(out / "summary.json", json.dumps(summary, indent=1).encode())
     write_atomic(out / "table.md", markdown(summary).encode())
     header, rows = cells(summary)
@@ -207,4 +212,7 @@ def show_summary(plan: Plan, benchmark: Benchmark, out: Path, console: Console) 
         table.add_row(name, *values)
     console.print(table)
     console.print(caption(summary))
+    for name, method in summary["methods"].items() if benchmark.summary else ():
+        upstream = ", ".join(f"{key} {value:.4g}" for key, value in method["upstream"].items())
+        console.print(f"{name} by the benchmark's own rule: {upstream}", soft_wrap=True)
     console.print(f"written to {out}: summary.json, table.md, results.jsonl, pictures", soft_wrap=True)

@@ -44,6 +44,8 @@ class Benchmark(NamedTuple):
     model: Callable[..., Model] = registry.load_model  # source and options -> model
     verifier: Callable[..., Verifier] = registry.verifier  # name -> verifier
     search: Callable[[str], Search] = registry.search  # name -> search
+    per_prompt: int = 1  # pictures per prompt that the benchmark's convention asks for: the default of `seeds`
+    summary: Callable[[Sequence[Record]], Mapping[str, float]] | None = None  # upstream's, of one method's records
 
 
 class Bench:
@@ -172,12 +174,13 @@ class Bench:
         """The exact judge's and the hold-outs' totals for the winner and, as `base`, for the plain sample."""
         media = torch.stack([found.best.media, found.base.media])
         with torch.no_grad():
-            verdict = ask(self.judge, media, [prompt] * 2).total
+            total, parts = ask(self.judge, media, [prompt] * 2)
             report = {name: ask(verifier, media, [prompt] * 2).total for name, verifier in self.holdout.items()}
         winner, base = (
             {
-                "judge": number(float(verdict[row])),
-                "holdout": {name: number(float(total[row])) for name, total in report.items()},
+                "judge": number(float(total[row])),
+                **({"parts": {name: number(float(of[row])) for name, of in parts.items()}} if parts else {}),
+                "holdout": {name: number(float(of[row])) for name, of in report.items()},
             }
             for row in (0, 1)
         )

@@ -88,12 +88,13 @@ class Plan(BaseModel):
         return self.baseline or self.methods[0].name
 
 
-def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> Plan:
+def make_plan(config: str | None, methods: Sequence[str], *, per_prompt: int = 1, **overrides: Any) -> Plan:
     """A plan from a preset or YAML file and from what is given beside it; later sources win.
 
     Args:
         config: A preset's name or the path of a YAML file; None for none.
         methods: Texts as `parse_method` reads them; one replaces a method of its name.
+        per_prompt: Seeds per prompt where neither the preset nor `overrides` says how many.
         overrides: Fields of the plan by name; None leaves one to the preset or its default.
 
     Raises:
@@ -109,6 +110,7 @@ def make_plan(config: str | None, methods: Sequence[str], **overrides: Any) -> P
     kept = [method for method in listed if method.name not in replaced]
     place = {method.name: index for index, method in enumerate(listed)}  # the first one is the baseline
     data["methods"] = sorted(kept + given, key=lambda method: place.get(method.name, len(place)))
+    data.setdefault("seeds", per_prompt)
     plan = validate(Plan, data | {key: value for key, value in overrides.items() if value is not None})
     check_names(plan)
     return plan

@@ -19,7 +19,8 @@ from gensearch.files.atomic import append_line
 from gensearch.shapes import clips, world
 from gensearch.shapes.judge import ShapesJudge
 from gensearch.shapes.tracker import ShapesTracker
-from tests.builders.dice import DICE, plan
+from tests.builders.dice import DICE, Judge, plan
+from verifiers.types import Scores
 
 app = typer.Typer()
 app.command()(command.evaluate)
@@ -200,3 +201,33 @@ def test_what_a_kill_left_half_written_is_swept_away(tmp_path: Path):
         part.write_bytes(b"half")
     command.finish(plan(), DICE, tmp_path, 1)
     assert not any(part.exists() for part in parts)
+
+
+class Partial(Judge):
+    """The exact judge of the dice, which also says by how much a picture passes."""
+
+    def __call__(self, media, prompts, *, progress=1.0):
+        return Scores(super().__call__(media, prompts).total, {"height": media[:, 0, 0, 0]})
+
+
+def test_a_benchmarks_own_summary_and_its_judges_parts_are_kept(tmp_path: Path, capsys):
+    def mean_height(found):
+        return {"height": sum(record["parts"]["height"] for record in found) / len(found)}
+
+    command.finish(plan(), DICE._replace(judge=Partial, summary=mean_height), tmp_path, 1)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    for name, method in summary["methods"].items():
+        own = [record for record in records(tmp_path) if record["method"] == name]
+        assert all(record["parts"]["height"] == pytest.approx(record["score"], abs=0.002) for record in own)
+        assert method["upstream"]["height"] == pytest.approx(sum(r["score"] for r in own) / len(own), abs=0.002)
+    assert "best6 by the benchmark's own rule: height 0." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("flags", "pairs"), [([], 42), (["--seeds", "2"], 12)])
+def test_the_convention_of_a_benchmark_says_how_many_pictures_a_prompt_gets(flags, pairs, monkeypatch):
+    """Six tags with one prompt each, and seven pictures a prompt unless the command says otherwise."""
+    monkeypatch.setattr(command.Name, "benchmark", lambda self: SHAPES._replace(per_prompt=7))
+    lines = ["shapes", "--method", "base=compute:1", "--prompts", "1", "--dry-run", *flags]
+    done = CliRunner().invoke(app, lines, env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert f"shapes: {pairs} pairs" in done.output
