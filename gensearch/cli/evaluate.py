@@ -25,11 +25,25 @@ class Name(StrEnum):
 
     shapes = "shapes"
     moving = "moving"
+    t2i_compbench = "t2i_compbench"
+    t2i_compbench_fixed = "t2i_compbench_fixed"
+    wise = "wise"
+    wise_legacy = "wise_legacy"
+    geneval2 = "geneval2"
+    geneval2_fixed = "geneval2_fixed"
+    dpg = "dpg"
+    dpg_fixed = "dpg_fixed"
+    vbench = "vbench"
 
-    def benchmark(self) -> Benchmark:
-        """What goes by that name."""
+    def benchmark(self, path: Path | None = None, judge: str | None = None) -> Benchmark:
+        """What goes by that name, on the prompts and by the judge that are given."""
+        from gensearch.evaluate.benchmarks import published
         from gensearch.evaluate.benchmarks.shapes import MOVING, SHAPES
 
+        if self.value in published.NAMES:
+            return published.find(self.value, path, judge)
+        if path or judge:
+            raise ValueError(f"{self.value} has prompts and a judge of its own; leave out --prompts-file and --judge")
         return {"shapes": SHAPES, "moving": MOVING}[self.value]
 
 
@@ -48,6 +62,13 @@ def evaluate(
     seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: that of the benchmark).")] = None,
     seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
     baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
+    prompts_file: Annotated[
+        Path | None, typer.Option(help="Prompts of a benchmark that is not shipped; the error names what to download.")
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Model that judges, such as vqascore:MODEL or critic:FILE.")] = None,
+    layout: Annotated[
+        Path | None, typer.Option(help="Also write the pictures into this folder, as the authors' scripts read them.")
+    ] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")] = Path(
         "runs/evaluate"
@@ -68,15 +89,23 @@ def evaluate(
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
     options["allow_noncommercial"] = allow_noncommercial or None
-    config = config or (None if method else PRESET[benchmark])
-    known = benchmark.benchmark()
+    config = config or (None if method else PRESET.get(benchmark, "shapes_turbo"))
+    known = benchmark.benchmark(prompts_file, judge)
     plan = make_plan(config, method or (), per_prompt=known.per_prompt, **options)
     out = out.expanduser()
     require_writable(out)
     if dry_run:
         show_plan(plan, known)
         return
+    if layout and benchmark in PRESET:
+        raise ValueError(f"{benchmark.value} has no other layout of pictures; leave out --layout")
     finish(plan, known, out, workers)
+    if layout:
+        from gensearch.evaluate.benchmarks.layouts import export
+        from gensearch.evaluate.journal import records
+
+        for folder in export(benchmark.value, out, records(out), known.lines(plan.prompts), layout.expanduser()):
+            typer.echo(f"pictures for the authors' scripts: {folder}")
 
 
 def show_plan(plan: Plan, benchmark: Benchmark) -> None:

@@ -182,7 +182,7 @@ def attempt(read: Callable[[str], T], text: str) -> T | None:
         text: the answer.
     """
     try:
-        return read(text)
+        return read(words(Reply(text)))
     except Unparsed as error:
         log.warning("no valid answer: %s", error)
         return None

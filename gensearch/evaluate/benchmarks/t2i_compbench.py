@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ PIECES = {  # category, and for complex prompts what they are about -> scores wh
 WITH_BOXES = ("spatial", "3d_spatial", "numeracy", "complex")
 UNASKED = frozenset({"top", "the side", "the left", "the right"})  # noun chunks that are no objects
 MOST = 8  # questions about one picture
+DETECTOR = "owlv2"
 SIDE = 480  # pixels of the depth map
 CLIP = ("ViT-B-32-quickgelu", "openai")
 
@@ -235,16 +237,19 @@ def summary(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return found | ({"unscored": float(unscored)} if unscored else {})
 
 
-def load(detector: str = "owlv2", device: Device = "cpu", upstream: bool = True) -> CompBench:
+def load(
+    detector: str = DETECTOR, device: Device = "cpu", upstream: bool = True, chunks: Path | None = None
+) -> CompBench:
     """Build the judge; its networks are loaded from the hub when a prompt needs them.
 
     Args:
         detector: "owlv2" or "grounding", or one of them as "DETECTOR@WEIGHTS".
         device: where networks run.
         upstream: reproduce the authors' code where it differs from the paper.
+        chunks: JSON file of prompt -> noun chunks, such as those of spaCy; None for the table that is shipped.
 
     Raises:
-        ValueError: for another detector.
+        ValueError: for another detector, and for a table that lacks a prompt.
     """
     from verifiers.detect.depth import Depth
     from verifiers.embedding.clip import CLIPScore
@@ -258,7 +263,7 @@ def load(detector: str = "owlv2", device: Device = "cpu", upstream: bool = True)
     }
     if detector.partition("@")[0] not in ("owlv2", "grounding"):
         raise ValueError(f"the detector {detector!r} does not find any object by name; take owlv2 or grounding")
-    return CompBench(networks, upstream=upstream)
+    return CompBench(networks, upstream=upstream, chunks=table(chunks))
 
 
 def open_vocabulary(source: str, device: Device) -> Any:
@@ -273,13 +278,14 @@ def open_vocabulary(source: str, device: Device) -> Any:
     return getattr(import_module(module), name).load(*filter(None, [weights]), device=device)
 
 
-def benchmark(detector: str = "owlv2", upstream: bool = True) -> Benchmark:
+def benchmark(detector: str = DETECTOR, upstream: bool = True, chunks: Path | None = None) -> Benchmark:
     """Return the benchmark.
 
     Args:
         detector: as for `load`.
         upstream: as for `load`.
+        chunks: as for `load`.
     """
-    judge = partial(load, detector, upstream=upstream)
-    oracles = frozenset({CompBench.name, "blip-vqa"})
-    return Benchmark(CompBench.name, lines, judge, oracles, per_prompt=PER_PROMPT, summary=summary)
+    judge = partial(load, detector, upstream=upstream, chunks=chunks)
+    name = f"t2i_compbench{'' if upstream else '_fixed'} by blip-vqa, {detector}, dpt-hybrid-midas and CLIP"
+    return Benchmark(name, lines, judge, frozenset({CompBench.name}), per_prompt=PER_PROMPT, summary=summary)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gensearch.evaluate.benchmarks.subset import spread
 
-DATA = Path(__file__).parent / "t2i_compbench_data"
+DATA = Path(__file__).parent / "data" / "t2i_compbench"
 CATEGORIES = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
 COMPLEX = ("complex_spatial", "complex_action", "complex_spatialaction")  # what complex prompts are about
 PER_PROMPT = 10
@@ -64,10 +64,25 @@ def kind_of(prompt: str) -> str:
 
 
 @cache
-def table() -> dict[str, tuple[str, ...]]:
-    """Return prompt -> noun chunks, as shipped for the prompts with questions."""
-    found = json.loads((DATA / "noun_chunks.json").read_text(encoding="utf-8"))
-    return {prompt: tuple(chunks) for prompt, chunks in found.items()}
+def table(path: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """Return prompt -> noun chunks of the prompts that are judged by questions.
+
+    Args:
+        path: of a JSON object with one list for each prompt; None for the table that is shipped.
+
+    Raises:
+        ValueError: for another file, and for one that lacks a prompt.
+    """
+    file = path or DATA / "noun_chunks.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        found = {prompt: tuple(map(str, chunks)) for prompt, chunks in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is no table of noun chunks ({error}); write a JSON object PROMPT: [CHUNK]") from None
+    asked = [prompt for prompt, kind in kinds().items() if kind in ("color", "shape", "texture", *COMPLEX)]
+    if missing := [prompt for prompt in asked if prompt not in found]:
+        raise ValueError(f"{file} lacks {len(missing)} prompts, the first is {missing[0]!r}; add them")
+    return found
 
 
 @cache
