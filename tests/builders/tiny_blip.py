@@ -33,8 +33,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def blip() -> Any:
     """A network of 32-pixel pictures with patches of 8."""
-    shared = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
-    text = shared | dict(vocab_size=30524, encoder_hidden_size=16, max_position_embeddings=40, hidden_dropout_prob=0.0)
+    shared = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2)
+    text = shared | dict(vocab_size=30524, encoder_hidden_size=32, max_position_embeddings=40, hidden_dropout_prob=0.0)
     vision = shared | dict(image_size=32, patch_size=8)
     return randomise(BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=vision)).eval(), 6, 0.4)
 

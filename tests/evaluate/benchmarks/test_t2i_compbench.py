@@ -185,6 +185,7 @@ def test_a_table_of_ones_own_must_have_every_prompt(tmp_path):
     own.write_text(json.dumps(full))
     assert load("owlv2", chunks=own).chunks[ON_TOP] == ("thing",)
     del full[ON_TOP]
+    own = tmp_path / "fewer.json"
     own.write_text(json.dumps(full))
     with pytest.raises(ValueError, match=f"lacks 1 prompts, the first is '{ON_TOP}'"):
         load("owlv2", chunks=own)
