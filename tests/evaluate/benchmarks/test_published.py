@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle  # noqa: TID251
+import pickle
 
 import numpy as np
 import pytest
