@@ -25,12 +25,8 @@ Asked = tuple[str, tuple[str, ...]]  # a question, and the spellings of its answ
 log = logging.getLogger(__name__)
 
 
-class Responder(Protocol):
-    """A vision-language model that writes answers about pictures, and says how likely a word is."""
-
-    @property
-    def name(self) -> str:
-        """Identifies the model in logs and reports."""
+class Writer(Protocol):
+    """A vision-language model that writes answers about pictures."""
 
     def write(self, media: Media, texts: Sequence[str], read: Callable[[str], T], most: int) -> list[T | None]:
         """Return what `read` makes of the answer about each picture; None where no answer was valid.
@@ -42,6 +38,10 @@ class Responder(Protocol):
             most: tokens that an answer may have, 1 or more.
         """
         ...
+
+
+class Speller(Protocol):
+    """A vision-language model that says how likely a word is."""
 
     def chances(self, media: Media, asked: Sequence[Sequence[Asked]], distinct: bool) -> list[Tensor]:
         """Return the probability of each answer as the next word, one tensor [q] for each picture.
@@ -68,13 +68,13 @@ class LocalResponder:
         self.model: Any = local.model
 
     def write(self, media: Media, texts: Sequence[str], read: Callable[[str], T], most: int) -> list[T | None]:
-        """Return what `read` makes of the answers; see `Responder`."""
+        """Return what `read` makes of the answers; see `Writer`."""
         pixels, finite = cleaned(media)
         said = self.local.answers([[picture] for picture in pixels], texts, most, self.batch_size)
         return [attempt(read, text) if fine else None for text, fine in zip(said, finite.tolist(), strict=True)]
 
     def chances(self, media: Media, asked: Sequence[Sequence[Asked]], distinct: bool) -> list[Tensor]:
-        """Return probabilities among all words; see `Responder`."""
+        """Return probabilities among all words; see `Speller`."""
         pixels, finite = cleaned(media)
         flat = [(row, text, spellings) for row, own in enumerate(asked) for text, spellings in own]
         batches = sizes(len(media), self.batch_size)
@@ -117,7 +117,7 @@ class RemoteResponder:
         return self.chat.client.bill()
 
     def write(self, media: Media, texts: Sequence[str], read: Callable[[str], T], most: int) -> list[T | None]:
-        """Return what `read` makes of the answers; see `Responder`."""
+        """Return what `read` makes of the answers; see `Writer`."""
         shown, rows = pictures_of(media)
         dialect = self.chat.dialect(True) if rows else None
 
@@ -138,7 +138,7 @@ class RemoteResponder:
         return [found.get(row) for row in range(len(media))]
 
     def chances(self, media: Media, asked: Sequence[Sequence[Asked]], distinct: bool) -> list[Tensor]:
-        """Return probabilities among the tokens that the server lists; see `Responder`."""
+        """Return probabilities among the tokens that the server lists; see `Speller`."""
         shown, rows = pictures_of(media)
         dialect = self.chat.dialect(True) if rows else None
 

@@ -18,7 +18,7 @@ from gensearch.evaluate.bench import Benchmark
 from gensearch.evaluate.benchmarks.subset import spread
 from verifiers.batches import require_pictures
 from verifiers.types import Media, Scores
-from verifiers.vlm.respond import Responder, responder
+from verifiers.vlm.respond import Speller, responder
 from verifiers.vlm.vqa import WORDS
 
 WHERE = (
@@ -62,11 +62,11 @@ class GenEval2:
     name = "geneval2"
     differentiable = False
 
-    def __init__(self, model: Callable[[], Responder], items: Sequence[Item], *, upstream: bool = True) -> None:
+    def __init__(self, model: Callable[[], Speller], items: Sequence[Item], *, upstream: bool = True) -> None:
         self.items = {item.prompt: item for item in items}
         self.upstream = upstream
         self._load = model
-        self._model: Responder | None = None
+        self._model: Speller | None = None
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures, on their device.

@@ -19,7 +19,7 @@ import torch
 from verifiers.batches import require_pictures
 from verifiers.types import Media, Scores
 from verifiers.vlm.messages import quoted
-from verifiers.vlm.respond import Responder
+from verifiers.vlm.respond import Writer
 from verifiers.vlm.strict import Unparsed
 
 WHERE = (
@@ -114,12 +114,12 @@ class Wise:
 
     differentiable = False
 
-    def __init__(self, model: Callable[[], Responder], items: Sequence[Item], edition: Edition) -> None:
+    def __init__(self, model: Callable[[], Writer], items: Sequence[Item], edition: Edition) -> None:
         self.name = f"wise-{edition.name}"
         self.edition = edition
         self.items = {item.prompt: item for item in reversed(items)}
         self._load = model
-        self._model: Responder | None = None
+        self._model: Writer | None = None
 
     def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
         """Score pictures, on their device.

@@ -40,9 +40,9 @@ def test_the_shipped_one_needs_nothing_and_can_go_to_other_processes():
     found = find("t2i_compbench")
     assert len(found.lines(2)) == 16
     assert found.per_prompt == 10
-    assert found.judge().upstream
+    assert vars(found.judge())["upstream"] is True
     mended = pickle.loads(pickle.dumps(find("t2i_compbench_fixed", judge="grounding")))  # noqa: S301
-    assert not mended.judge().upstream
+    assert vars(mended.judge())["upstream"] is False
     assert "grounding" in mended.name
     assert found.name != mended.name
 

@@ -87,7 +87,11 @@ class Networks:
 
     def judge(self, **options):
         def loading(name, what):
-            return lambda: (self.loaded.append(name), what)[1]
+            def load():
+                self.loaded.append(name)
+                return what
+
+            return load
 
         networks = {"questions": self, "detector": self, "depth": self.depth, "alignment": self.align}
         return CompBench({name: loading(name, what) for name, what in networks.items()}, **options)

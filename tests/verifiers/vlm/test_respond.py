@@ -17,7 +17,7 @@ from verifiers.vlm.respond import LocalResponder, RemoteResponder, listed, respo
 from verifiers.vlm.strict import Unparsed
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-ASKED = [
+ASKED: list[list[tuple[str, tuple[str, ...]]]] = [
     [("how two cup ?", ("two", " two", "Two")), ("is it red ?", ("yes", "no"))],
     [("is it red ?", ("yes",))],
     [("how two cup ?", ("two red", "blue"))],
@@ -88,10 +88,13 @@ def test_a_server_is_asked_again_until_an_answer_can_be_read():
             raise Unparsed("not yet")
         return 7
 
+    def unread(text):
+        raise Unparsed("never")
+
     with serving("vllm") as server:
         assert remote(server).write(IMAGES[:1], ["Say something."], read, 20) == [7]
         assert len(tries) == 3
-        assert remote(server).write(IMAGES[:1], ["Say something."], lambda text: read(tries.clear()), 20) == [None]
+        assert remote(server).write(IMAGES[:1], ["Say something."], unread, 20) == [None]
 
 
 def test_a_server_lists_chances():
