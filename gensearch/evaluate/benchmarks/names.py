@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensearch.core.errors import nearest
+from gensearch.evaluate.benchmarks import published
 
 if TYPE_CHECKING:
     from gensearch.evaluate.bench import Benchmark
 
-NAMES = ("shapes", "moving", "geneval")
+NAMES = ("shapes", "moving", "geneval", *published.NAMES)
 
 
 def find(
@@ -27,7 +28,7 @@ def find(
     Args:
         name: One of `NAMES`, or the path of a .txt or .jsonl file.
         judge: A verifier whose score is the metric; not for a benchmark with an exact judge of its own.
-        path: Another file of metadata lines for geneval.
+        path: Another file of metadata lines for geneval; the prompts of a benchmark that is not shipped.
         holdout: Verifiers that only report.
         canary: Whether a detector must first be right on known pictures.
         allow_noncommercial: Whether the judge's licence may forbid commercial use.
@@ -41,6 +42,8 @@ def find(
         if judge or path:
             raise ValueError(f"{name} has prompts and an exact judge of its own; leave out --judge and --prompts-file")
         return {"shapes": SHAPES, "moving": MOVING}[name]
+    if name in published.NAMES:
+        return published.find(name, path, judge)
     if name != "geneval" and Path(name).suffix not in (".txt", ".jsonl"):
         raise ValueError(f"no benchmark is called {name!r}{nearest(name, NAMES)}; a file of prompts is .txt or .jsonl")
     from gensearch import registry
