@@ -38,7 +38,7 @@ PRESET = {"shapes": "shapes_turbo", "moving": "shapes_video"}
 ALL = 1_000_000  # prompts per tag, where a benchmark has no preset: as many as there are
 Benchmarks = Annotated[
     str,
-    typer.Argument(help="shapes, moving, a published benchmark such as geneval, or a .txt or .jsonl file of prompts."),
+    typer.Argument(help="shapes, moving, a published one such as geneval, or a .txt or .jsonl file of prompts."),
 ]
 Metric = Annotated[
     str | None, typer.Option(help="The metric of a benchmark without an exact judge: a verifier's name.")
