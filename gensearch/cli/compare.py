@@ -44,11 +44,12 @@ def compare(
     require_writable(target)
     found, remarks = write_report(folders, target, baseline=baseline or "", policies=policy or (), resamples=resamples)
     header, rows = main_table(found)
+    shown = [*range(1, 5), header.index("NFE")]  # what fits into a terminal; the files have all columns
     table = Table(show_edge=False)
-    for name in header:
-        table.add_column(name, overflow="fold")
+    for column in shown:
+        table.add_column(header[column], no_wrap=column == 3, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row[column] for column in shown))
     console = Console(markup=False, emoji=False)  # names are taken literally
     console.print(table)
     console.print(caption(found))

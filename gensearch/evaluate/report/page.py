@@ -67,7 +67,7 @@ def lead(found: Analysis) -> str:
     p = "" if best.p is None else f", p {'< 0.001' if best.p < 0.001 else f'= {best.p:.3f}'} after correction"
     return (
         f"{first} Highest score without the judge's help: <b>{escape(best.name)}</b> with {best.overall:.3f}, "
-        f"{escape(limits(best.gain) + p)} against {escape(summary['baseline'])}."
+        f"{escape(limits(best.gain))} against {escape(summary['baseline'])}{escape(p)}."
     )
 
 
@@ -106,6 +106,8 @@ def methods_table(found: Analysis) -> str:
     """The table of methods; an interval stands below its mean."""
     header, rows = main_table(found)
     cells = [[broken(escape(cell)) for cell in row] for row in rows]
+    for line, row in zip(found.lines, cells, strict=True):
+        row[1] = f"{escape(line.name)}<small>{line.role}</small>" if line.role else escape(line.name)
     return table(list(map(escape, header)), [(line.role, row) for line, row in zip(found.lines, cells, strict=True)])
 
 
@@ -124,7 +126,8 @@ def tags_table(found: Analysis) -> str:
     rows = []
     for number, line in enumerate(found.lines, 1):
         tags = scores[line.name]["tags"]
-        means = [f"{tags[tag]:.2f}<small>{tags[tag] - base[tag]:+.2f}</small>" for tag in base]
+        own = line.role == "baseline"
+        means = [f"{tags[tag]:.2f}" + ("" if own else f"<small>{tags[tag] - base[tag]:+.2f}</small>") for tag in base]
         rows.append((line.role, [str(number), escape(line.name), *means, f"{line.overall:.3f}"]))
     return table(head, rows) + "<p class=soft>Below each mean: the difference to the baseline, not tested by tag.</p>"
 

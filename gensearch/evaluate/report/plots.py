@@ -8,10 +8,10 @@ from html import escape
 from typing import NamedTuple
 
 from gensearch.evaluate.bootstrap import Interval
-from gensearch.runs.curve_svg import padded, ticks
+from gensearch.runs.curve_svg import padded
 
 WIDTH, HEIGHT = 360, 270  # small, so that text keeps its size on a phone
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
 BOX = (16, 13)  # of a number beside a point
 PLACES = ((11, 0), (-11, 0), (0, -12), (0, 12), (11, -10), (-11, -10), (11, 10), (-11, 10), (22, 0), (-22, 0))
 
@@ -112,8 +112,11 @@ def lines(curves: Mapping[str, Mapping[int, Interval]], across: str, down: str) 
             title = escape(f"{name}, n = {n}: {point.mean:.3f}")
             spot = f"cx={at_x(n):.1f} cy={at_y(point.mean):.1f} r=3"
             body += f"<circle class='s{place}' {spot}><title>{title}</title></circle>"
+    drawn = picture(body, f"{down} against {across}")
+    if len(curves) == 1:
+        return drawn
     legend = "".join(f"<span><i class=s{place}></i>{escape(name)}</span>" for place, name in enumerate(curves))
-    return f"{picture(body, f'{down} against {across}')}<p class=legend>{legend}</p>"
+    return f"{drawn}<p class=legend>{legend}</p>"
 
 
 # --- axes
@@ -139,6 +142,14 @@ def horizontal(
     low, high = (0.0, most * 1.1 or 1.0) if least >= 0 else padded(least, most)
     scale = lambda x: LEFT + (x - low) / (high - low) * width  # noqa: E731
     return scale, [(scale(m), text) for m, text in ticks(low, high)]
+
+
+def ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Round numbers within a range, about six, with their texts."""
+    digits = -math.floor(math.log10((high - low) / 6))
+    step = next(m for m in (1, 2, 5, 10) if m * 10.0**-digits >= (high - low) / 6) * 10.0**-digits
+    found = [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return [(tick, f"{tick:.{max(0, digits)}f}") for tick in found]
 
 
 def round_numbers(low: float, high: float) -> list[float]:
