@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gensearch.cli.forecast import show_forecast
 from gensearch.evaluate.plan import Plan, make_plan
 from gensearch.files.atomic import require_writable
 
@@ -57,6 +58,11 @@ def evaluate(
         bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, do nothing.")] = False,
+    gpu: Annotated[str | None, typer.Option(help="With --dry-run: hours of h200, h100, a100, 4090 ...")] = None,
+    utilisation: Annotated[float, typer.Option(help="With --gpu: the share of its peak that is reached.")] = 0.3,
+    variance: Annotated[
+        Path | None, typer.Option(help="With --dry-run: an earlier run, whose variances tell what the plan can detect.")
+    ] = None,
 ) -> None:
     """Compare methods on the same prompts and seeds and print a table with paired intervals.
 
@@ -73,7 +79,10 @@ def evaluate(
     require_writable(out)
     if dry_run:
         show_plan(plan, benchmark.benchmark())
+        show_forecast(plan, benchmark.benchmark(), gpu, utilisation, variance)
         return
+    if gpu or variance:
+        raise ValueError("--gpu and --variance belong to the forecast of a plan; add --dry-run")
     finish(plan, benchmark.benchmark(), out, workers)
 
 
