@@ -3,9 +3,9 @@
     gensearch evaluate shapes --config hypernoise --out runs/hypernoise --workers 2
     python benchmarks/kept_gain.py runs/hypernoise --of best50
 
-For the guide, the hold-outs and the exact judge: (method - base) / (search - base). Both are unweighted means over tags,
-as in the tables, on the pairs that all methods have finished. The 95 % bootstrap interval resamples prompts within tags,
-n - 1 of n, the same for numerator and denominator.
+For the guide, the hold-outs and the exact judge: (method - base) / (search - base). Both are unweighted means over
+tags, as in the tables, on the pairs that all methods have finished. The 95 % bootstrap interval resamples prompts
+within tags, n - 1 of n, the same for numerator and denominator.
 """
 
 from __future__ import annotations

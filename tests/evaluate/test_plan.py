@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gensearch.evaluate.plan import Method, Plan, make_plan, parse_method
 from gensearch.packages import configs
 from gensearch.registry import VERIFIERS
+from verifiers.names import leaf_names
 
 
 def test_a_method_in_one_text():
@@ -120,8 +123,27 @@ def test_every_preset_is_a_plan_that_has_both_controls_if_it_searches():
         plan = make_plan(name, [])
         verifiers = {*plan.holdout, *(method.verifier for method in plan.methods)}
         searches = {method.search for method in plan.methods}
-        assert verifiers <= set(VERIFIERS)
+        kinds = {leaf if leaf in VERIFIERS else leaf.split(":")[0] for one in verifiers for leaf in leaf_names(one)}
+        assert kinds <= {*VERIFIERS, *(known.split(":")[0] for known in VERIFIERS)}
         assert plan.methods[0].compute == 1  # the baseline is one plain sample
         if any(method.compute != 1 for method in plan.methods):
             assert "random" in verifiers
             assert "unguided" in searches
+
+
+@pytest.mark.parametrize("path", sorted((configs() / "evaluate").glob("published_*.yaml")), ids=lambda path: path.stem)
+def test_a_preset_of_a_published_table_names_paper_figures_budget_and_licence(path):
+    header = " ".join(line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#"))
+    assert re.search(r"arXiv:\d{4}\.\d{5}", header)
+    assert "Budget: " in header
+    assert "Licence: " in header
+    assert "Not run here." in header
+    figures = header.split("Published, ")[1].split("Licence: ")[0]
+    plan = make_plan(path.stem, [])
+    published = [
+        method.name for method in plan.methods if "random" not in method.name and "unguided" not in method.name
+    ]
+    found = {name: re.search(rf"\b{name} (0\.\d\d)\b", figures) for name in published}
+    assert all(found.values()), found
+    assert len({method.model for method in plan.methods}) == 1
+    assert (plan.prompts, len(published) > 1) == (100, True)
