@@ -21,11 +21,13 @@ class Replayed(NamedTuple):
         method: Its name.
         guided: Score -> its curve under best-of-n by the guide, in standard deviations within a prompt.
         judged: Policy -> the curve of the exact judge's verdict.
+        trials: Whose candidates were stored.
     """
 
     method: str
     guided: dict[str, Curve]
     judged: dict[str, Curve]
+    trials: int
 
 
 def replayed(found: Analysis, extra: Sequence[str] = ()) -> list[Replayed]:
@@ -51,7 +53,7 @@ def replayed(found: Analysis, extra: Sequence[str] = ()) -> list[Replayed]:
         guided = {name: curve(given, of, GUIDE, name, standard=True) for name in names}
         wanted = dict.fromkeys([*policies(list(given[0].scores)), *extra])
         judged = {policy: curve(given, of, policy, JUDGE) for policy in wanted}
-        result.append(Replayed(method, {name: each for name, each in guided.items() if each}, judged))
+        result.append(Replayed(method, {name: each for name, each in guided.items() if each}, judged, len(given)))
     return result
 
 

@@ -54,7 +54,7 @@ def gallery(name: str, baseline: str, mine: Sequence[Record], base: Sequence[Rec
         opened: Whether it is unfolded at first.
     """
     wins, losses = outcomes(mine, base)
-    head = f"<b>{escape(name)}</b>: {len(wins)} wins, {len(losses)} losses, {len(mine) - len(wins) - len(losses)} equal"
+    head = f"<b>{escape(name)}</b>: {len(wins)} won, {len(losses)} lost, {len(mine) - len(wins) - len(losses)} equal"
     parts = "".join(
         f"<h3>{what}{f', {min(SHOWN, len(found))} of {len(found)}' if found else ': none'}</h3>"
         f"<div class=pairs>{''.join(two(*pair, name, baseline) for pair in found[:SHOWN])}</div>"

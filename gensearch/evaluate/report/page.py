@@ -166,7 +166,7 @@ def replay_table(one: Replayed) -> str:
         rows.append((kind, ["", escape(policy), *cells]))
     return (
         f"<h3>{escape(one.method)}</h3>{table(['', 'selects by', *(f'n = {n}' for n in counts)], rows)}"
-        "<p class=soft>Share that the exact judge accepts. A hold-out that selects is a hold-out no more; the judge "
+        f"<p class=soft>Share that the exact judge accepts, from {one.trials} stored trials. A hold-out that selects is a hold-out no more; the judge "
         "itself is the ceiling, and random the control.</p>"
     )
 
