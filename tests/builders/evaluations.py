@@ -41,55 +41,47 @@ def write_run(
     (folder / "summary.json").write_text(json.dumps({"judge": f"{benchmark}/judge"}))
     lines, stored = [], []
     for name, chance in odds.items():
+        made = changed.get(name, {}).get("identity", "made")
         for prompt in filter(only, range(prompts)):
             for seed in range(seeds):
                 place = prompts - 1 - prompt if turned else prompt
                 rng = np.random.default_rng(derive(name, prompt, seed))
-                judge = float(rng.random() < chance)
-                picture = f"pictures/{name}/{place:04}-{seed}.png"
-                lines.append(
-                    {
-                        "method": name,
-                        "prompt": place,
-                        "seed": seed,
-                        "tag": TAGS[prompt % len(TAGS)],
-                        "text": f"prompt <{prompt}> & more",
-                        "root": derive(prompt, seed),
-                        "identity": changed.get(name, {}).get("identity", "made"),
-                        "oracle": False,
-                        "judge": judge,
-                        "score": judge + rng.random(),
-                        "holdout": {"random": rng.random()},
-                        "spent": {"nfe": 4, "scored": 2, "microdollars": 250 if name == "paid" else 0},
-                        "padding": {"nfe": 0, "scored": 0},
-                        "nats": 0.0,
-                        "unscored": 0,
-                        "seconds": 0.5,
-                        "picture": picture,
-                    }
-                )
-                (folder / picture).parent.mkdir(parents=True, exist_ok=True)
-                (folder / picture).write_bytes(encode(rng.integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)))
-                if candidates:
-                    stored.append(
-                        {
-                            "method": name,
-                            "prompt": place,
-                            "seed": seed,
-                            "candidates": [
-                                {
-                                    "id": i,
-                                    "parents": [],
-                                    "score": rng.random() + (i == 0),
-                                    "nfe": 1,
-                                    "holdout": {"random": rng.random()},
-                                    "judge": judge if i == 0 else float(rng.random() < chance),
-                                }
-                                for i in range(candidates)
-                            ],
-                        }
-                    )
+                line = record(rng, name, prompt, seed, chance) | {"prompt": place, "identity": made}
+                line["picture"] = f"pictures/{name}/{place:04}-{seed}.png"
+                lines.append(line)
+                (folder / line["picture"]).parent.mkdir(parents=True, exist_ok=True)
+                (folder / line["picture"]).write_bytes(encode(rng.integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)))
+                given = [candidate(rng, i, line["judge"] if i == 0 else None, chance) for i in range(candidates)]
+                stored.append({"method": name, "prompt": place, "seed": seed, "candidates": given})
     (folder / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    if stored:
+    if candidates:
         (folder / "candidates.jsonl").write_text("".join(json.dumps(line) + "\n" for line in stored))
     return folder
+
+
+def record(rng: np.random.Generator, name: str, prompt: int, seed: int, chance: float) -> dict[str, Any]:
+    """One line of results.jsonl."""
+    judge = float(rng.random() < chance)
+    return {
+        "method": name,
+        "seed": seed,
+        "tag": TAGS[prompt % len(TAGS)],
+        "text": f"prompt <{prompt}> & more",
+        "root": derive(prompt, seed),
+        "oracle": False,
+        "judge": judge,
+        "score": judge + rng.random(),
+        "holdout": {"random": rng.random()},
+        "spent": {"nfe": 4, "scored": 2, "microdollars": 250 if name == "paid" else 0},
+        "padding": {"nfe": 0, "scored": 0},
+        "nats": 0.0,
+        "unscored": 0,
+        "seconds": 0.5,
+    }
+
+
+def candidate(rng: np.random.Generator, place: int, judge: float | None, chance: float) -> dict[str, Any]:
+    """One of the candidates of a line of candidates.jsonl; the guide prefers the first."""
+    verdict = float(rng.random() < chance) if judge is None else judge
+    score, held = rng.random() + (place == 0), {"random": rng.random()}
+    return {"id": place, "parents": [], "score": score, "judge": verdict, "holdout": held, "nfe": 1}

@@ -164,11 +164,12 @@ def replay_table(one: Replayed) -> str:
         ]
         kind = {"random": "control", JUDGE: "oracle"}.get(policy, "")
         rows.append((kind, ["", escape(policy), *cells]))
-    return (
-        f"<h3>{escape(one.method)}</h3>{table(['', 'selects by', *(f'n = {n}' for n in counts)], rows)}"
-        f"<p class=soft>Share that the exact judge accepts, from {one.trials} stored trials. A hold-out that selects is a hold-out no more; the judge "
-        "itself is the ceiling, and random the control.</p>"
+    said = (
+        f"Share that the exact judge accepts, from {one.trials} stored trials. A hold-out that selects is a hold-out no "
+        "more; the judge itself is the ceiling, and random the control."
     )
+    drawn = table(["", "selects by", *(f"n = {n}" for n in counts)], rows)
+    return f"<h3>{escape(one.method)}</h3>{drawn}<p class=soft>{said}</p>"
 
 
 def pictures(found: Analysis) -> str:
