@@ -25,7 +25,8 @@ def test_figures_by_hand():
     assert f"{2 * pairs * 3:,} by the exact judge" in said
     assert f"at most {2 * pairs * (64 * 64 * 3 + 2000) / 1e6:,.1f} MB" in said
     assert "without stabilityai/sd-turbo, which is not loaded here" in said
-    operations, needed = (float(re.search(p, said)[1]) for p in (r"from (\S+) operations", r"time: (\S+) GPU-hours"))
+    operations = float(re.findall(r"from (\S+) operations", said)[0])
+    needed = float(re.findall(r"time: (\S+) GPU-hours", said)[0])
     assert needed == pytest.approx(operations / (312e12 * 0.5) / 3600, rel=0.01)
     error = standard_error(worst(dict.fromkeys("abcdef", 2)), dict.fromkeys("abcdef", 2), 3)
     assert f"{detectable(error):.3f} ({detectable(error, 2):.3f}), in the worst case" in said

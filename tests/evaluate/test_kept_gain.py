@@ -30,7 +30,7 @@ def test_shares_of_a_run_equal_the_gains_of_its_table(tmp_path: Path):
     lines = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
 
     def overall(method):
-        tags = {}
+        tags: dict[str, list[float]] = {}
         for line in lines:
             if line["method"] == method:
                 tags.setdefault(line["tag"], []).append(line["judge"])

@@ -165,7 +165,7 @@ def replay_table(one: Replayed) -> str:
         kind = {"random": "control", JUDGE: "oracle"}.get(policy, "")
         rows.append((kind, ["", escape(policy), *cells]))
     said = (
-        f"Share that the exact judge accepts, from {one.trials} stored trials. A hold-out that selects is a hold-out no "
+        f"Share that the exact judge accepts, from {one.trials} stored trials. A hold-out that selects is none any "
         "more; the judge itself is the ceiling, and random the control."
     )
     drawn = table(["", "selects by", *(f"n = {n}" for n in counts)], rows)

@@ -21,9 +21,9 @@ def test_one_run_keeps_its_names(tmp_path: Path):
 
 def test_shards_of_one_run_are_one_method(tmp_path: Path):
     whole = merge([write_run(tmp_path / "whole", {"base": 0.2, "best": 0.6})])
-    parts = [
-        write_run(tmp_path / f"part{i}", {"base": 0.2, "best": 0.6}, only=lambda p, i=i: p % 2 == i) for i in (0, 1)
-    ]
+    odds = {"base": 0.2, "best": 0.6}
+    even = write_run(tmp_path / "even", odds, only=lambda p: p % 2 == 0)
+    parts = [even, write_run(tmp_path / "odd", odds, only=lambda p: p % 2 == 1)]
     found = merge(parts)
 
     def verdicts(merged):
@@ -51,7 +51,7 @@ def test_prompts_are_paired_by_text_and_noise_whatever_their_order(tmp_path: Pat
     one = write_run(tmp_path / "one", {"base": 0.2})
     two = write_run(tmp_path / "two", {"best": 0.6}, turned=True)
     found = merge([one, two])
-    by = {}
+    by: dict[tuple[int, int], set[tuple[str, int]]] = {}
     for record in found.records:
         by.setdefault((record["prompt"], record["seed"]), set()).add((record["text"], record["root"]))
     assert {len(pairs) for pairs in by.values()} == {1}
