@@ -67,6 +67,8 @@ ROOMS = (  # from the ground up; a module lies in the room with the longest name
     "gensearch.pipeline",
     "gensearch.estimate",
     "gensearch.evaluate",
+    "gensearch.evaluate.report",
+    "gensearch.evaluate.forecast",
     "gensearch.evaluate.benchmarks",
     "gensearch.testing",
     "gensearch",

@@ -49,6 +49,11 @@ PromptsFile = Annotated[
 Layout = Annotated[
     Path | None, typer.Option(help="Also write the pictures into this folder, as the authors' scripts read them.")
 ]
+GPU = Annotated[str | None, typer.Option(help="With --dry-run: hours of h200, h100, a100, 4090 ...")]
+Utilisation = Annotated[float, typer.Option(help="With --gpu: the share of its peak that is reached.")]
+Variance = Annotated[
+    Path | None, typer.Option(help="With --dry-run: an earlier run, whose variances tell what the plan can detect.")
+]
 NoCanary = Annotated[bool, typer.Option("--no-canary", help="Do not try a detector on known pictures.")]
 
 
@@ -82,11 +87,19 @@ def evaluate(
     judge: Metric = None,
     prompts_file: PromptsFile = None,
     layout: Layout = None,
-    no_canary: NoCanary = False,
+    no_canary: GPU = Annotated[str | None, typer.Option(help="With --dry-run: hours of h200, h100, a100, 4090 ...")]
+Utilisation = Annotated[float, typer.Option(help="With --gpu: the share of its peak that is reached.")]
+Variance = Annotated[
+    Path | None, typer.Option(help="With --dry-run: an earlier run, whose variances tell what the plan can detect.")
+]
+NoCanary = False,
     allow_noncommercial: Annotated[
         bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, do nothing.")] = False,
+    gpu: GPU = None,
+    utilisation: Utilisation = 0.3,
+    variance: Variance = None,
 ) -> None:
     """Compare methods on the same prompts and seeds and print a table with paired intervals.
 
@@ -114,9 +127,13 @@ def evaluate(
     require_writable(out)
     if dry_run:
         from gensearch.cli.evaluation_plan import show_plan
+        from gensearch.cli.forecast import show_forecast
 
         show_plan(plan, known)
+        show_forecast(plan, known, gpu, utilisation, variance)
         return
+    if gpu or variance:
+        raise ValueError("--gpu and --variance belong to the forecast of a plan; add --dry-run")
     finish(plan, known, out, workers, shard=part, stage=stage.value, retry=retry)
     show_files(benchmark, plan, known, out, layout)
     if export:

@@ -72,7 +72,7 @@ def critics(plan: Plan, benchmark: Benchmark) -> list[str]:
         plan: The methods and hold-outs.
         benchmark: What loads their models.
     """
-    from gensearch.evaluate.forecast import forecast
+    from gensearch.evaluate.fees import forecast
     from gensearch.runs.format import charged
 
     found = forecast(plan, benchmark, at_hand)

@@ -1,4 +1,4 @@
-"""The command line: `gensearch generate | evaluate | judge | verifiers | train | list | convert | replay`.
+"""The command line: `gensearch generate | evaluate | judge | compare | verifiers | train | list | convert | replay`.
 
 Exit codes: 0 done, 1 failed (or a replay gave other pixels), 2 a wrong request, 130 interrupted.
 """
@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gensearch.cli.check import check
+from gensearch.cli.compare import compare
 from gensearch.cli.convert import convert
 from gensearch.cli.evaluate import evaluate
 from gensearch.cli.generate import generate
@@ -68,6 +69,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pret
 app.command("generate", cls=Command, epilog=EXITS)(generate)
 app.command("evaluate", cls=Command, epilog=EXITS)(evaluate)
 app.command("judge", epilog=EXITS)(judge)
+app.command("compare", cls=Command, epilog=EXITS)(compare)
 app.command("list")(list_names)
 app.command("convert", epilog=EXITS)(convert)
 app.command("replay", epilog=EXITS)(replay)

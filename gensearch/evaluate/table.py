@@ -33,14 +33,8 @@ def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int 
     Raises:
         ValueError: if no pair is finished with all methods.
     """
-    names = [method.name for method in plan.methods]
-    by_job = {(r["method"], r["prompt"], r["seed"]): r for r in records}
-    pairs = sorted({(p, s) for _, p, s in by_job if all((name, p, s) in by_job for name in names)})
-    if not pairs:
-        raise ValueError("no prompt is finished with all methods yet; run the same command again to go on")
-    rows = {name: [by_job[name, p, s] for p, s in pairs] for name in names}
-    scores = {judge: verdict} | {name: partial(holdout_score, name) for name in plan.holdout if name != judge}
-    scores[GUIDE] = partial(guide_score, same_guide(plan))
+    rows, scores = finished(plan, records), measures(plan, judge)
+    pairs = [(r["prompt"], r["seed"]) for r in rows[plan.reference]]
     return {
         "judge": judge,
         "baseline": plan.reference,
@@ -56,9 +50,39 @@ def summarise(plan: Plan, judge: str, records: Sequence[Record], resamples: int 
                     s: compare(rows[name], rows[plan.reference], value, resamples) for s, value in scores.items()
                 }
             }
-            for name in names
+            for name in rows
         },
     }
+
+
+def finished(plan: Plan, records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the records of each method, in the same order, on the pairs that all methods have finished.
+
+    Args:
+        plan: of the evaluation.
+        records: of the journal, in any order.
+
+    Raises:
+        ValueError: if no pair is finished with all methods.
+    """
+    names = [method.name for method in plan.methods]
+    by_job = {(r["method"], r["prompt"], r["seed"]): r for r in records}
+    pairs = sorted({(p, s) for _, p, s in by_job if all((name, p, s) in by_job for name in names)})
+    if not pairs:
+        raise ValueError("no prompt is finished with all methods yet; run the same command again to go on")
+    return {name: [by_job[name, p, s] for p, s in pairs] for name in names}
+
+
+def measures(plan: Plan, judge: str) -> dict[str, Callable[[Record], float]]:
+    """Return what is averaged, by name: the exact judge's verdict, each hold-out's score, and the guide's.
+
+    Args:
+        plan: of the evaluation.
+        judge: name of the exact judge.
+    """
+    found: dict[str, Callable[[Record], float]] = {judge: verdict}
+    found |= {name: partial(holdout_score, name) for name in plan.holdout if name != judge}
+    return found | {GUIDE: partial(guide_score, same_guide(plan))}
 
 
 def verdict(record: Record) -> float:

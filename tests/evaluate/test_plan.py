@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gensearch.config.run import RunConfig
@@ -9,6 +11,7 @@ from gensearch.evaluate.plan import Method, Plan, make_plan, parse_method
 from gensearch.packages import configs
 from gensearch.registry import VERIFIERS
 from gensearch.shapes.verifiers import guide_for
+from verifiers.names import leaf_names
 
 
 def test_a_method_in_one_text():
@@ -122,7 +125,8 @@ def test_every_preset_is_a_plan_that_has_both_controls_if_it_searches():
         plan = make_plan(name, [])
         verifiers = {*plan.holdout, *(method.verifier for method in plan.methods)}
         searches = {method.search for method in plan.methods}
-        assert verifiers <= set(VERIFIERS)
+        kinds = {leaf if leaf in VERIFIERS else leaf.split(":")[0] for one in verifiers for leaf in leaf_names(one)}
+        assert kinds <= {*VERIFIERS, *(known.split(":")[0] for known in VERIFIERS)}
         assert plan.methods[0].compute == 1  # the baseline is one plain sample
         if any(method.compute != 1 for method in plan.methods):
             assert "random" in verifiers
@@ -186,3 +190,21 @@ def test_an_unfit_panel_of_a_method_is_refused(method, words, tmp_path):
 def test_a_holdout_of_a_panel_that_another_method_searches_with_is_refused(tmp_path):
     with pytest.raises(ValueError, match="method 'b': .*'shapes/clip-holdout' also guides or selects"):
         make_plan(None, [f"a=panel:{panel_file(tmp_path, PANEL)}", "b=verifier:shapes/clip-holdout"])
+
+
+@pytest.mark.parametrize("path", sorted((configs() / "evaluate").glob("published_*.yaml")), ids=lambda path: path.stem)
+def test_a_preset_of_a_published_table_names_paper_figures_budget_and_licence(path):
+    header = " ".join(line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#"))
+    assert re.search(r"arXiv:\d{4}\.\d{5}", header)
+    assert "Budget: " in header
+    assert "Licence: " in header
+    assert "Not run here." in header
+    figures = header.split("Published, ")[1].split("Licence: ")[0]
+    plan = make_plan(path.stem, [])
+    published = [
+        method.name for method in plan.methods if "random" not in method.name and "unguided" not in method.name
+    ]
+    found = {name: re.search(rf"\b{name} (0\.\d\d)\b", figures) for name in published}
+    assert all(found.values()), found
+    assert len({method.model for method in plan.methods}) == 1
+    assert (plan.prompts, len(published) > 1) == (100, True)

@@ -1,0 +1,1 @@
+"""Reports over one or more evaluations."""
