@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 import warnings
 from collections import deque
@@ -15,12 +14,12 @@ import torch
 from torch import nn
 
 from gensearch import registry
-from gensearch.core.divergence import spent_nats
 from gensearch.core.errors import one_line
 from gensearch.core.noise import derive
 from gensearch.core.result import Result
 from gensearch.core.types import Model, Search
 from gensearch.engine.job import Job
+from gensearch.engine.law import law
 from gensearch.engine.run import result, start
 from gensearch.evaluate.journal import Record, Trial
 from gensearch.evaluate.plan import Plan
@@ -147,7 +146,7 @@ class Bench:
             **self.verdicts(prompt, found),
             "score": number(found.best.score),
             "recipe": found.best.recipe,
-            "nats": number(moved(job.model, found)),
+            **{name: number(value) for name, value in law(job, prompt, found)._asdict().items()},
             "spent": found.ledger.spent._asdict(),
             "padding": found.ledger.padding._asdict(),
             "unscored": found.unscored,
@@ -182,18 +181,6 @@ class Bench:
             for row in (0, 1)
         )
         return {**winner, "base": base}
-
-
-def moved(model: Model, found: Result) -> float:
-    """KL divergence from the base model that a search spent, in nats; NaN for tokens, whose noise does not move.
-
-    Args:
-        model: What the search ran on.
-        found: Its outcome.
-    """
-    if "tokens" in model.verbs:
-        return math.nan
-    return spent_nats(found.best.recipe, found.lineage, model.noise_shape)
 
 
 def identity(job: Job) -> str:
