@@ -44,9 +44,7 @@ def divergence(
     return f, shift_nats(f) + sum((-1) ** k / k * traces[k - 1] for k in range(2, order + 1))
 
 
-def log_ratio(
-    residual: Map, noise: Tensor, *, order: int = 2, probes: int = 1, seeds: Sequence[int] = ()
-) -> Tensor:
+def log_ratio(residual: Map, noise: Tensor, *, order: int = 2, probes: int = 1, seeds: Sequence[int] = ()) -> Tensor:
     """Return the logarithm of the density of x + f(x) over that of N(0, I) at each x + f(x), in nats, [b].
 
     It is x.f + 1/2 |f|^2 - log|det(I + J)|, with the last term as in `divergence`. Its mean over x ~ N(0, I) is the KL
@@ -68,9 +66,7 @@ def log_ratio(
     return ((noise.to(f) * f).flatten(1).sum(1) + shift_nats(f) + volume).detach()
 
 
-def powers(
-    residual: Map, noise: Tensor, order: int, probes: int, seeds: Sequence[int]
-) -> tuple[Tensor, list[Tensor]]:
+def powers(residual: Map, noise: Tensor, order: int, probes: int, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
     """Return f(noise) and Hutchinson's estimates of tr J, tr J^2, ..., tr J^order, [b] each, all differentiable.
 
     Args:

@@ -46,6 +46,10 @@ def evaluate(
     ] = None,
     prompts: Annotated[int | None, typer.Option(help="Prompts per tag, at most (default: 48).")] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: 1).")] = None,
+    balanced: Annotated[
+        bool,
+        typer.Option("--balanced", help="More seeds for prompts of small tags, until all tags have as many images."),
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
     baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
@@ -67,7 +71,7 @@ def evaluate(
     results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it.
     """
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
-    options["allow_noncommercial"] = allow_noncommercial or None
+    options |= {"balanced": balanced or None, "allow_noncommercial": allow_noncommercial or None}
     plan = make_plan(config or (None if method else PRESET[benchmark]), method or (), **options)
     out = out.expanduser()
     require_writable(out)
@@ -93,7 +97,7 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
     from gensearch import registry
     from gensearch.engine.job import budget
 
-    pairs = len(benchmark.lines(plan.prompts)) * plan.seeds
+    pairs = sum(plan.seeds_of([line["tag"] for line in benchmark.lines(plan.prompts)]))
     header = ("method", "model", "search", "guide", "selector", "budget in samples")
     budgets = {
         method.name: budget(registry.search(method.search), method.compute, method.knobs) for method in plan.methods
@@ -173,7 +177,7 @@ def finish(plan: Plan, benchmark: Benchmark, out: Path, workers: int) -> None:
     from gensearch.evaluate.runner import failures, run_plan, trials
 
     console = Console(markup=False, emoji=False)  # names are taken literally
-    total = len(trials(plan, len(benchmark.lines(plan.prompts))))
+    total = len(trials(plan, benchmark.lines(plan.prompts)))
     columns = (TextColumn("{task.description}", markup=False), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(benchmark.name, total=total)

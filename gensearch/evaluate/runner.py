@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gensearch.evaluate.bench import Benchmark
 from gensearch.evaluate.journal import FAILED, JOURNAL, Record, Trial, claim, failures, key, records, refuse_others
@@ -15,14 +16,15 @@ from gensearch.files.atomic import append_line, owned, sweep, write_atomic
 __all__ = ["FAILED", "JOURNAL", "Benchmark", "failures", "records", "run_plan", "trials"]
 
 
-def trials(plan: Plan, prompts: int) -> list[Trial]:
+def trials(plan: Plan, lines: Sequence[Mapping[str, Any]]) -> list[Trial]:
     """All trials of a plan, pair by pair, so that an unfinished run is still paired.
 
     Args:
         plan: Its methods and its seeds per prompt.
-        prompts: How many prompts there are.
+        lines: The prompts, each with its `tag`.
     """
-    return [Trial(m.name, p, s) for p in range(prompts) for s in range(plan.seeds) for m in plan.methods]
+    seeds = plan.seeds_of([line["tag"] for line in lines])
+    return [Trial(m.name, p, s) for p, count in enumerate(seeds) for s in range(count) for m in plan.methods]
 
 
 def run_plan(plan: Plan, benchmark: Benchmark, folder: Path, *, workers: int = 1) -> Iterator[Record]:
@@ -50,7 +52,7 @@ def _run_plan(plan: Plan, benchmark: Benchmark, folder: Path, workers: int) -> I
         claim(plan, benchmark.name, folder)
         sweep(folder)
         made_by = {key(record): record["identity"] for record in records(folder)}
-        todo = [trial for trial in trials(plan, len(benchmark.lines(plan.prompts))) if trial not in made_by]
+        todo = [trial for trial in trials(plan, benchmark.lines(plan.prompts)) if trial not in made_by]
         known = {trial.method: identity for trial, identity in made_by.items()}
         work = in_processes if workers > 1 else in_this_process
         (folder / FAILED).unlink(missing_ok=True)  # these are tried again

@@ -54,7 +54,7 @@ def test_every_trial_is_recorded_once(whole):
     folder, found = whole
     keys = [(r["method"], r["prompt"], r["seed"]) for r in found]
     assert len(keys) == 6 * 2 * 3
-    assert set(keys) == set(trials(plan(), 6))
+    assert set(keys) == set(trials(plan(), DICE.lines(48)))
     assert len((folder / JOURNAL).read_text().splitlines()) == len(keys)
 
 
@@ -343,4 +343,4 @@ def test_two_processes_never_write_to_one_folder(tmp_path):
     with pytest.raises(ValueError, match="another process is writing"):
         next(run_plan(plan(), DICE, tmp_path))
     first.close()
-    assert len(evaluate(tmp_path)) == len(trials(plan(), 6))
+    assert len(evaluate(tmp_path)) == len(trials(plan(), DICE.lines(48)))

@@ -219,7 +219,7 @@ def test_the_log_ratio_is_that_of_the_two_densities_at_each_point(kind):
     rows = x.repeat_interleave(2000, 0)
     found = log_ratio(affine(w, b), rows, order=6, seeds=range(len(rows))).view(3, 2000).mean(1)
     assert torch.allclose(found, truth, atol=5 * float((w + w.T).norm()) / 2000**0.5)
-    assert (truth - truth.mean()).abs().max() > 0.3  # it differs from point to point
+    assert (truth - truth.mean()).abs().max() > 0.2  # it differs from point to point
 
 
 def test_a_selected_point_has_the_ratio_of_its_own_and_not_the_average_one():
