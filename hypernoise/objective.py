@@ -63,7 +63,8 @@ def log_ratio(residual: Map, noise: Tensor, *, order: int = 2, probes: int = 1, 
     """
     f, traces = powers(residual, noise, order, probes, seeds)
     volume = sum((-1) ** k / k * traces[k - 1] for k in range(1, order + 1))
-    return ((noise.to(f) * f).flatten(1).sum(1) + shift_nats(f) + volume).detach()
+    ratio: Tensor = (noise.to(f) * f).flatten(1).sum(1) + shift_nats(f) + volume
+    return ratio.detach()
 
 
 def powers(residual: Map, noise: Tensor, order: int, probes: int, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:

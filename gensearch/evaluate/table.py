@@ -135,10 +135,10 @@ def average(rows: Sequence[Record], field: str) -> dict[str, float | None] | Non
         rows: records of one method.
         field: its name.
     """
-    values = [row.get(field) for row in rows]
-    if None in values:
+    values = [float(row[field]) for row in rows if row.get(field) is not None]
+    if len(values) < len(rows):
         return None
-    means, _ = per_prompt(rows, [float(value) for value in values if value is not None])
+    means, _ = per_prompt(rows, values)
     error = float(np.std(means, ddof=1) / len(means) ** 0.5) if len(means) > 1 else None
     return {"mean": float(np.mean(values)), "error": error}
 
@@ -194,8 +194,9 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     titles = {name: f"{summary['guide']} (guide)" if name == GUIDE else f"{name} (hold-out)" for name in others}
     tags = list(next(iter(summary["methods"].values()))["scores"][judge]["tags"])
     header = ["method", *tags, "overall", "gain", *titles.values()]
+    work = "NFE + tokens" if any(m["spent"].get("tokens") for m in summary["methods"].values()) else "NFE"
     shifted = any((m["kl_first_order"] or {}).get("mean") for m in summary["methods"].values())
-    header += ["KL (nats)", *(["first order"] if shifted else []), "NFE", "scored", "padding", "seconds"]
+    header += ["KL (nats)", *(["first order"] if shifted else []), work, "scored", "padding", "seconds"]
     spent_on = {column: max(m["spent"].get(column, 0) for m in summary["methods"].values()) for column in PAID}
     paid = [column for column, most in spent_on.items() if most]
     header += [PAID[column] for column in paid]

@@ -180,6 +180,12 @@ def test_without_passes_no_share_of_them_was_padding():
     assert column(summarise(plan, "judge", some, resamples=200), "padding") == ["0.0%", "-", "0.0%"]
 
 
+def test_token_steps_are_not_called_network_evaluations():
+    plan, records = evaluation()
+    some = changed(records, "better", spent={"nfe": 0, "scored": 2, "tokens": 128})
+    assert column(summarise(plan, "judge", some, resamples=200), "NFE + tokens") == ["1.0", "128.0", "1.0"]
+
+
 def test_without_oracles_and_with_single_prompts():
     plan, records = evaluation()
     few = [r | {"oracle": False} for r in records if r["prompt"] in (0, 2)]
