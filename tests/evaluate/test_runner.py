@@ -72,7 +72,7 @@ def test_a_balanced_plan_makes_as_many_pictures_of_every_tag(tmp_path):
 
 def few_hard(per_tag: int) -> list[dict[str, Any]]:
     """One hard prompt only."""
-    return [line for line in DICE.lines(per_tag) if line["prompt"] != "hard 1" and line["prompt"] != "hard 2"]
+    return [line for line in dice.lines(per_tag) if line["prompt"] != "hard 1" and line["prompt"] != "hard 2"]
 
 
 def test_the_kl_of_records_follows_from_what_was_searched(whole):
