@@ -98,6 +98,7 @@ def controls(bench: Bench, proposal: HyperNoise) -> dict[str, Any]:
         "rms": float(f.square().mean().sqrt()),
         "nats": float(shift_nats(f).mean()),
         "nats, second order": float(nats.detach().mean()),
+        "standard error of it": float(nats.detach().std() / few**0.5),
         "nats of best-of-n": {n: best_of_n_nats(n) for n in (4, 16, 50)},
     }
 

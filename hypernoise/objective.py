@@ -37,24 +37,64 @@ def divergence(
     Raises:
         ValueError: for an order below 1, and for an order above 1 without one seed per row.
     """
-    if order < 1:
-        raise ValueError(f"order {order} is too low: 1 keeps |f|^2 / 2, 2 adds the second-order correction")
     if order == 1:
         f = residual(noise)
         return f, shift_nats(f)
+    f, traces = powers(residual, noise, order, probes, seeds)
+    return f, shift_nats(f) + sum((-1) ** k / k * traces[k - 1] for k in range(2, order + 1))
+
+
+def log_ratio(residual: Map, noise: Tensor, *, order: int = 2, probes: int = 1, seeds: Sequence[int] = ()) -> Tensor:
+    """Return the logarithm of the density of x + f(x) over that of N(0, I) at each x + f(x), in nats, [b].
+
+    It is x.f + 1/2 |f|^2 - log|det(I + J)|, with the last term as in `divergence`. Its mean over x ~ N(0, I) is the KL
+    divergence. Unlike the integrand of `divergence`, which holds on average by Stein's lemma, it is right for each x,
+    and so also for an x that was chosen for its picture.
+
+    Args:
+        residual: f, from [b, *shape] to [b, *shape], each row on its own.
+        noise: x, [b, *shape].
+        order: terms of the series of log|det(I + J)|, at least 1.
+        probes: random vectors per row, at least 1.
+        seeds: one per row.
+
+    Raises:
+        ValueError: for an order below 1, and without one seed per row.
+    """
+    f, traces = powers(residual, noise, order, probes, seeds)
+    volume = sum((-1) ** k / k * traces[k - 1] for k in range(1, order + 1))
+    ratio: Tensor = (noise.to(f) * f).flatten(1).sum(1) + shift_nats(f) + volume
+    return ratio.detach()
+
+
+def powers(residual: Map, noise: Tensor, order: int, probes: int, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """Return f(noise) and Hutchinson's estimates of tr J, tr J^2, ..., tr J^order, [b] each, all differentiable.
+
+    Args:
+        residual: f, from [b, *shape] to [b, *shape], each row on its own.
+        noise: [b, *shape].
+        order: the highest power, at least 1.
+        probes: random vectors per row, at least 1.
+        seeds: one per row.
+
+    Raises:
+        ValueError: for an order below 1, and without one seed per row.
+    """
+    if order < 1:
+        raise ValueError(f"order {order} is too low: 1 keeps |f|^2 / 2, 2 adds the second-order correction")
     if len(seeds) != len(noise):
         raise ValueError(f"order {order} takes a seed for each of {len(noise)} rows, not {len(seeds)}")
     with torch.enable_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         x = noise.detach().requires_grad_()
         f = residual(x)
-        rest = torch.zeros(len(noise), dtype=f.dtype, device=f.device)
+        push = pushforward(f, x)
+        traces = [torch.zeros(len(noise), dtype=f.dtype, device=f.device) for _ in range(order)]
         for v in signs(seeds, (probes, *noise.shape[1:])).to(f).unbind(1):
             power = v
-            for k in range(1, order + 1):
-                power = times(f, x, power)
-                if k > 1:
-                    rest = rest + (-1) ** k / k * (v * power).flatten(1).sum(1) / probes
-    return f, shift_nats(f) + rest
+            for k in range(order):
+                power = push(power)
+                traces[k] = traces[k] + (v * power).flatten(1).sum(1) / probes
+    return f, traces
 
 
 def unrolled(residual: Map, passes: int, gain: float = 1.0) -> Map:
@@ -86,18 +126,16 @@ def signs(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     return torch.stack(rows) * 2.0 - 1
 
 
-def times(f: Tensor, x: Tensor, v: Tensor) -> Tensor:
-    """Return J v of every row, [b, *shape], as the derivative of J^T u with respect to u; differentiable.
+def pushforward(f: Tensor, x: Tensor) -> Map:
+    """Return v -> J v of every row, as the derivative of u -> J^T u, which is linear in u; differentiable.
 
     Args:
         f: residual(x) with its graph, [b, *shape].
         x: the input of f, [b, *shape].
-        v: [b, *shape].
     """
     u = torch.zeros_like(f, requires_grad=True)
     (back,) = torch.autograd.grad(f, x, u, create_graph=True)
-    (product,) = torch.autograd.grad(back, u, v, create_graph=True)
-    return product
+    return lambda v: torch.autograd.grad(back, u, v, create_graph=True)[0]
 
 
 def exact_nats(residual: Map, noise: Tensor) -> Tensor:

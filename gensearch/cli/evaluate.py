@@ -54,6 +54,9 @@ Utilisation = Annotated[float, typer.Option(help="With --gpu: the share of its p
 Variance = Annotated[
     Path | None, typer.Option(help="With --dry-run: an earlier run, whose variances tell what the plan can detect.")
 ]
+Balanced = Annotated[
+    bool, typer.Option("--balanced", help="More seeds for prompts of small tags, until all tags have as many images.")
+]
 NoCanary = Annotated[bool, typer.Option("--no-canary", help="Do not try a detector on known pictures.")]
 
 
@@ -69,6 +72,7 @@ def evaluate(
         int | None, typer.Option(help="Prompts per tag (default: 48, or all of published benchmarks and files).")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: that of the benchmark).")] = None,
+    balanced: Balanced = False,
     seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
     baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
@@ -87,12 +91,7 @@ def evaluate(
     judge: Metric = None,
     prompts_file: PromptsFile = None,
     layout: Layout = None,
-    no_canary: GPU = Annotated[str | None, typer.Option(help="With --dry-run: hours of h200, h100, a100, 4090 ...")]
-Utilisation = Annotated[float, typer.Option(help="With --gpu: the share of its peak that is reached.")]
-Variance = Annotated[
-    Path | None, typer.Option(help="With --dry-run: an earlier run, whose variances tell what the plan can detect.")
-]
-NoCanary = False,
+    no_canary: NoCanary = False,
     allow_noncommercial: Annotated[
         bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
     ] = False,
@@ -115,6 +114,7 @@ NoCanary = False,
 
     options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
     options |= {"allow_noncommercial": allow_noncommercial or None, "block": block, "candidates": candidates or None}
+    options["balanced"] = balanced or None
     part = parse_shard(shard)
     known = find(benchmark, judge, prompts_file, holdout or (), not no_canary, allow_noncommercial)
     if prompts is None and not config and benchmark not in PRESET:
@@ -203,7 +203,7 @@ def finish(
     from gensearch.evaluate.running import Running
 
     console = Console(markup=False, emoji=False)  # names are taken literally
-    own = set(trials(plan, len(benchmark.lines(plan.prompts)), shard))
+    own = set(trials(plan, benchmark.lines(plan.prompts), shard))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     columns = (MofNCompleteColumn(), *times, TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as progress:

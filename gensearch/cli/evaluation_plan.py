@@ -28,7 +28,7 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
     from gensearch import registry
     from gensearch.engine.job import budget
 
-    pairs = len(benchmark.lines(plan.prompts)) * plan.seeds
+    pairs = sum(plan.seeds_of([line["tag"] for line in benchmark.lines(plan.prompts)]))
     header = ("method", "model", "search", "guide", "selector", "budget in samples")
     budgets = {
         method.name: budget(registry.search(method.search), method.compute, method.knobs) for method in plan.methods

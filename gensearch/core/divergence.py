@@ -1,4 +1,8 @@
-"""KL divergence of what a search returns from the base model's samples, in nats."""
+"""KL divergence from the base model, in nats: of the law of what a search returns, or a bound on it.
+
+A choice tilts the law; noise that is turned by fresh noise of its own keeps it. Where neither a formula nor a bound is
+known, the figure is NaN.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gensearch.core.noise import moves_of_noise, randn, read_exact, remake, step_noise
-from gensearch.core.result import Node
+from gensearch.core.noise import randn, read_exact, step_noise
+from gensearch.core.result import Result
 from gensearch.core.types import Recipe
+
+# Searches that choose among samples of fresh noise, or of noise turned by fresh noise; scores change neither the number
+# of samples nor how a sample is made from its noise.
+CHOOSING = frozenset({"best_of_n", "unguided", "zero_order"})
+SHIFTING = frozenset({"dno", "reno"})  # searches that shift noise along gradients
 
 
 def shift_nats(residual: Tensor) -> Tensor:
     """1/2 |f|^2 of each row: the KL divergence of N(f, I) from N(0, I), in nats (HyperNoise, arXiv:2508.09968, eq. 9).
 
-    Exact for a constant f; half the true divergence where the Jacobian of f is symmetric, as it is for gradients.
+    Exact for a constant f, and no bound otherwise: half the true divergence where the Jacobian of f is symmetric and
+    small, as it is for gradients.
 
     Args:
         residual: f, the shift of each row's noise, [b, *shape].
@@ -28,7 +38,10 @@ def shift_nats(residual: Tensor) -> Tensor:
 
 
 def best_of_n_nats(n: int) -> float:
-    """The KL divergence of best-of-n from the base model, in nats: at most ln n - (n - 1) / n (arXiv:2401.01879).
+    """The KL divergence of one of n independent samples, in nats: at most ln n - (n - 1) / n (arXiv:2401.01879).
+
+    Equal to it where scores have no ties, and a bound for every rule of choice, an election included: the winner's
+    density is at most as spread out as that of the best (Border 1991, "Implementation of reduced form auctions").
 
     Args:
         n: Samples to choose from, 1 or more.
@@ -36,31 +49,53 @@ def best_of_n_nats(n: int) -> float:
     return math.log(n) - (n - 1) / n
 
 
-def spent_nats(recipe: Recipe, lineage: Sequence[Node], shape: Sequence[int]) -> float:
-    """KL divergence of a search's winner from the base model, in nats: of shifting its noise and of choosing a start.
-
-    NaN for a winner of a chunk-autoregressive search: the lineage holds finished samples, not the pruned prefixes. NaN
-    for one that was generated from a rewritten prompt, whose samples follow another law.
+def chain_nats(rounds: Sequence[int]) -> float:
+    """A bound on the KL divergence of a sample that was reached by moves that keep the law of the noise, in nats.
 
     Args:
-        recipe: Of the winner.
-        lineage: All finished samples of the search.
-        shape: Of one sample's noise.
+        rounds: Samples of each round, 1 or more each; their number and sizes do not depend on scores.
+
+    Returns:
+        R ln(1 + m) for R rounds of at most m samples. In each round the way to the winner takes one of the samples or
+        stays. With ways drawn by lot the noise at their end would be N(0, I), and the lot would hit the way of the
+        search with the probability (1 + m)^-R. Neighbours of one noise are not independent, so that nothing is taken
+        off for ties as in `best_of_n_nats`: of a noise and its opposite, one always has a positive first value, at the
+        full ln 2.
     """
-    starts = sum(node.parent is None for node in lineage)
-    if not starts or any(move in ("chunk", "prompt") for move, *_ in recipe):
+    return len(rounds) * math.log(1 + max(rounds))
+
+
+def choice_nats(search: str, found: Result, blind: bool = False) -> float:
+    """The KL divergence that choosing among samples adds to that of the noise they start from, or a bound, in nats.
+
+    NaN for a search that may do more than choose, and for one that was stopped from outside.
+
+    Args:
+        search: Its name.
+        found: Its outcome.
+        blind: Whether no choice depended on the samples; 0 unless one of them could not be scored.
+    """
+    moves = {move for node in found.lineage for move, *_ in node.recipe}
+    stopped = found.stopped in ("closed", "error")
+    if search not in CHOOSING or stopped or moves - {"gaussian", "exact", "nearby"}:
         return math.nan
-    return moved_nats(recipe, shape) + best_of_n_nats(starts)
+    if blind and not found.unscored:
+        return 0.0
+    return chain_nats(found.rounds) if "nearby" in moves else best_of_n_nats(len(found.lineage))
 
 
-def moved_nats(recipe: Recipe, shape: Sequence[int]) -> float:
+def first_order_nats(recipe: Recipe, shape: Sequence[int]) -> float:
     """1/2 |shift|^2, in nats, of x_T and of the recorded step noises against those of the recipe's first seed.
+
+    0 without an "exact" move; turns by "nearby" after the last one do not count, since they keep the law.
 
     Args:
         recipe: Of one sample.
         shape: Of one sample's noise.
     """
-    (_, seed), (move, *values) = recipe[0], moves_of_noise(recipe)[-1]
-    end = read_exact(values[0], shape) if move == "exact" else remake(recipe, shape)
+    last = max((place for place, (move, *_) in enumerate(recipe) if move == "exact"), default=0)
+    if not last:
+        return 0.0
+    end, (_, seed) = read_exact(recipe[last][1], shape), recipe[0]
     steps = [step_noise([recipe[:1]], step, shape) for step in range(1, len(end))]
     return float(shift_nats((end - torch.cat([randn([seed], shape), *steps]))[None]))

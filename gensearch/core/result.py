@@ -198,6 +198,7 @@ class Progress:
         stopped: "error" if an exception ended the search, "unscorable" if no finalist of an election got a verdict.
         election: Of the winner, at the end of the search.
         seen: What the guard noted so far.
+        rounds: The number of samples of each finished round.
         error: What the exception was, in one line.
         trace: Where it was raised.
         scores: Of the finished samples of the round, by the verifier that picks; None if nothing was finished.
@@ -215,6 +216,7 @@ class Progress:
     stopped: str = ""
     election: Election | None = None
     seen: Seen = Seen()
+    rounds: Sequence[int] = ()
     error: str = ""
     trace: str = ""
     scores: Scores | None = None
@@ -238,6 +240,7 @@ class Result:
         seen: What the guard noted.
         error: The exception, in one line.
         trace: Where it was raised.
+        rounds: The number of samples of each finished round.
         unspent: What is left of the limits of the ledger, by column, if one more sample could have been paid.
     """
 
@@ -253,4 +256,5 @@ class Result:
     seen: Seen = Seen()
     error: str = ""
     trace: str = ""
+    rounds: tuple[int, ...] = ()
     unspent: Mapping[str, int] = field(default_factory=dict)

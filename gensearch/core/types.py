@@ -169,7 +169,8 @@ class Model(Protocol):
 
 # (model, prompts, seeds) -> noise [b, *noise_shape], each row of which depends on its own prompt and seed alone.
 # A proposal that needs the first seed of a search offers `rooted(seed)`, which returns the proposal for it; one that
-# runs networks states their cost per sample in an attribute `cost` (gensearch.core.ledger.Cost).
+# runs networks states their cost per sample in an attribute `cost` (gensearch.core.ledger.Cost). One that knows the log
+# density of its noise over that of N(0, I), in nats [b], offers it as `log_ratio(model, prompts, seeds)`.
 Proposal = Callable[[Model, Sequence[str], Sequence[int]], Noise]
 
 

@@ -155,6 +155,7 @@ def result(progress: Progress | None, closed: bool = False) -> Result:
         seen=progress.seen,
         error=progress.error,
         trace=progress.trace,
+        rounds=tuple(progress.rounds),
         unspent=unspent,
     )
 
@@ -167,8 +168,9 @@ def _stream(
     ballot = Ballot(job.select, ledger, prompt) if isinstance(job.select, Elector) else None
     best: Sample | None = None
     base: Sample | None = None
-    curve: list[Point] = []  # these two only grow: each progress has a view of the part that was there
+    curve: list[Point] = []  # these three only grow: each progress has a view of the part that was there
     lineage: list[Node] = []
+    sizes: list[int] = []
     last: Progress | None = None
     dynamics = Dynamics()
 
@@ -191,9 +193,11 @@ def _stream(
                     best = found if found.score > (best.score if best else -inf) else best
                 curve += climb(curve[-1] if curve else None, ledger, scores.total.tolist())
                 lineage += map(Node, round.ids, round.parents, round.recipes, scores.total.tolist())
+                sizes.append(len(round.ids))
             dynamics.add(round)
             motion = dynamics.of(best.id) if best else None
-            last = Progress(round, best, base, Prefix(curve), Prefix(lineage), ledger, unscored(), unit, motion)
+            views = (Prefix(curve), Prefix(lineage))
+            last = Progress(round, best, base, *views, ledger, unscored(), unit, motion, rounds=Prefix(sizes))
             last.scores = scores
             yield last
         if last and last.base and not last.best:

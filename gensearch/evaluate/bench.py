@@ -135,7 +135,7 @@ class Bench:
         made_by = self.identities[trial.method]
         about |= {"id": trial_id(self.jobs[trial.method], made_by, line["prompt"], root), "identity": made_by}
         about |= {"jury": self.jury.identity, "root": root, "oracle": trial.method in self.oracles}
-        return made(about, self.jobs[trial.method].model, outcome, seconds)
+        return made(about, self.jobs[trial.method], outcome, seconds)
 
     def _searched(self, trials: Sequence[Trial]) -> list[tuple[Found | Exception, float]]:
         works = [partial(self._search, trial) for trial in trials]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gensearch.evaluate.journal import Trial
 from gensearch.evaluate.plan import Plan
@@ -25,15 +26,16 @@ class Block(NamedTuple):
     trials: tuple[Trial, ...]
 
 
-def blocks(plan: Plan, prompts: int, shard: Shard = (1, 1)) -> list[Block]:
+def blocks(plan: Plan, lines: Sequence[Mapping[str, Any]], shard: Shard = (1, 1)) -> list[Block]:
     """The blocks of a plan, all methods of the same pairs one after the other, so that an unfinished run is paired.
 
     Args:
         plan: Its methods, seeds per prompt and trials per block.
-        prompts: How many prompts there are.
+        lines: The prompts, each with its `tag`.
         shard: Which part of the blocks, from 1, of how many; all methods of a pair are in one part.
     """
-    pairs = [(prompt, seed) for prompt in range(prompts) for seed in range(plan.seeds)]
+    seeds = plan.seeds_of([line["tag"] for line in lines])
+    pairs = [(prompt, seed) for prompt, count in enumerate(seeds) for seed in range(count)]
     chunks = [pairs[first : first + plan.block] for first in range(0, len(pairs), plan.block)]
     found = [tuple(Trial(method.name, *pair) for pair in chunk) for chunk in chunks for method in plan.methods]
     which, count = shard
@@ -41,15 +43,15 @@ def blocks(plan: Plan, prompts: int, shard: Shard = (1, 1)) -> list[Block]:
     return [Block(i, trials) for i, trials in enumerate(found) if i // each % count == which - 1]
 
 
-def trials(plan: Plan, prompts: int, shard: Shard = (1, 1)) -> list[Trial]:
+def trials(plan: Plan, lines: Sequence[Mapping[str, Any]], shard: Shard = (1, 1)) -> list[Trial]:
     """All trials of a plan, or of a shard of it, in order.
 
     Args:
         plan: Its methods, seeds per prompt and trials per block.
-        prompts: How many prompts there are.
+        lines: The prompts, each with its `tag`.
         shard: Which part, from 1, of how many.
     """
-    return [trial for block in blocks(plan, prompts, shard) for trial in block.trials]
+    return [trial for block in blocks(plan, lines, shard) for trial in block.trials]
 
 
 def parse_shard(text: str) -> Shard:

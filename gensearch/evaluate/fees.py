@@ -61,7 +61,7 @@ def forecast(plan: Plan, benchmark: Benchmark, at_hand: Callable[[Method], bool]
         ValueError: The file of a critic cannot be used, or a method cannot run.
     """
     lines = benchmark.lines(plan.prompts)
-    pairs = len(lines) * plan.seeds
+    pairs = sum(plan.seeds_of([line["tag"] for line in lines]))
     model = cache(lambda source, options: benchmark.model(source, **dict(options)))
     found, unknown = Cost(), []
     for method in plan.methods:

@@ -64,7 +64,7 @@ def forecast(plan: Plan, benchmark: Benchmark, gpu: str | None, share: float, ru
         ValueError: The GPU is unknown, the share out of range, or the folder holds no evaluation of two methods.
     """
     listed = benchmark.lines(plan.prompts)
-    pairs = len(listed) * plan.seeds
+    pairs = sum(plan.seeds_of([line["tag"] for line in listed]))
     each = {m.name: budget(registry.search(m.search), m.compute, m.knobs) for m in plan.methods}
     samples = {name: None if n is None else int(n) * pairs for name, n in each.items()}
     size = Size(dict(Counter(line["tag"] for line in listed)), pairs, samples)

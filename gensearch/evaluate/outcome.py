@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,11 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from gensearch.core.divergence import spent_nats
 from gensearch.core.noise import derive
 from gensearch.core.result import Result
-from gensearch.core.types import Model
 from gensearch.engine.job import Job
+from gensearch.engine.law import law
 from gensearch.evaluate.journal import Record
 from gensearch.evaluate.made import Made, stored
 from gensearch.files.images import digest
@@ -43,12 +41,12 @@ class Found(NamedTuple):
     samples: list[Samples]
 
 
-def made(about: Record, model: Model, found: Found, seconds: float) -> Made:
+def made(about: Record, job: Job, found: Found, seconds: float) -> Made:
     """A trial as it waits for its judges.
 
     Args:
         about: Which trial it is.
-        model: What it ran on.
+        job: What it ran.
         found: Its outcome.
         seconds: That it took.
     """
@@ -60,7 +58,7 @@ def made(about: Record, model: Model, found: Found, seconds: float) -> Made:
         **about,
         "score": number(result.best.score),
         "recipe": result.best.recipe,
-        "nats": number(moved(model, result)),
+        **{name: number(value) for name, value in law(job, about["text"], result)._asdict().items()},
         "spent": result.ledger.spent._asdict(),
         "padding": result.ledger.padding._asdict(),
         "unscored": result.unscored,
@@ -113,18 +111,6 @@ def trial_id(job: Job, made_by: str, prompt: str, root: int) -> str:
     knobs = {name: value for name, value in job.knobs.items() if not callable(value)}
     parts = [job.search.__name__, knobs, job.compute, dict(job.limit), made_by, prompt, root]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def moved(model: Model, found: Result) -> float:
-    """KL divergence from the base model that a search spent, in nats; NaN for tokens, whose noise does not move.
-
-    Args:
-        model: What the search ran on.
-        found: Its outcome.
-    """
-    if "tokens" in model.verbs:
-        return math.nan
-    return spent_nats(found.best.recipe, found.lineage, model.noise_shape)
 
 
 def identity(job: Job) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -58,6 +59,7 @@ class Plan(BaseModel):
 
     prompts: int = Field(48, ge=1, strict=True)  # per tag, at most
     seeds: int = Field(1, ge=1, strict=True)  # per prompt
+    balanced: bool = False  # more seeds for prompts of small tags: all tags get as many pictures as the largest one
     seed: int = Field(0, ge=0, le=MAX_SEED, strict=True)  # that all seeds are derived from
     threads: int = Field(1, ge=1, le=MAX_THREADS, strict=True)  # per process; it changes the last bits
     block: int = Field(16, ge=1, le=1024, strict=True)  # trials that share batches; it changes the last bits
@@ -93,6 +95,24 @@ class Plan(BaseModel):
     def reference(self) -> str:
         """The name of the baseline."""
         return self.baseline or self.methods[0].name
+
+    def seeds_of(self, tags: Sequence[str]) -> tuple[int, ...]:
+        """How many seeds each prompt gets.
+
+        Balanced, every tag gets the same number of pictures; the first prompts of a tag get one more where it does not
+        divide evenly.
+
+        Args:
+            tags: One per prompt.
+        """
+        if not self.balanced:
+            return (self.seeds,) * len(tags)
+        sizes, left = Counter(tags), Counter(tags)
+        pictures, shares = self.seeds * max(sizes.values(), default=0), []
+        for tag in tags:
+            shares.append((pictures + left[tag] - 1) // sizes[tag])  # `left` falls from the tag's size to 1
+            left[tag] -= 1
+        return tuple(shares)
 
 
 def make_plan(config: str | None, methods: Sequence[str], *, per_prompt: int = 1, **overrides: Any) -> Plan:

@@ -91,7 +91,7 @@ def _run_plan(
         bench = Bench.load(plan, benchmark, known) if gone else None
         if bench:
             done -= redo(plan, folder, gone, bench)
-        parts = blocks(plan, len(benchmark.lines(plan.prompts)), shard)
+        parts = blocks(plan, benchmark.lines(plan.prompts), shard)
         work = divide(folder, parts, {key(record) for record in found}, done, retried, stage)
         if work.todo and workers == 1 and bench is None:
             with threads(plan.threads):

@@ -145,20 +145,28 @@ def account(rows: Sequence[Record]) -> dict[str, Any]:
         "spent": spent,
         "padding": padding,
         "aside": {column: sum(row.get("aside", {}).get(column, 0) for row in rows) for column in PAID},
-        "nats": total([row.get("nats") for row in rows]),
+        "kl": average(rows, "kl"),
+        "kl_first_order": average(rows, "kl_first_order"),
         "unscored": sum(row["unscored"] for row in rows),
         "seconds": round(sum(row["seconds"] for row in rows), 3),
     }
 
 
-def total(values: Sequence[float | None]) -> float | None:
-    """Return the sum, or None if a value is missing.
+def average(rows: Sequence[Record], field: str) -> dict[str, float | None] | None:
+    """Return the mean of a field and its standard error over prompts; None if a record lacks it.
+
+    The error is None for a single prompt.
 
     Args:
-        values: any number, None where unknown.
+        rows: records of one method.
+        field: its name.
     """
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+    values = [float(row[field]) for row in rows if row.get(field) is not None]
+    if len(values) < len(rows):
+        return None
+    means, _ = per_prompt(rows, values)
+    error = float(np.std(means, ddof=1) / len(means) ** 0.5) if len(means) > 1 else None
+    return {"mean": float(np.mean(values)), "error": error}
 
 
 def compare(
@@ -212,7 +220,9 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     titles = {name: f"{summary['guide']} (guide)" if name == GUIDE else f"{name} (hold-out)" for name in others}
     tags = list(next(iter(summary["methods"].values()))["scores"][judge]["tags"])
     header = ["method", *tags, "overall", "gain", *titles.values()]
-    header += ["KL (nats)", "NFE", "scored", "padding", "seconds"]
+    work = "NFE + tokens" if any(m["spent"].get("tokens") for m in summary["methods"].values()) else "NFE"
+    shifted = any((m["kl_first_order"] or {}).get("mean") for m in summary["methods"].values())
+    header += ["KL (nats)", *(["first order"] if shifted else []), work, "scored", "padding", "seconds"]
     spent_on = {column: max(m["spent"].get(column, 0) for m in summary["methods"].values()) for column in PAID}
     paid = [column for column, most in spent_on.items() if most]
     header += [PAID[column] for column in paid]
@@ -224,12 +234,25 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
         row.append("baseline" if base else limits(scores[judge]["gain"]))
         row += [reported(scores[name], base) for name in others]
         spent, padding = Cost(**method["spent"]), Cost(**method["padding"])
-        costs = (method["nats"], spent.work, spent.scored)
-        row += ["-" if cost is None else f"{cost / summary['pairs']:.1f}" for cost in costs]
-        row.append(f"{padding.work / max(1, spent.plus(padding).work):.1%}")
+        row += [nats(method["kl"]), *([nats(method["kl_first_order"])] if shifted else [])]
+        row += [f"{cost / summary['pairs']:.1f}" for cost in (spent.work, spent.scored)]
+        passes = spent.plus(padding).work
+        row.append(f"{padding.work / passes:.1%}" if passes else "-")
         row.append(f"{method['seconds'] / summary['pairs']:.2f}")
         rows.append(row + [f"{method['spent'].get(column, 0) / summary['pairs']:.0f}" for column in paid])
     return header, rows
+
+
+def nats(found: dict[str, float | None] | None) -> str:
+    """Return a divergence as text, with its standard error where it has one; a dash where it is not known.
+
+    Args:
+        found: mean and error, as `average` returns them.
+    """
+    if found is None:
+        return "-"
+    error = found["error"] or 0.0
+    return f"{found['mean']:.1f}" + (f" +- {error:.1f}" if error >= 0.05 else "")
 
 
 def reported(score: dict[str, Any], base: bool) -> str:
@@ -266,10 +289,16 @@ def caption(summary: Summary) -> str:
         f"{summary['prompts']} prompts, {summary['pairs']} pairs of prompt and seed, scored by {summary['judge']}. "
         f"Overall is the unweighted mean of the tags. Gain is the difference to {summary['baseline']}, with a paired "
         f"{summary['level']:.0%} bootstrap interval over prompts ({summary['resamples']} resamples within tags). "
-        "Costs are means per picture: KL divergence from the base model in nats; NFE (network function evaluations, "
-        "where a backward pass counts as two); verifier calls; the share of passes that only filled physical batches; "
-        "seconds."
+        "KL is an upper bound of the divergence from the base model in nats; the share of a noise hypernetwork is "
+        "estimated to second order, with its standard error; a dash where no bound is known. "
+        "Costs are means per picture: NFE (network function evaluations, where a backward pass counts as two); "
+        "verifier calls; the share of passes that only filled physical batches; seconds."
     )
+    if any((method["kl_first_order"] or {}).get("mean") for method in summary["methods"].values()):
+        text += (
+            " First order is half the squared shift of the noise, in nats: the divergence of a constant shift, and no "
+            "bound of any other."
+        )
     if any(method["oracle"] for method in summary["methods"].values()):
         text += " A method marked (oracle) was guided by the exact judge itself: an upper bound, not evidence."
     aside = {column: sum(method["aside"][column] for method in summary["methods"].values()) for column in PAID}

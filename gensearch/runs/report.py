@@ -14,6 +14,7 @@ from typing import Any
 from gensearch.config.run import RunConfig, validate
 from gensearch.core.guard import ADVICE, read_guard
 from gensearch.core.ledger import Cost
+from gensearch.core.limits import CONTROLS
 from gensearch.core.noise import first_seed, last_seed, moves_of_noise, prompt_of
 from gensearch.core.result import Election, Motion
 from gensearch.files.atomic import write_atomic
@@ -76,9 +77,11 @@ def lead(config: RunConfig, result: dict[str, Any]) -> str:
     }
     unit, election = column(spent), result.get("election")
     passes = f"{spent[unit]} {PASSES[unit].removesuffix(' (nfe)')}"
+    scored = f"scored by <b>{escape(config.select or config.verifier)}</b>: score"
+    judged = "picked by random numbers, which say nothing of quality:" if config.search in CONTROLS else scored
     return (
-        f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, scored by "
-        f"<b>{escape(config.select or config.verifier)}</b>: score {show(base)} &rarr; <b>{show(best)}</b> for "
+        f"<b>{escape(config.search)}</b> on <b>{escape(config.model)}</b>, {judged} "
+        f"{show(base)} &rarr; <b>{show(best)}</b> for "
         f"{passes} in {result['ledger']['seconds']:.1f}&nbsp;s; {why.get(result['stopped'], '')}."
         f"{moves(result.get('motion'))}{f' {Election(**election)}' if election else ''}"
         f"{''.join(f' <b>Note: {escape(said)}.</b>' for said in remarks(result))}"
@@ -137,9 +140,13 @@ def scores_table(config: RunConfig, result: dict[str, Any]) -> str:
     if config.select:
         rows.append([escape(config.verifier), "guides the search", "&ndash;", "&ndash;"])
     role = "selects the winner" if config.select else "guides and selects"
-    rows.append([escape(decides), role, show(base["score"]), show(best["score"])])
+    blind = config.search in CONTROLS
+    first = ["a random number", "selects the winner"] if blind else [escape(decides), role]
+    rows.append([*first, show(base["score"]), show(best["score"])])
     for name, value in best["parts"].items():
-        if name != decides:
+        if blind:
+            rows.append([escape(name), "scores without any effect", show(base["parts"].get(name)), show(value)])
+        elif name != decides:
             rows.append([f"&emsp;{escape(name)}", "part of it", show(base["parts"].get(name)), show(value)])
     for name, (winner, plain) in result["holdout"].items():
         rows.append([escape(name), "hold-out: not optimised", show(plain), show(winner)])

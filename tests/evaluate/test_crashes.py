@@ -38,7 +38,7 @@ def untimed(folder: Path) -> list[dict[str, Any]]:
 def same(mine: Path, other: Path) -> None:
     """Every result, candidate and picture, each once, and the table, but for the seconds."""
     assert untimed(mine) == untimed(other)
-    assert len(read_lines(mine / JOURNAL)) == len(records(mine)) == len(trials(small(), 6))
+    assert len(read_lines(mine / JOURNAL)) == len(records(mine)) == len(trials(small(), DICE.lines(3)))
     lists = [sorted(map(json.dumps, read_lines(folder / CANDIDATES))) for folder in (mine, other)]
     assert lists[0] == lists[1]
     tables = [markdown(summarise(small(), "dice/judge", untimed(folder), resamples=50)) for folder in (mine, other)]
@@ -117,7 +117,7 @@ def test_generating_and_judging_apart_gives_the_same(whole, tmp_path, monkeypatc
     assert evaluate(tmp_path / "a", stage="judge") == []
     assert evaluate(tmp_path / "a", stage="generate") == []
     made = list((tmp_path / "a").glob("pictures/*/*.png"))
-    assert len(made) == len(trials(small(), 6))
+    assert len(made) == len(trials(small(), DICE.lines(3)))
     assert evaluate(tmp_path / "a", stage="generate") == []
     dice.LOADED.clear()
     evaluate(tmp_path / "a", stage="judge")
@@ -147,8 +147,8 @@ def test_shards_are_disjoint_and_copied_together_they_are_the_whole(whole, tmp_p
     for which in (3, 1, 2):
         evaluate(tmp_path / str(which), shard=(which, 3))
     keys = [{(r["method"], r["prompt"], r["seed"]) for r in records(tmp_path / str(which))} for which in (1, 2, 3)]
-    assert sum(map(len, keys)) == len(set.union(*keys)) == len(trials(small(), 6))
-    assert all(len(own) == len(trials(small(), 6, (which, 3))) > 0 for which, own in enumerate(keys, 1))
+    assert sum(map(len, keys)) == len(set.union(*keys)) == len(trials(small(), DICE.lines(3)))
+    assert all(len(own) == len(trials(small(), DICE.lines(3), (which, 3))) > 0 for which, own in enumerate(keys, 1))
     merged = tmp_path / "merged"
     for which in "123":
         shutil.copytree(tmp_path / which, merged, dirs_exist_ok=True)
@@ -162,8 +162,8 @@ def test_shards_are_disjoint_and_copied_together_they_are_the_whole(whole, tmp_p
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_a_shard_has_all_methods_of_its_pairs(count):
-    parts = [blocks(small(), 6, (which, count)) for which in range(1, count + 1)]
-    assert sorted(block for part in parts for block in part) == blocks(small(), 6)
+    parts = [blocks(small(), DICE.lines(3), (which, count)) for which in range(1, count + 1)]
+    assert sorted(block for part in parts for block in part) == blocks(small(), DICE.lines(3))
     for part in parts:
         pairs = [(t.prompt, t.seed) for block in part for t in block.trials]
         assert all(pairs.count(pair) == 3 for pair in pairs)

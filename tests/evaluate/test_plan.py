@@ -38,6 +38,37 @@ def test_other_texts_are_refused_with_an_example(text):
         parse_method(text)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_balanced_plan_gives_every_tag_as_many_pictures(seeds):
+    """Tag sizes that divide the largest one, as those of GenEval-Shapes do, and sizes that do not."""
+    plan = make_plan(None, ["a=compute:1"], seeds=seeds, balanced=True)
+    for sizes in ({"a": 2, "b": 6, "c": 3}, {"a": 4, "b": 1, "c": 7}):
+        tags = [tag for round in range(7) for tag, size in sizes.items() if round < size]
+        found = plan.seeds_of(tags)
+        pictures = {tag: sum(n for n, other in zip(found, tags, strict=True) if other == tag) for tag in sizes}
+        assert set(pictures.values()) == {seeds * max(sizes.values())}
+        for tag in sizes:
+            shares = [n for n, other in zip(found, tags, strict=True) if other == tag]
+            assert max(shares) - min(shares) <= 1
+            assert min(shares) >= seeds
+    assert make_plan(None, ["a=compute:1"], seeds=seeds).seeds_of("aab") == (seeds,) * 3
+
+
+def test_the_shapes_benchmark_is_balanced_by_whole_numbers():
+    from gensearch.shapes.world import benchmark
+
+    tags = [line["tag"] for line in benchmark()]
+    found = dict(zip(tags, make_plan(None, ["a=compute:1"], balanced=True).seeds_of(tags), strict=True))
+    assert found == {
+        "single_object": 6,
+        "two_object": 3,
+        "counting": 2,
+        "colors": 3,
+        "position": 1,
+        "color_attr": 1,
+    }
+
+
 def test_texts_and_options_go_over_the_file(tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text("seeds: 3\nprompts: 5\nmethods: [{name: a, compute: 1}, {name: b, compute: 2}]\n")

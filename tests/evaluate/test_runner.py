@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from gensearch import registry
+from gensearch.core.divergence import best_of_n_nats
 from gensearch.core.ledger import Cost
 from gensearch.core.noise import derive, remake
 from gensearch.evaluate.bench import Bench
@@ -60,8 +61,29 @@ def test_every_trial_is_recorded_once(whole):
     folder, found = whole
     keys = [(r["method"], r["prompt"], r["seed"]) for r in found]
     assert len(keys) == 6 * 2 * 3
-    assert set(keys) == set(trials(plan(), 6))
+    assert set(keys) == set(trials(plan(), DICE.lines(3)))
     assert len((folder / JOURNAL).read_text().splitlines()) == len(keys)
+
+
+def test_a_balanced_plan_makes_as_many_pictures_of_every_tag(tmp_path):
+    few = DICE._replace(lines=few_hard)
+    for _ in run_plan(plan(balanced=True), few, tmp_path):
+        pass
+    found = records(tmp_path)
+    assert {tag: sum(r["tag"] == tag for r in found) for tag in ODDS} == {"easy": 3 * 2 * 3, "hard": 3 * 2 * 3}
+    roots = {(r["prompt"], r["seed"]): r["root"] for r in found}
+    assert len(set(roots.values())) == len(roots) == 12
+    assert sorted(seed for prompt, seed in roots if prompt == 3) == list(range(6))  # the only hard prompt
+
+
+def few_hard(per_tag: int) -> list[dict[str, Any]]:
+    """One hard prompt only."""
+    return [line for line in dice.lines(per_tag) if line["prompt"] != "hard 1" and line["prompt"] != "hard 2"]
+
+
+def test_the_kl_of_records_follows_from_what_was_searched(whole):
+    kl = {"base": 0.0, "best4": best_of_n_nats(4), "best6": best_of_n_nats(6)}
+    assert all(r["kl"] == pytest.approx(kl[r["method"]]) and r["kl_first_order"] == 0 for r in whole[1])
 
 
 def test_the_ledger_is_exact(whole):
@@ -393,7 +415,7 @@ def test_two_processes_never_write_to_one_folder(tmp_path):
     with pytest.raises(ValueError, match="another process is writing"):
         next(run_plan(plan(), DICE, tmp_path))
     first.close()
-    assert len(evaluate(tmp_path)) == len(trials(plan(), 6))
+    assert len(evaluate(tmp_path)) == len(trials(plan(), DICE.lines(3)))
 
 
 def test_a_panel_guides_with_its_weights_and_loads_each_verifier_once():

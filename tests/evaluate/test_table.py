@@ -31,7 +31,8 @@ def record(method: str, pair: int, correct: float | None) -> dict[str, Any]:
         "holdout": {"other": None if pair == 3 else 0.125 * pair + (0.5 if method == "better" else 0)},
         "spent": {"nfe": 4 if method == "better" else 1, "scored": 2},
         "padding": {"nfe": 0, "scored": 6},
-        "nats": 0.5 if method == "better" else 0.0,
+        "kl": 0.5 if method == "better" else 0.0,
+        "kl_first_order": 0.0,
         "unscored": int(pair == 8),
         "seconds": 0.25,
     }
@@ -139,11 +140,50 @@ def test_the_table_as_it_is_printed():
     assert "an upper bound, not evidence" in text
 
 
-def test_nats_that_are_not_known_of_all_pictures_are_not_summed():
+def changed(records: list[dict[str, Any]], method: str, **values: Any) -> list[dict[str, Any]]:
+    """The records, with other values of one method: given, or by the number of the pair."""
+    return [
+        r | {k: v(2 * r["prompt"] + r["seed"]) if callable(v) else v for k, v in values.items()}
+        if r["method"] == method
+        else r
+        for r in records
+    ]
+
+
+def column(summary: dict[str, Any], title: str) -> list[str]:
+    header, rows = cells(summary)
+    return [row[header.index(title)] for row in rows]
+
+
+def test_a_divergence_that_is_not_known_of_all_pictures_is_a_dash():
     plan, records = evaluation()
-    some = [r | ({"nats": None} if r["method"] == "better" and r["prompt"] == 1 else {}) for r in records]
-    header, rows = cells(summarise(plan, "judge", some, resamples=200))
-    assert [row[header.index("KL (nats)")] for row in rows] == ["0.0", "-", "0.0"]
+    some = changed(records, "better", kl=lambda pair: None if pair == 2 else 0.5)
+    assert column(summarise(plan, "judge", some, resamples=200), "KL (nats)") == ["0.0", "-", "0.0"]
+    old = [{k: v for k, v in r.items() if not k.startswith("kl")} | {"nats": 0.5} for r in records]
+    assert column(summarise(plan, "judge", old, resamples=200), "KL (nats)") == ["-", "-", "-"]
+
+
+def test_an_estimated_divergence_has_its_error_over_prompts_and_stands_beside_the_first_order():
+    plan, records = evaluation()
+    some = changed(records, "better", kl=lambda pair: float(pair // 2), kl_first_order=9.75)
+    summary = summarise(plan, "judge", changed(some, "same", kl_first_order=None), resamples=200)
+    assert summary["methods"]["better"]["kl"] == {"mean": 2.0, "error": pytest.approx(0.5**0.5)}
+    assert column(summary, "KL (nats)") == ["0.0", "2.0 +- 0.7", "0.0"]
+    assert column(summary, "first order") == ["0.0", "9.8", "-"]
+    assert "half the squared shift" in caption(summary)
+    json.dumps(summary, allow_nan=False)
+
+
+def test_without_passes_no_share_of_them_was_padding():
+    plan, records = evaluation()
+    some = changed(records, "better", spent={"nfe": 0, "scored": 2}, padding={"nfe": 0, "scored": 6})
+    assert column(summarise(plan, "judge", some, resamples=200), "padding") == ["0.0%", "-", "0.0%"]
+
+
+def test_token_steps_are_not_called_network_evaluations():
+    plan, records = evaluation()
+    some = changed(records, "better", spent={"nfe": 0, "scored": 2, "tokens": 128})
+    assert column(summarise(plan, "judge", some, resamples=200), "NFE + tokens") == ["1.0", "128.0", "1.0"]
 
 
 def test_without_oracles_and_with_single_prompts():

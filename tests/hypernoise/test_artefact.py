@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gensearch import SearchPipeline, registry
-from gensearch.core.noise import gaussian, randn, remake
+from gensearch.core.noise import derive, gaussian, randn, remake
 from gensearch.core.sampling import again, generate
 from gensearch.engine.run import run
 from gensearch.models.native.stable_diffusion import StableDiffusion
 from gensearch.search import OF_CHUNKS, OF_TOKENS, SEARCHES
 from gensearch.testing.witness import weights_of
 from hypernoise.artefact import HyperNoise
-from hypernoise.form import DifferenceForm, Form, LowRankForm, TokensForm, build
+from hypernoise.form import DifferenceForm, Form, LowRankForm, TokensForm, build, lookable
 from hypernoise.manifest import MANIFEST, WEIGHTS, base_hashes, describe
 from hypernoise.network import trainable
+from hypernoise.objective import log_ratio, unrolled
 from tests.builders import tiny
 from verifiers.controls.redness import Redness
 
@@ -82,6 +84,21 @@ def test_gain_scales_what_is_added_and_company_changes_no_bit(form):
     learned.gain = 0.5
     plain = gaussian(model, PROMPTS, SEEDS)
     assert torch.allclose(learned(model, PROMPTS, SEEDS) - plain, (whole - plain) / 2, atol=1e-6)
+
+
+def test_the_log_ratio_of_a_hypernetwork_is_that_of_the_shift_that_it_makes():
+    model = generator()
+    for learned in (replace(proposal(model), gain=0.5, passes=2), proposal(model, FORMS[3]).folded()):
+        x, conditions = randn([4], model.noise_shape), lookable(model).conditions([PROMPTS[0]])
+
+        def shift(y, learned=learned, conditions=conditions):
+            return unrolled(lambda z: learned.network(z, *conditions), learned.passes, learned.gain)(y)
+
+        made = learned(model, [PROMPTS[0]], [4])
+        assert torch.allclose(x + shift(x), made, atol=1e-4)
+        assert not torch.allclose(x, made, atol=1e-2)
+        found = learned.log_ratio(model, [PROMPTS[0]], [4])
+        assert torch.allclose(found, log_ratio(shift, x, seeds=[derive("log_ratio", 4)]), rtol=1e-3, atol=1e-3)
 
 
 def test_a_second_pass_starts_where_the_first_ended_and_costs_as_much():

@@ -13,6 +13,7 @@ from hypernoise.objective import (
     divergence,
     dual_ascent,
     exact_nats,
+    log_ratio,
     signs,
     unrolled,
 )
@@ -181,3 +182,51 @@ def test_the_divergence_of_two_passes_is_that_of_their_product():
     both = w @ w + 2 * w
     _, whole = divergence(affine(both, 2 * b + w @ b), noise, order=3, probes=64, seeds=[1, 2, 3])
     torch.testing.assert_close(nats, whole)
+
+
+LOW_RANK = {
+    "rank 1": (0.1 * torch.outer(normal(D, seed=7), normal(D, seed=8)) / D**0.5, 0.2 * normal(D, seed=9)),
+    "rank 2": (0.05 * normal(D, 2, seed=10) @ normal(2, D, seed=11) / 2, torch.zeros(D, dtype=torch.float64)),
+}
+
+
+@pytest.mark.parametrize(("w", "b"), [*KINDS.values(), *LOW_RANK.values()])
+@pytest.mark.parametrize("order", [2, 4])
+def test_the_log_ratio_of_densities_has_the_divergence_of_gaussians_as_its_mean(w, b, order):
+    """Only the rest of the series, and the error of Hutchinson's traces, lies between it and the closed form."""
+    copies = 200
+
+    def integrand(x):
+        rows = x.repeat_interleave(copies, 0)
+        return log_ratio(affine(w, b), rows, order=order, seeds=range(len(rows)))
+
+    logdet = float(torch.linalg.slogdet(torch.eye(D, dtype=torch.float64) + w).logabsdet)
+    powers = {k: torch.linalg.matrix_power(w, k) for k in range(1, order + 1)}
+    kept = -sum((-1) ** k / k * float(power.trace()) for k, power in powers.items())
+    deviation = sum(float((power + power.T).norm()) / k for k, power in powers.items()) / 2**0.5  # of v.Wv over signs v
+    error = 5 * deviation / (copies * 2 * D) ** 0.5
+    assert expected(integrand, w, b) == pytest.approx(gaussian_kl(w, b) + logdet - kept, abs=error + 1e-9)
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "any"])
+def test_the_log_ratio_is_that_of_the_two_densities_at_each_point(kind):
+    w, b = KINDS[kind]
+    x = normal(3, D, seed=12)
+    m = torch.eye(D, dtype=torch.float64) + w
+    moved = torch.distributions.MultivariateNormal(b, m @ m.T)
+    y = x + affine(w, b)(x)
+    truth = moved.log_prob(y) + y.square().sum(1) / 2 + D / 2 * math.log(2 * math.pi)
+    rows = x.repeat_interleave(2000, 0)
+    found = log_ratio(affine(w, b), rows, order=6, seeds=range(len(rows))).view(3, 2000).mean(1)
+    assert torch.allclose(found, truth, atol=5 * float((w + w.T).norm()) / 2000**0.5)
+    assert (truth - truth.mean()).abs().max() > 0.2  # it differs from point to point
+
+
+def test_a_selected_point_has_the_ratio_of_its_own_and_not_the_average_one():
+    """A scaling by 1 + s: log q/p grows with |x|^2, so that winners by norm pay more than its mean says."""
+    s = 0.3
+    f = affine(s * torch.eye(D, dtype=torch.float64), torch.zeros(D, dtype=torch.float64))
+    far = 2 * torch.ones(1, D, dtype=torch.float64)
+    truth = (s + s**2 / 2) * 4 * D - D * math.log(1 + s)
+    assert log_ratio(f, far, order=12, probes=1, seeds=[1]).item() == pytest.approx(truth, rel=1e-5)
+    assert divergence(f, far, order=12, probes=1, seeds=[1])[1].item() < 0.6 * truth

@@ -82,6 +82,19 @@ def test_pictures_scores_and_roles_are_those_of_the_record(folder, page):
     assert best["title"].startswith(f"#{result['best']['id']}:")
 
 
+def test_the_random_numbers_of_a_control_are_not_shown_as_scores_of_its_verifier(tmp_path):
+    words = ["generate", "a star", "--model", "toy/turbo", "--verifier", "redness", "--search", "unguided"]
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--compute", "6", "--out", str(tmp_path / "run")])
+    text = Page(page_of(tmp_path / "run")).text
+    result = json.loads((tmp_path / "run" / "result.json").read_bytes())
+    assert "scored by" not in text
+    assert "picked by random numbers, which say nothing of quality" in text
+    random, red = (result["best"][of] for of in ("score", "parts"))
+    assert f"a random numberselects the winner{result['base']['score']:.4g}{random:.4g}" in text
+    assert f"rednessscores without any effect{result['base']['parts']['redness']:.4g}{red['redness']:.4g}" in text
+
+
 def test_the_account_shows_what_compute_pays_for(folder):
     ledger = json.loads((folder / "result.json").read_bytes())["ledger"]
     cells = re.findall(r"<td>work, as compute counts it</td>((?:<td>\d+</td>){4})", page_of(folder))
