@@ -234,7 +234,8 @@ def show_summary(plan: Plan, benchmark: Benchmark, out: Path, console: Console) 
 
     from gensearch.evaluate.index import index
     from gensearch.evaluate.journal import records
-    from gensearch.evaluate.table import caption, cells, markdown, summarise
+    from gensearch.evaluate.table import summarise
+    from gensearch.evaluate.text import caption, cells, markdown
     from gensearch.files.atomic import write_atomic
 
     found = records(out)

@@ -16,7 +16,8 @@ import pytest
 from gensearch.evaluate.blocks import blocks, parse_shard, trials
 from gensearch.evaluate.journal import CANDIDATES, JOURNAL, records
 from gensearch.evaluate.runner import run_plan
-from gensearch.evaluate.table import markdown, summarise
+from gensearch.evaluate.table import summarise
+from gensearch.evaluate.text import markdown
 from gensearch.files.atomic import read_lines
 from tests.builders import dice
 from tests.builders.dice import DICE, plan

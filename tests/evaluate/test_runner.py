@@ -429,7 +429,7 @@ def test_a_panel_guides_with_its_weights_and_loads_each_verifier_once():
     other = dice.verifier("noise")(media, ["easy 0"] * 5).total
     expected = 2 * (media[:, 0, 0, 0] - 0.5) / 0.25 - other
     torch.testing.assert_close(guide(media, ["easy 0"] * 5).total, expected)
-    record, _ = bench.do(Trial("a", 0, 0))
+    ((record, _),) = bench.jury(bench.make([Trial("a", 0, 0)]))
     assert np.isfinite(record["score"])
     assert set(record["holdout"]) == {"second"}
     assert record["aside"]["scored"] == 2

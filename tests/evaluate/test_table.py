@@ -9,7 +9,8 @@ import pytest
 
 from gensearch.evaluate.bootstrap import interval
 from gensearch.evaluate.plan import Plan
-from gensearch.evaluate.table import caption, cells, markdown, summarise
+from gensearch.evaluate.table import summarise
+from gensearch.evaluate.text import caption, cells, markdown
 
 TAGS = ("one", "one", "two", "two", "two")
 VERDICTS: dict[str, list[float | None]] = {  # method -> (prompt, seed) in order

@@ -14,7 +14,7 @@ from gensearch.evaluate.report.curves import Replayed, falling, ladders
 from gensearch.evaluate.report.gallery import SHOWN, gallery
 from gensearch.evaluate.report.plots import Point, lines, scatter
 from gensearch.evaluate.report.tables import caption, main_table
-from gensearch.evaluate.table import limits
+from gensearch.evaluate.text import limits
 from gensearch.runs import passports
 from verifiers.names import leaf_names
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gensearch.evaluate.report.analyse import LEVEL, Analysis
-from gensearch.evaluate.table import GUIDE, limits, reported
+from gensearch.evaluate.table import GUIDE
+from gensearch.evaluate.text import limits, reported
 
 COLUMNS = ["method", "role", "model", "search", "verifier", "select", "score", "tag", "mean"]
 COLUMNS += ["difference", "low", "high", "p", "p_holm", "prompts", "pairs", "nfe", "scored", "seconds", "dollars"]
