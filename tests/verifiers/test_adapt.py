@@ -177,12 +177,13 @@ def test_a_verifier_that_changes_the_default_dtype_changes_no_sample(role):
         torch.set_default_dtype(torch.float64)
         return media.flatten(1).mean(1)
 
-    given = {
+    guide: Any = brightness
+    given: dict[str, Any] = {
         "guide": {"verifier": changes},
         "select": {"verifier": brightness, "select": changes},
         "holdout": {"verifier": brightness, "holdout": [changes]},
     }[role]
-    plain = SearchPipeline(GaussianTurbo(), brightness, compute=6)("a cup").result
+    plain = SearchPipeline(GaussianTurbo(), guide, compute=6)("a cup").result
     found = SearchPipeline(GaussianTurbo(), compute=6, **given)("a cup").result
     assert torch.equal(found.best.media, plain.best.media)
     assert [node.score for node in found.lineage] == [node.score for node in plain.lineage]

@@ -96,7 +96,7 @@ class Aesthetic(Embedding):
         with readable(body):
             encoder = network("CLIPVisionModelWithProjection", body, device, dtype)
         preprocess = Preprocess(encoder.config.image_size)
-        return cls(Scorer(encoder, head), preprocess, **{"name": f"aesthetic:{quoted(folder)}", **options})
+        return cls(Scorer(encoder, head), preprocess, **{"name": f"aesthetic:{quoted(str(folder))}", **options})
 
     def score(self, images: Tensor, text: Tensor) -> Tensor:
         """Return the scores [n] of one physical batch.

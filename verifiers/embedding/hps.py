@@ -58,7 +58,7 @@ class HPS(CLIPScore):
             ValueError: for another path, such as that of the original pickle, and for damaged files.
         """
         settings(model, "hps", ORIGINAL, CONFIG)
-        return super().load(model, **{"name": f"hps:{quoted(model)}", **options})
+        return super().load(model, **{"name": f"hps:{quoted(str(model))}", **options})
 
 
 def from_original(content: Mapping[str, Any]) -> Converted:

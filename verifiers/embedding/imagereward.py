@@ -113,7 +113,7 @@ class ImageReward(Embedding):
             tokenizer = AutoTokenizer.from_pretrained(found.get("tokenizer", TOKENIZER), trust_remote_code=False)
         for encoder in (model.vision, model.text):
             encoder.to(device, dtype)
-        return cls(model, tokenizer, **{"name": f"imagereward:{quoted(folder)}", **options})
+        return cls(model, tokenizer, **{"name": f"imagereward:{quoted(str(folder))}", **options})
 
     def score(self, images: Tensor, text: Tensor) -> Tensor:
         """Return the scores [n] of one physical batch.
