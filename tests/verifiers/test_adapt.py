@@ -178,11 +178,12 @@ def test_a_verifier_that_changes_the_default_dtype_changes_no_sample(role):
         return media.flatten(1).mean(1)
 
     guide: Any = brightness
-    given: dict[str, Any] = {
+    roles: dict[str, Any] = {
         "guide": {"verifier": changes},
         "select": {"verifier": brightness, "select": changes},
         "holdout": {"verifier": brightness, "holdout": [changes]},
-    }[role]
+    }
+    given: dict[str, Any] = roles[role]
     plain = SearchPipeline(GaussianTurbo(), guide, compute=6)("a cup").result
     found = SearchPipeline(GaussianTurbo(), compute=6, **given)("a cup").result
     assert torch.equal(found.best.media, plain.best.media)
