@@ -35,7 +35,8 @@ def counted(then: Callable[[int], None]) -> None:
             return _own(*args, **kwargs)
 
         setattr(owner, name, watched)
-    append = runner.append_line
+    module: Any = runner
+    append = module.append_line
 
     def torn(path: Path, data: Any) -> None:
         class Half:
@@ -48,7 +49,7 @@ def counted(then: Callable[[int], None]) -> None:
         half.clear()
         append(path, data)
 
-    runner.append_line = torn  # type: ignore[assignment]
+    module.append_line = torn
 
 
 half: list[Callable[[], None]] = []
@@ -84,7 +85,10 @@ def main(folder: str, kills: str, seed: str) -> None:
     root, draw = Path(folder), random.Random(int(seed))
 
     def calm() -> None:
-        counted(lambda now: (root / "events").write_text(str(now + 1)) and None)
+        def note(now: int) -> None:
+            (root / "events").write_text(str(now + 1))
+
+        counted(note)
         command.finish(small(), dice.DICE, root / "calm", 1)
 
     forked(calm)

@@ -151,8 +151,8 @@ def test_shards_are_disjoint_and_copied_together_they_are_the_whole(whole, tmp_p
     assert sum(map(len, keys)) == len(set.union(*keys)) == len(trials(small(), DICE.lines(3)))
     assert all(len(own) == len(trials(small(), DICE.lines(3), (which, 3))) > 0 for which, own in enumerate(keys, 1))
     merged = tmp_path / "merged"
-    for which in "123":
-        shutil.copytree(tmp_path / which, merged, dirs_exist_ok=True)
+    for part in "123":
+        shutil.copytree(tmp_path / part, merged, dirs_exist_ok=True)
     for name in (JOURNAL, CANDIDATES):
         (merged / name).write_bytes(b"".join((tmp_path / which / name).read_bytes() for which in "123"))
     dice.LOADED.clear()

@@ -261,7 +261,10 @@ def test_a_trial_that_fails_twice_is_done_at_the_third_try(tmp_path, monkeypatch
 @pytest.mark.parametrize("guide", ["first", "random"])
 def test_a_poison_prompt_is_tried_three_times_named_and_left_out_until_asked(tmp_path, monkeypatch, guide):
     """As the guide, whose trial fails, and as a hold-out, which cannot judge what was generated."""
-    plans = {"methods": [method("a", verifier=guide, compute=2)], "holdout": ["second"] if guide == "random" else []}
+    plans: dict[str, Any] = {
+        "methods": [method("a", verifier=guide, compute=2)],
+        "holdout": ["second"] if guide == "random" else [],
+    }
     calm = evaluate(tmp_path / "calm", **plans)
     folder = tmp_path / "rough"
     with monkeypatch.context() as patch:
@@ -462,7 +465,7 @@ def test_the_identity_of_a_method_covers_its_own_judges(name, tmp_path, monkeypa
         "setting": OWN.format(factor=1, channel=2, scale=1),
     }.items():
         (tmp_path / f"judges_{name}_{module}.py").write_text(text)
-        own = by_object(f"judges_{name}_{module}:{name}")
+        own: Any = by_object(f"judges_{name}_{module}:{name}")
         own.name = "own"
         found[module] = identity(SearchPipeline(dice.Dice("dice"), own, n=2, guard=False).job)
     assert found["one"] == found["same"]

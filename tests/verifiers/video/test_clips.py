@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -131,10 +133,11 @@ def test_a_verifier_without_batches_scores_all_frames_in_one_call():
         seen.append(len(media))
         return media.flatten(1).mean(1)
 
-    PerFrame(mean)(CLIPS, PROMPTS)
+    verifier = PerFrame(cast(Any, mean))
+    verifier(CLIPS, PROMPTS)
     assert seen == [12]
     with pytest.raises(ValueError, match="3 clips and 1 prompts"):
-        PerFrame(mean)(CLIPS, PROMPTS[:1])
+        verifier(CLIPS, PROMPTS[:1])
 
 
 def test_a_frame_that_cannot_be_scored_leaves_the_clip_unscored():
