@@ -49,6 +49,7 @@ class TrainConfig(Strict):
     template: str = Field("{prompt}", pattern=r"\{prompt\}")  # text that the network is conditioned on
     form: Form = LowRankForm()  # of the noise network
 
+    start: Name | None = None  # a trained hypernetwork of the same form, whose weights training starts from
     distil: Distillation | None = None  # from winners of past searches, before training by the reward
 
     temperature: PositiveFloat | None = None  # weight of the KL divergence in units of reward per nat, or instead

@@ -240,3 +240,22 @@ def trainable(network: nn.Module) -> dict[str, nn.Parameter]:
         network: any module.
     """
     return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def copy_trained(network: nn.Module, source: nn.Module) -> None:
+    """Copy the trained parameters of a network into another one.
+
+    Args:
+        network: changed in place.
+        source: of the same form.
+
+    Raises:
+        ValueError: for another form.
+    """
+    given, own = trainable(source), trainable(network)
+    if {name: p.shape for name, p in given.items()} != {name: p.shape for name, p in own.items()}:
+        raise ValueError("`start` is a hypernetwork of another form; give `form` the settings in its manifest")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(given[name])
+

@@ -30,7 +30,7 @@ from hypernoise.distil import distil
 from hypernoise.form import build, lookable
 from hypernoise.manifest import describe
 from hypernoise.memory import Memory
-from hypernoise.network import trainable
+from hypernoise.network import copy_trained, trainable
 from hypernoise.objective import Temperature, divergence, dual_ascent, unrolled
 from hypernoise.prompts import refuse_benchmarks
 from verifiers.adapt import as_verifier
@@ -85,8 +85,8 @@ class Trainer:
         lesson: the last loss of the distillation; None before it is done.
 
     Raises:
-        ValueError: for a prompt of a benchmark, for a generator or reward without gradients, and for the folder of
-            another recipe.
+        ValueError: for a prompt of a benchmark, for a generator or reward without gradients, for the folder of another
+            recipe, and for a start of another form.
     """
 
     config: TrainConfig
@@ -110,6 +110,10 @@ class Trainer:
         self.params = list(trainable(self.network).values())
         self.averaged = self.proposal()
         self.ema = list(trainable(self.averaged.network).values())
+        if self.config.start:
+            start = HyperNoise.from_pretrained(self.config.start, self.model)
+            for network in (self.network, self.averaged.network):
+                copy_trained(network, start.network)
         self.temperature = self.config.initial_temperature(math.prod(self.model.noise_shape))
         self.optimizer = make_optimizer(self.config, self.params)
         self.restore()

@@ -31,7 +31,7 @@ CRITIC = Card(
     licence="Apache-2.0",
     input="pictures",
     range="at most 0, a log probability",
-    size="1.1M parameters",
+    size="1.2M parameters",
     price="1 pass of a small network, for all questions",
     differentiable=True,
 )

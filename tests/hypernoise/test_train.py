@@ -22,7 +22,7 @@ from hypernoise.config import TrainConfig
 from hypernoise.network import trainable
 from hypernoise.train import Trainer, rate
 from tests.builders import tiny
-from tests.builders.hypernoise import CASES, PROMPTS, case, outcome, same, state, trainer
+from tests.builders.hypernoise import CASES, PROMPTS, TOKENS, case, outcome, same, state, trainer
 from tests.builders.identity import Bowl, Identity, Linear
 from verifiers.controls.redness import Redness
 from verifiers.types import Scores
@@ -154,6 +154,20 @@ def test_another_recipe_does_not_go_on_with_a_run(tmp_path):
     list(trainer(tmp_path))
     with pytest.raises(ValueError, match="holds another training: lr differ. Take another --out"):
         trainer(tmp_path, lr=0.5)
+
+
+def test_training_starts_from_a_trained_network(tmp_path):
+    first = trainer(tmp_path / "first")
+    *_, last = first
+    first.result().save_pretrained(tmp_path / "trained")
+    start = str(tmp_path / "trained")
+    second = trainer(tmp_path / "second", start=start)
+    for mean, own, averaged in zip(first.ema, second.params, second.ema, strict=True):
+        assert (mean.detach() - own).abs().max() <= 2e-3 * mean.detach().abs().max()  # stored in fp16
+        assert torch.equal(own.detach(), averaged)
+    assert next(iter(second)).reward > next(iter(trainer(tmp_path / "fresh"))).reward
+    with pytest.raises(ValueError, match="start.*of another form"):
+        trainer(tmp_path / "other", start=start, form={**TOKENS, "width": 16})
 
 
 @pytest.mark.parametrize("order", [1, 2])
