@@ -258,4 +258,3 @@ def copy_trained(network: nn.Module, source: nn.Module) -> None:
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(given[name])
-

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from gensearch.cli import evaluation_options as options
 from gensearch.evaluate.blocks import Shard, parse_shard
 from gensearch.evaluate.plan import Plan, make_plan
 from gensearch.files.atomic import require_writable
@@ -20,85 +20,37 @@ if TYPE_CHECKING:
     from gensearch.evaluate.runner import Stage
 
 
-class StageName(StrEnum):
-    """What a run does."""
-
-    both = "both"
-    generate = "generate"
-    judge = "judge"
-
-
-class Export(StrEnum):
-    """Other formats of the results."""
-
-    parquet = "parquet"
-
-
 PRESET = {"shapes": "shapes_turbo", "moving": "shapes_video"}
 ALL = 1_000_000  # prompts per tag, where a benchmark has no preset: as many as there are
-Benchmarks = Annotated[
-    str,
-    typer.Argument(help="shapes, moving, a published one such as geneval, or a .txt or .jsonl file of prompts."),
-]
-Metric = Annotated[
-    str | None, typer.Option(help="The metric of a benchmark without an exact judge: a verifier's name.")
-]
-PromptsFile = Annotated[
-    Path | None, typer.Option(help="Prompts of a benchmark that is not shipped; the error names what to download.")
-]
-Layout = Annotated[
-    Path | None, typer.Option(help="Also write the pictures into this folder, as the authors' scripts read them.")
-]
-GPU = Annotated[str | None, typer.Option(help="With --dry-run: hours of h200, h100, a100, 4090 ...")]
-Utilisation = Annotated[float, typer.Option(help="With --gpu: the share of its peak that is reached.")]
-Variance = Annotated[
-    Path | None, typer.Option(help="With --dry-run: an earlier run, whose variances tell what the plan can detect.")
-]
-Balanced = Annotated[
-    bool, typer.Option("--balanced", help="More seeds for prompts of small tags, until all tags have as many images.")
-]
-NoCanary = Annotated[bool, typer.Option("--no-canary", help="Do not try a detector on known pictures.")]
 
 
 def evaluate(
-    benchmark: Benchmarks = "shapes",
-    config: Annotated[
-        str | None, typer.Option(help="A preset or a YAML file (default without --method: that of the benchmark).")
-    ] = None,
-    method: Annotated[
-        list[str] | None, typer.Option(help="NAME=KEY:VALUE,... once for each method; added to those of the config.")
-    ] = None,
-    prompts: Annotated[
-        int | None, typer.Option(help="Prompts per tag (default: 48, or all of published benchmarks and files).")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds per prompt (default: that of the benchmark).")] = None,
-    balanced: Balanced = False,
-    seed: Annotated[int | None, typer.Option(help="The root that all seeds come from (default: 0).")] = None,
-    baseline: Annotated[str | None, typer.Option(help="What gains are over (default: the first method).")] = None,
-    holdout: Annotated[list[str] | None, typer.Option(help="A verifier that only reports; may be repeated.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")] = Path(
-        "runs/evaluate"
-    ),
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
-    block: Annotated[int | None, typer.Option(help="Trials that share batches (default: 16).")] = None,
-    candidates: Annotated[
-        bool, typer.Option("--candidates", help="Judge every finished sample as well, into candidates.jsonl.")
-    ] = False,
-    shard: Annotated[str, typer.Option(help="Which part of the trials, and of how many, as in 2/8.")] = "1/1",
-    stage: Annotated[StageName, typer.Option(help="Only generate, or only judge what was generated.")] = StageName.both,
-    retry: Annotated[bool, typer.Option("--retry", help="Try trials again that have failed.")] = False,
-    export: Annotated[Export | None, typer.Option(help="Write the results in another format as well.")] = None,
-    judge: Metric = None,
-    prompts_file: PromptsFile = None,
-    layout: Layout = None,
-    no_canary: NoCanary = False,
-    allow_noncommercial: Annotated[
-        bool, typer.Option("--allow-noncommercial", help="Take verifiers whose licence forbids commercial use.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, do nothing.")] = False,
-    gpu: GPU = None,
-    utilisation: Utilisation = 0.3,
-    variance: Variance = None,
+    benchmark: options.Benchmarks = "shapes",
+    config: options.Config = None,
+    method: options.Methods = None,
+    prompts: options.Prompts = None,
+    seeds: options.Seeds = None,
+    balanced: options.Balanced = False,
+    seed: options.Seed = None,
+    baseline: options.Baseline = None,
+    holdout: options.Holdout = None,
+    out: options.Out = Path("runs/evaluate"),
+    workers: options.Workers = 1,
+    block: options.BlockSize = None,
+    candidates: options.Candidates = False,
+    shard: options.ShardText = "1/1",
+    stage: options.Stages = options.StageName.both,
+    retry: options.Retry = False,
+    export: options.Exports = None,
+    judge: options.Metric = None,
+    prompts_file: options.PromptsFile = None,
+    layout: options.Layout = None,
+    no_canary: options.NoCanary = False,
+    allow_noncommercial: options.Noncommercial = False,
+    dry_run: options.DryRun = False,
+    gpu: options.GPU = None,
+    utilisation: options.Utilisation = 0.3,
+    variance: options.Variance = None,
 ) -> None:
     """Compare methods on the same prompts and seeds and print a table with paired intervals.
 
@@ -112,25 +64,18 @@ def evaluate(
     """
     from gensearch.evaluate.benchmarks.names import find
 
-    options = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
-    options |= {"allow_noncommercial": allow_noncommercial or None, "block": block, "candidates": candidates or None}
-    options["balanced"] = balanced or None
     part = parse_shard(shard)
     known = find(benchmark, judge, prompts_file, holdout or (), not no_canary, allow_noncommercial)
-    if prompts is None and not config and benchmark not in PRESET:
-        options["prompts"] = ALL
-    config = config or (None if method else PRESET.get(benchmark))
-    if not config and not method:
-        raise ValueError(f"{benchmark} has no preset; give --config, or methods such as --method base=compute:1")
-    plan = make_plan(config, method or (), per_prompt=known.per_prompt, **options)
+    prompts = ALL if prompts is None and not config and benchmark not in PRESET else prompts
+    config = config or (None if method else preset(benchmark))
+    given = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
+    flags = {"allow_noncommercial": allow_noncommercial, "candidates": candidates, "balanced": balanced}
+    given |= {"block": block, **{name: flag or None for name, flag in flags.items()}}
+    plan = make_plan(config, method or (), per_prompt=known.per_prompt, **given)
     out = out.expanduser()
     require_writable(out)
     if dry_run:
-        from gensearch.cli.evaluation_plan import show_plan
-        from gensearch.cli.forecast import show_forecast
-
-        show_plan(plan, known)
-        show_forecast(plan, known, gpu, utilisation, variance)
+        show_dry_run(plan, known, gpu, utilisation, variance)
         return
     if gpu or variance:
         raise ValueError("--gpu and --variance belong to the forecast of a plan; add --dry-run")
@@ -140,6 +85,37 @@ def evaluate(
         from gensearch.evaluate.index import export_parquet
 
         typer.echo(f"exported to {export_parquet(out)}")
+
+
+def preset(benchmark: str) -> str:
+    """The preset of a benchmark.
+
+    Args:
+        benchmark: Its name.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if benchmark not in PRESET:
+        raise ValueError(f"{benchmark} has no preset; give --config, or methods such as --method base=compute:1")
+    return PRESET[benchmark]
+
+
+def show_dry_run(plan: Plan, benchmark: Benchmark, gpu: str | None, utilisation: float, variance: Path | None) -> None:
+    """Print a plan, its cost and its forecast.
+
+    Args:
+        plan: Methods, prompts and seeds.
+        benchmark: Where the prompts come from.
+        gpu: A GPU by name, or None for no hours.
+        utilisation: The share of its peak that is reached.
+        variance: The folder of an earlier run, or None.
+    """
+    from gensearch.cli.evaluation_plan import show_plan
+    from gensearch.cli.forecast import show_forecast
+
+    show_plan(plan, benchmark)
+    show_forecast(plan, benchmark, gpu, utilisation, variance)
 
 
 def show_files(name: str, plan: Plan, benchmark: Benchmark, out: Path, layout: Path | None) -> None:

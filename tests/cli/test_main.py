@@ -217,9 +217,11 @@ def test_only_commands_that_work_are_listed(capsys):
     assert gensearch("--help") == 0
     listed = capsys.readouterr().out
     assert sorted(str(c.name) for c in cli.app.registered_commands) == [
+        "compare",
         "convert",
         "evaluate",
         "generate",
+        "judge",
         "list",
         "replay",
     ]
