@@ -64,7 +64,7 @@ def evaluate(
     """
     from gensearch.evaluate.benchmarks.names import find
 
-    part = parse_shard(shard)
+    part, out = parse_shard(shard), out.expanduser()
     known = find(benchmark, judge, prompts_file, holdout or (), not no_canary, allow_noncommercial)
     prompts = ALL if prompts is None and not config and benchmark not in PRESET else prompts
     config = config or (None if method else preset(benchmark))
@@ -72,11 +72,9 @@ def evaluate(
     flags = {"allow_noncommercial": allow_noncommercial, "candidates": candidates, "balanced": balanced}
     given |= {"block": block, **{name: flag or None for name, flag in flags.items()}}
     plan = make_plan(config, method or (), per_prompt=known.per_prompt, **given)
-    out = out.expanduser()
     require_writable(out)
     if dry_run:
-        show_dry_run(plan, known, gpu, utilisation, variance)
-        return
+        return show_dry_run(plan, known, gpu, utilisation, variance)
     if gpu or variance:
         raise ValueError("--gpu and --variance belong to the forecast of a plan; add --dry-run")
     finish(plan, known, out, workers, shard=part, stage=stage.value, retry=retry)
