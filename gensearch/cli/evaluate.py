@@ -58,9 +58,8 @@ def evaluate(
 
     Keys of a method: model, options.*, verifier, select, panel, search, knobs.*, compute. A panel is a YAML file of
     verifiers with roles and weights; its hold-outs report on all methods. The verifier `random` and the
-    search `unguided` are controls; a method that searches with the exact judge is marked as an oracle. The folder gets
-    results.jsonl, pictures, summary.json and table.md; whatever stops a run, the same command goes on with it. Shards
-    on several machines are merged by copying their folders into one; the same command without --shard then sums up.
+    search `unguided` are controls; a method that searches with the exact judge is marked as an oracle. Whatever stops
+    a run, the same command goes on with it. Shards are merged by copying their folders into one.
     """
     from gensearch.evaluate.benchmarks.names import find
 
@@ -68,13 +67,14 @@ def evaluate(
     known = find(benchmark, judge, prompts_file, holdout or (), not no_canary, allow_noncommercial)
     prompts = ALL if prompts is None and not config and benchmark not in PRESET else prompts
     config = config or (None if method else preset(benchmark))
-    given = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout or None}
     flags = {"allow_noncommercial": allow_noncommercial, "candidates": candidates, "balanced": balanced}
-    given |= {"block": block, **{name: flag or None for name, flag in flags.items()}}
+    given = {"prompts": prompts, "seeds": seeds, "seed": seed, "baseline": baseline, "holdout": holdout, "block": block}
+    given |= {name: value or None for name, value in flags.items()} | {"holdout": holdout or None}
     plan = make_plan(config, method or (), per_prompt=known.per_prompt, **given)
     require_writable(out)
     if dry_run:
-        return show_dry_run(plan, known, gpu, utilisation, variance)
+        show_dry_run(plan, known, gpu, utilisation, variance)
+        return
     if gpu or variance:
         raise ValueError("--gpu and --variance belong to the forecast of a plan; add --dry-run")
     finish(plan, known, out, workers, shard=part, stage=stage.value, retry=retry)
