@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from gensearch.evaluate.bench import Benchmark
+from gensearch.evaluate.benchmarks.asked import Asked
 from gensearch.evaluate.benchmarks.subset import spread
 from gensearch.registry import verifier
-from verifiers.batches import require_pictures
 from verifiers.types import Media, Scores
 from verifiers.vlm.decompose import Answerer
 
@@ -46,7 +46,7 @@ class Item(NamedTuple):
     categories: dict[int, str]
 
 
-class DPG:
+class DPG(Asked[Answerer, Item]):
     """The share of questions whose answer is yes, after those that depend on a no count as no, in [0, 1].
 
     `Scores.parts` holds each answer before that rule, 1 or 0, by the number of its question. A picture with a question
@@ -58,30 +58,14 @@ class DPG:
     """
 
     name = "dpg"
-    differentiable = False
+    data = "the data of DPG-Bench"
 
     def __init__(self, model: Callable[[], Answerer], items: Sequence[Item]) -> None:
-        self.items = {item.prompt: item for item in items}
-        self._load = model
-        self._model: Answerer | None = None
+        super().__init__(model, {item.prompt: item for item in items})
 
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score pictures, on their device.
-
-        Args:
-            media: pictures [b, 3, h, w] in [0, 1]; one that is not finite is unscored.
-            prompts: b prompts of the benchmark.
-            progress: ignored.
-
-        Raises:
-            ValueError: for clips, another number of prompts, and prompts that are not of the benchmark.
-        """
-        require_pictures(self.name, media, prompts)
-        if strange := [prompt for prompt in prompts if prompt not in self.items]:
-            raise ValueError(f"the data of DPG-Bench has no prompt {strange[0][:80]!r}; take those of its file")
-        self._model = self._model or self._load()
-        items = [self.items[prompt] for prompt in prompts]
-        logs = self._model.answer(media, [tuple(item.questions.values()) for item in items])
+    def scored(self, model: Answerer, media: Media, items: Sequence[Item]) -> Scores:
+        """Return the scores of pictures; arguments as in `Asked`."""
+        logs = model.answer(media, [tuple(item.questions.values()) for item in items])
         said = [
             {n: math.nan if math.isnan(log) else float(log > HALF) for n, log in zip(item.questions, row, strict=True)}
             for item, row in zip(items, (row.tolist() for row in logs), strict=True)

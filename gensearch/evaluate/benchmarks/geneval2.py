@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 
 from gensearch.evaluate.bench import Benchmark
+from gensearch.evaluate.benchmarks.asked import Asked
 from gensearch.evaluate.benchmarks.subset import spread
-from verifiers.batches import require_pictures
 from verifiers.types import Media, Scores
 from verifiers.vlm.respond import Speller, responder
 from verifiers.vlm.vqa import WORDS
@@ -46,7 +46,7 @@ class Item(NamedTuple):
     skills: tuple[str, ...]
 
 
-class GenEval2:
+class GenEval2(Asked[Speller, Item]):
     """Soft-TIFA GM, the geometric mean of the probabilities of the right answers, in [0, 1].
 
     `Scores.parts` holds `am`, the arithmetic mean, and the probability of each answer as `q1`, `q2` and so on. A
@@ -60,34 +60,16 @@ class GenEval2:
     """
 
     name = "geneval2"
-    differentiable = False
+    data = "the data of GenEval 2"
 
     def __init__(self, model: Callable[[], Speller], items: Sequence[Item], *, upstream: bool = True) -> None:
-        self.items = {item.prompt: item for item in items}
+        super().__init__(model, {item.prompt: item for item in items})
         self.upstream = upstream
-        self._load = model
-        self._model: Speller | None = None
 
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score pictures, on their device.
-
-        Args:
-            media: pictures [b, 3, h, w] in [0, 1]; one that is not finite is unscored.
-            prompts: b prompts of the benchmark.
-            progress: ignored.
-
-        Raises:
-            ValueError: for clips, another number of prompts, and prompts that are not of the benchmark.
-        """
-        require_pictures(self.name, media, prompts)
-        if strange := [prompt for prompt in prompts if prompt not in self.items]:
-            raise ValueError(f"the data of GenEval 2 has no prompt {strange[0][:80]!r}; take those of its file")
-        self._model = self._model or self._load()
-        asked = [
-            [(SHORT.replace("{question}", q), spellings(q, answer)) for q, answer in self.items[prompt].asked]
-            for prompt in prompts
-        ]
-        rows = [row.double().tolist() for row in self._model.chances(media, asked, not self.upstream)]
+    def scored(self, model: Speller, media: Media, items: Sequence[Item]) -> Scores:
+        """Return the scores of pictures; arguments as in `Asked`."""
+        asked = [[(SHORT.replace("{question}", q), spellings(q, answer)) for q, answer in item.asked] for item in items]
+        rows = [row.double().tolist() for row in model.chances(media, asked, not self.upstream)]
         most = max((len(row) for row in rows), default=0)
         parts = {"am": torch.tensor([arithmetic(row) for row in rows])}
         parts |= {

@@ -10,13 +10,14 @@ import json
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from verifiers.batches import require_pictures
+from gensearch.evaluate.benchmarks.asked import Asked
 from verifiers.types import Media, Scores
 from verifiers.vlm.messages import quoted
 from verifiers.vlm.respond import Writer
@@ -100,7 +101,7 @@ class Item(NamedTuple):
     category: str
 
 
-class Wise:
+class Wise(Asked[Writer, Item]):
     """A score in [0, 1] by a vision-language model that is asked with the explanation of a prompt.
 
     The verified edition has one score of 0 or 1. The legacy one is (0.7 consistency + 0.2 realism + 0.1 aesthetic
@@ -112,33 +113,18 @@ class Wise:
         edition: of the items.
     """
 
-    differentiable = False
+    files = "its files"
 
     def __init__(self, model: Callable[[], Writer], items: Sequence[Item], edition: Edition) -> None:
-        self.name = f"wise-{edition.name}"
+        super().__init__(model, {item.prompt: item for item in reversed(items)})
+        self.name, self.data = f"wise-{edition.name}", f"WISE {edition.name}"
         self.edition = edition
-        self.items = {item.prompt: item for item in reversed(items)}
-        self._load = model
-        self._model: Writer | None = None
 
-    def __call__(self, media: Media, prompts: Sequence[str], *, progress: float = 1.0) -> Scores:
-        """Score pictures, on their device.
-
-        Args:
-            media: pictures [b, 3, h, w] in [0, 1]; one that is not finite is unscored.
-            prompts: b prompts of the benchmark.
-            progress: ignored.
-
-        Raises:
-            ValueError: for clips, another number of prompts, and prompts that are not of the benchmark.
-        """
-        require_pictures(self.name, media, prompts)
-        if strange := [prompt for prompt in prompts if prompt not in self.items]:
-            raise ValueError(f"WISE {self.edition.name} has no prompt {strange[0][:80]!r}; take those of its files")
-        self._model = self._model or self._load()
-        texts = [request(self.items[prompt], self.edition) for prompt in prompts]
+    def scored(self, model: Writer, media: Media, items: Sequence[Item]) -> Scores:
+        """Return the scores of pictures; arguments as in `Asked`."""
+        texts = [request(item, self.edition) for item in items]
         read = read_score if self.edition.name == "verified" else read_aspects
-        answers = self._model.write(media, texts, read, MOST)
+        answers = model.write(media, texts, read, MOST)
         names = ("score",) if self.edition.name == "verified" else tuple(ASPECTS)
         empty = dict.fromkeys(names, math.nan)
         parts = {name: torch.tensor([(a or empty)[name] for a in answers], device=media.device) for name in names}
@@ -231,12 +217,10 @@ def load(path: Path, edition: Edition) -> list[Item]:
         rows = read_rows(file)
         refuse_mix_up(file, rows, edition)
         items += [Item(n, row["Prompt"], row["Explanation"], edition.category(n)) for n, row in rows.items()]
-    numbers = [item.number for item in items]
-    if twice := {n for n in numbers if numbers.count(n) > 1}:
+    if twice := {n for n, times in Counter(item.number for item in items).items() if times > 1}:
         raise ValueError(f"{path} holds id {min(twice)} twice; give the files of one edition")
     items.sort()
-    prompts = [item.prompt for item in items]
-    if same := {prompt for prompt in prompts if prompts.count(prompt) > 1}:
+    if same := [prompt for prompt, times in Counter(item.prompt for item in items).items() if times > 1]:
         warnings.warn(f"{len(same)} prompts of {path} have several ids; the first explanation counts", stacklevel=2)
     return items
 
