@@ -100,7 +100,7 @@ def preset(benchmark: str) -> str:
 
 
 def show_dry_run(plan: Plan, benchmark: Benchmark, gpu: str | None, utilisation: float, variance: Path | None) -> None:
-    """Print a plan, its cost and its forecast.
+    """Print a plan, its cost and its forecast; each generator is loaded once.
 
     Args:
         plan: Methods, prompts and seeds.
@@ -108,12 +108,21 @@ def show_dry_run(plan: Plan, benchmark: Benchmark, gpu: str | None, utilisation:
         gpu: A GPU by name, or None for no hours.
         utilisation: The share of its peak that is reached.
         variance: The folder of an earlier run, or None.
-    """
-    from gensearch.cli.evaluation_plan import show_plan
-    from gensearch.cli.forecast import show_forecast
 
+    Raises:
+        ValueError: The GPU is unknown, the share out of range, or the folder holds no evaluation of two methods.
+    """
+    from rich.console import Console
+
+    from gensearch.cli.evaluation_plan import show_plan
+    from gensearch.evaluate.bench import once
+    from gensearch.evaluate.forecast import forecast
+
+    benchmark = benchmark._replace(model=once(benchmark.model))
     show_plan(plan, benchmark)
-    show_forecast(plan, benchmark, gpu, utilisation, variance)
+    console = Console(markup=False, emoji=False)  # names are taken literally
+    for line in forecast(plan, benchmark, gpu, utilisation, variance.expanduser() if variance else None):
+        console.print(line, soft_wrap=True)
 
 
 def show_files(name: str, plan: Plan, benchmark: Benchmark, out: Path, layout: Path | None) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from gensearch.evaluate.plan import Method, Plan
+from gensearch.evaluate.plan import Plan, at_hand
 
 if TYPE_CHECKING:
     from gensearch.evaluate.bench import Benchmark
@@ -28,7 +28,7 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
     from gensearch import registry
     from gensearch.engine.job import budget
 
-    pairs = sum(plan.seeds_of([line["tag"] for line in benchmark.lines(plan.prompts)]))
+    pairs = plan.pairs(benchmark.lines(plan.prompts))
     header = ("method", "model", "search", "guide", "selector", "budget in samples")
     budgets = {
         method.name: budget(registry.search(method.search), method.compute, method.knobs) for method in plan.methods
@@ -58,13 +58,6 @@ def show_plan(plan: Plan, benchmark: Benchmark) -> None:
         console.print(line, soft_wrap=True)
 
 
-def at_hand(method: Method) -> bool:
-    """Whether the generator of a method can be loaded without a download."""
-    from gensearch import registry
-
-    return registry.models().get(method.model) == "embedded" or method.model.startswith("toy/")
-
-
 def critics(plan: Plan, benchmark: Benchmark) -> list[str]:
     """The cost of remote critics in lines of words, none without any; no request is sent.
 
@@ -72,10 +65,10 @@ def critics(plan: Plan, benchmark: Benchmark) -> list[str]:
         plan: The methods and hold-outs.
         benchmark: What loads their models.
     """
-    from gensearch.evaluate.fees import forecast
+    from gensearch.evaluate.fees import fees
     from gensearch.runs.format import charged
 
-    found = forecast(plan, benchmark, at_hand)
+    found = fees(plan, benchmark)
     lines = []
     if paid := charged(found.search._asdict()):
         lines.append(f"critics: at most {found.search.scored:,} scores, {paid}, with three tries for each answer")
@@ -95,21 +88,20 @@ def total_cost(plan: Plan, benchmark: Benchmark, budgets: Mapping[str, float | N
         budgets: What each method may spend on one pair, in multiples of one sample's cost; None if its knobs decide.
         pairs: Pairs of prompt and seed, 1 or more.
     """
-    from gensearch.core.ledger import Cost
     from gensearch.core.price import price
+    from gensearch.evaluate.bench import once
 
-    units = dict[str, Cost]()
+    model = once(benchmark.model)
     counted, open_ended, elsewhere = Counter[str](), [], set()
     for method in plan.methods:
-        each, key = budgets[method.name], f"{method.model} {method.options}"
+        each = budgets[method.name]
         if each is None:
             open_ended.append(method.name)
         elif not at_hand(method):  # a dry run downloads nothing
             elsewhere.add(method.model)
         else:
-            if key not in units:
-                units[key] = price(benchmark.model(method.model, **method.options))
-            counted["tokens" if units[key].tokens else "NFE"] += int(each * units[key].work) * pairs
+            unit = price(model(method.model, **method.options))
+            counted["tokens" if unit.tokens else "NFE"] += int(each * unit.work) * pairs
     parts = [f"at most {' and '.join(f'{value:,} {unit}' for unit, value in counted.items())}"] if counted else []
     parts += [f"without {', '.join(open_ended)}, whose knobs set the cost"] if open_ended else []
     parts += [f"without what runs on {', '.join(sorted(elsewhere))}, which is not loaded here"] if elsewhere else []

@@ -87,13 +87,13 @@ class Bench:
             ValueError: A name, a knob or a role is unfit, or a model or a verifier changed since the known results.
         """
         verifier = verifiers_of(plan, benchmark)
-        model = cache(lambda source, options: benchmark.model(source, **json.loads(options)))
+        model = once(benchmark.model)
         jury = Jury(benchmark.judge(), {name: verifier(name) for name in plan.holdout})
         jobs = {}
         for method in plan.methods:
             try:
                 jobs[method.name] = resolve(
-                    model(method.model, json.dumps(method.options, sort_keys=True)),
+                    model(method.model, **method.options),
                     None if method.verifiers else verifier(method.verifier),
                     benchmark.search(method.search),
                     knobs=method.knobs,
@@ -183,6 +183,16 @@ def roles(method: Method, verifier: Callable[[str], Any], holdout: Sequence[Any]
     if method.verifiers:
         return {"panel": seated(Roles(method.verifier, method.select, holdout, method.verifiers), verifier)}
     return {"select": verifier(method.select) if method.select else None, "holdout": holdout}
+
+
+def once(load: Callable[..., Model]) -> Callable[..., Model]:
+    """What loads generators, each once for the same options.
+
+    Args:
+        load: From a source and options to a generator.
+    """
+    kept = cache(lambda source, options: load(source, **json.loads(options)))
+    return lambda source, **options: kept(source, json.dumps(options, sort_keys=True))
 
 
 def verifiers_of(plan: Plan, benchmark: Benchmark) -> Callable[[str], Any]:

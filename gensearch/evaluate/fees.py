@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, reduce
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 from gensearch import registry
@@ -11,18 +11,17 @@ from gensearch.core.ledger import Cost
 from gensearch.core.types import Model
 from gensearch.engine.job import Job, budget
 from gensearch.estimate import MeanScore, aside, rehearse
-from gensearch.evaluate.bench import Benchmark
-from gensearch.evaluate.plan import Method, Plan
+from gensearch.evaluate.bench import Benchmark, once
+from gensearch.evaluate.plan import Method, Plan, at_hand
 from gensearch.resolve import Roles, for_prompt, seated
 from verifiers.combine import Panel
 from verifiers.names import leaf_names, source_of
 from verifiers.types import Verifier
 
 REMOTE = "critic"  # the kind of verifiers that ask a server
-SCORED = 2  # samples of each trial that hold-outs score: the winner and the plain one
 
 
-class Forecast(NamedTuple):
+class Fees(NamedTuple):
     """The most that remote critics can cost in an evaluation.
 
     Attributes:
@@ -49,20 +48,18 @@ class Unloaded:
         self.name = name
 
 
-def forecast(plan: Plan, benchmark: Benchmark, at_hand: Callable[[Method], bool]) -> Forecast:
+def fees(plan: Plan, benchmark: Benchmark) -> Fees:
     """The most that the remote critics of a plan can cost; critics are read from their files and asked nothing.
 
     Args:
         plan: Methods, hold-outs, prompts and seeds.
         benchmark: Where prompts and generators come from.
-        at_hand: Whether the generator of a method may be loaded.
 
     Raises:
         ValueError: The file of a critic cannot be used, or a method cannot run.
     """
     lines = benchmark.lines(plan.prompts)
-    pairs = sum(plan.seeds_of([line["tag"] for line in lines]))
-    model = cache(lambda source, options: benchmark.model(source, **dict(options)))
+    pairs, model = plan.pairs(lines), once(benchmark.model)
     found, unknown = Cost(), []
     for method in plan.methods:
         if not remote(method.verifier, method.select or ""):
@@ -70,12 +67,12 @@ def forecast(plan: Plan, benchmark: Benchmark, at_hand: Callable[[Method], bool]
         if not at_hand(method):
             unknown.append(method.name)
             continue
-        job = rehearsed(method, model(method.model, tuple(method.options.items())), benchmark)
+        job = rehearsed(method, model(method.model, **method.options), benchmark)
         prompt = lines[0]["prompt"]
         found = found.plus(rehearse(for_prompt(job, prompt), prompt, plan.seed).spent.times(pairs))
     held_out = [aside(Panel(unloaded("any"), holdout={name: built(name)}), 0) for name in plan.holdout if remote(name)]
     beside = reduce(Cost.plus, held_out, Cost()).times(pairs * len(plan.methods))
-    return Forecast(found, beside, tuple(unknown))
+    return Fees(found, beside, tuple(unknown))
 
 
 def rehearsed(method: Method, model: Model, benchmark: Benchmark) -> Job:

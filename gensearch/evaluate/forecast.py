@@ -14,9 +14,9 @@ from gensearch.core.noise import randn
 from gensearch.core.sampling import generate
 from gensearch.core.types import Model
 from gensearch.engine.job import budget
-from gensearch.evaluate.bench import Benchmark
+from gensearch.evaluate.bench import Benchmark, once
 from gensearch.evaluate.hardware import PEAK, count, hours
-from gensearch.evaluate.plan import Method, Plan
+from gensearch.evaluate.plan import Plan, at_hand
 from gensearch.evaluate.power import (
     Variance,
     blind,
@@ -64,7 +64,7 @@ def forecast(plan: Plan, benchmark: Benchmark, gpu: str | None, share: float, ru
         ValueError: The GPU is unknown, the share out of range, or the folder holds no evaluation of two methods.
     """
     listed = benchmark.lines(plan.prompts)
-    pairs = sum(plan.seeds_of([line["tag"] for line in listed]))
+    pairs = plan.pairs(listed)
     each = {m.name: budget(registry.search(m.search), m.compute, m.knobs) for m in plan.methods}
     samples = {name: None if n is None else int(n) * pairs for name, n in each.items()}
     size = Size(dict(Counter(line["tag"] for line in listed)), pairs, samples)
@@ -100,21 +100,10 @@ def calls(plan: Plan, size: Size) -> str:
     )
 
 
-def at_hand(method: Method) -> bool:
-    """Whether the generator of a method needs no download."""
-    return registry.models().get(method.model) == "embedded" or method.model.startswith("toy/")
-
-
 def loaded(plan: Plan, benchmark: Benchmark) -> dict[str, Model]:
     """The generators that are at hand, by method, each once."""
-    models: dict[str, Model] = {}
-    found = {}
-    for method in filter(at_hand, plan.methods):
-        key = f"{method.model} {method.options}"
-        if key not in models:
-            models[key] = benchmark.model(method.model, **method.options)
-        found[method.name] = models[key]
-    return found
+    model = once(benchmark.model)
+    return {method.name: model(method.model, **method.options) for method in filter(at_hand, plan.methods)}
 
 
 def elsewhere(plan: Plan) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -96,6 +96,14 @@ class Plan(BaseModel):
         """The name of the baseline."""
         return self.baseline or self.methods[0].name
 
+    def pairs(self, lines: Sequence[Mapping[str, Any]]) -> int:
+        """How many pairs of prompt and seed there are.
+
+        Args:
+            lines: The prompts, each with its `tag`.
+        """
+        return sum(self.seeds_of([line["tag"] for line in lines]))
+
     def seeds_of(self, tags: Sequence[str]) -> tuple[int, ...]:
         """How many seeds each prompt gets.
 
@@ -113,6 +121,17 @@ class Plan(BaseModel):
             shares.append((pictures + left[tag] - 1) // sizes[tag])  # `left` falls from the tag's size to 1
             left[tag] -= 1
         return tuple(shares)
+
+
+def at_hand(method: Method) -> bool:
+    """Whether the generator of a method can be loaded without a download.
+
+    Args:
+        method: Of a plan.
+    """
+    from gensearch import registry
+
+    return registry.models().get(method.model) == "embedded" or method.model.startswith("toy/")
 
 
 def make_plan(config: str | None, methods: Sequence[str], *, per_prompt: int = 1, **overrides: Any) -> Plan:
