@@ -145,9 +145,7 @@ class Trainer:
         settings = recipe.model_dump(exclude={"memory"})
         settings |= {"seed": self.config.seed, "template": self.config.template}
         *_, self.lesson = distil(self.network, self.model, memory.winners, **settings)
-        with torch.no_grad():
-            for mean, parameter in zip(self.ema, self.params, strict=True):
-                mean.copy_(parameter)
+        copy_trained(self.averaged.network, self.network)
         self.save()
 
     def update(self) -> Update:

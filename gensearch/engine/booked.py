@@ -89,6 +89,15 @@ class BookedComparer(Booked):
         )
 
 
+def paid(verifier: Verifier) -> list[Any]:
+    """The remote models inside a verifier, which have a `bill`; none for one that costs no money.
+
+    Args:
+        verifier: It or what it wraps may have one.
+    """
+    return [inner for inner in judges(verifier) if hasattr(inner, "bill")]
+
+
 @contextmanager
 def billed(verifier: Verifier, ledger: Ledger) -> Iterator[None]:
     """Book what remote models charge for the work inside, also if it fails.
@@ -97,7 +106,7 @@ def billed(verifier: Verifier, ledger: Ledger) -> Iterator[None]:
         verifier: Which it is by; it or what it wraps may have a `bill`.
         ledger: Pays.
     """
-    bills: list[Any] = [inner for inner in judges(verifier) if hasattr(inner, "bill")]
+    bills = paid(verifier)
     for inner in bills:
         inner.bill()  # what was spent outside any ledger
     try:

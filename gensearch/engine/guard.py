@@ -16,9 +16,9 @@ from gensearch.core.noise import remake
 from gensearch.core.perturb import KINDS, perturbed
 from gensearch.core.result import Prefix, Progress, Result, Seen
 from gensearch.core.types import Model
-from gensearch.engine.booked import billed
+from gensearch.engine.booked import billed, paid
 from verifiers.adapt import ask
-from verifiers.combine import Panel, WeightedSum, judges, leaves
+from verifiers.combine import Panel, WeightedSum, leaves
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -108,7 +108,7 @@ def examine(
     """
     began, best, base, picks = time.monotonic(), found.best, found.base, picking(panel)
     score, error, calls = best.score, 0.0, 0
-    if any(hasattr(inner, "bill") for inner in judges(picks)):
+    if paid(picks):
         score = error = torch.nan
     elif best.id != base.id:
         both = torch.stack([best.media, base.media])

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gensearch.evaluate.journal import CANDIDATES
 from gensearch.files.atomic import read_records
 
-CANDIDATES = "candidates.jsonl"
 GUIDE, JUDGE = "guide", "judge"  # names of scores that every candidate has
 
 

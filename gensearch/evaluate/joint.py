@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gensearch.core.types import Rows, State, cat
+from gensearch.engine.booked import joined as joined_scores
 from gensearch.engine.metered import noted
 from verifiers.adapt import ask
 from verifiers.batches import pieces, sizes
@@ -176,13 +177,7 @@ def together(values: Sequence[Any]) -> Any:
     if isinstance(first, Tensor):
         return torch.cat(list(values))
     if isinstance(first, Scores):
-        names = dict.fromkeys(name for scores in values for name in scores.parts)
-        lacking = [torch.full_like(scores.total, torch.nan) for scores in values]
-        parts = {
-            name: torch.cat([s.parts.get(name, nan).detach() for s, nan in zip(values, lacking, strict=True)])
-            for name in names
-        }
-        return Scores(torch.cat([scores.total for scores in values]), parts)
+        return joined_scores(values)
     return [row for value in values for row in value]
 
 

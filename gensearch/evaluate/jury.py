@@ -9,13 +9,12 @@ from typing import Any
 from gensearch.core.errors import one_line
 from gensearch.core.ledger import Cost, Ledger
 from gensearch.core.noise import derive
-from gensearch.engine.booked import billed
+from gensearch.engine.booked import billed, paid
 from gensearch.evaluate.joint import Call, Joint
 from gensearch.evaluate.journal import TRIES, Record
 from gensearch.evaluate.made import Made
 from gensearch.models.fingerprint import verifier_hashes
 from gensearch.runs.records import number
-from verifiers.combine import judges
 from verifiers.types import Scores, Verifier
 
 ROWS = 64  # samples that a verifier without batches of its own is given at once
@@ -62,7 +61,7 @@ class Jury:
     def _reported(self, verifier: Verifier, block: Sequence[Made], asides: Sequence[Ledger]) -> list[Any]:
         for made, aside in zip(block, asides, strict=True):
             aside.charge(Cost(scored=len(made.pixels)))
-        if not any(hasattr(inner, "bill") for inner in judges(verifier)):
+        if not paid(verifier):
             return self._scores(verifier, block)
         answers = []
         for made, aside in zip(block, asides, strict=True):  # one by one, so that each has its own bill

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from gensearch.evaluate.journal import PENDING, Record
 from gensearch.files.atomic import write_atomic
 from gensearch.files.images import to_pixels
 from verifiers.types import Media
+
+T = TypeVar("T")
 
 
 class Made(NamedTuple):
@@ -48,6 +50,15 @@ def stored(media: Media) -> np.ndarray:
     return frames if media.ndim == 5 else frames[:, 0]
 
 
+def frames(pixels: np.ndarray) -> np.ndarray:
+    """A picture or clip as frames, uint8 [t, h, w, 3]; a picture is one of them.
+
+    Args:
+        pixels: uint8 [h, w, 3] or [t, h, w, 3].
+    """
+    return pixels if pixels.ndim == 4 else pixels[None]
+
+
 def path_of(folder: Path, index: int) -> Path:
     """Where a block waits for its judges.
 
@@ -78,9 +89,35 @@ def kept(folder: Path, index: int) -> list[Made]:
         folder: Of the evaluation.
         index: Of the block.
     """
+    return read(folder, index, lambda file, row, record, broken: Made(record, file.get_tensor(row), broken))
+
+
+def waiting(folder: Path, index: int) -> list[Record]:
+    """The records of what waits of a block, without its pixels; otherwise as `kept`.
+
+    Args:
+        folder: Of the evaluation.
+        index: Of the block.
+    """
+
+    def trial(file: Any, row: str, record: Record, broken: tuple[int, ...]) -> Record:
+        file.get_slice(row)  # refuses a file that lacks the pixels
+        return record
+
+    return read(folder, index, trial)
+
+
+def read(folder: Path, index: int, trial: Callable[[Any, str, Record, tuple[int, ...]], T]) -> list[T]:
+    """What a function makes of each trial of a block that waits; nothing as for `kept`.
+
+    Args:
+        folder: Of the evaluation.
+        index: Of the block.
+        trial: Takes the open file, the name of the trial's pixels in it, its record, and rows that are not finite.
+    """
     try:
         with safe_open(path_of(folder, index), "numpy") as file:
             about: list[Any] = json.loads((file.metadata() or {})["block"])
-            return [Made(r, file.get_tensor(str(row)), tuple(broken)) for row, (r, broken) in enumerate(about)]
+            return [trial(file, str(row), record, tuple(broken)) for row, (record, broken) in enumerate(about)]
     except (SafetensorError, OSError, KeyError, ValueError):
         return []

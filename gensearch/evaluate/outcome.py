@@ -16,7 +16,7 @@ from gensearch.core.result import Result
 from gensearch.engine.job import Job
 from gensearch.engine.law import law
 from gensearch.evaluate.journal import Record
-from gensearch.evaluate.made import Made, stored
+from gensearch.evaluate.made import Made, frames, stored
 from gensearch.files.images import digest
 from gensearch.models.fingerprint import module_hash, own_code, verifier_hashes
 from gensearch.runs.records import number
@@ -96,7 +96,7 @@ def pixel_hash(pixels: np.ndarray) -> str:
     Args:
         pixels: uint8 [h, w, 3] or [t, h, w, 3].
     """
-    return digest(pixels if pixels.ndim == 4 else pixels[None])
+    return digest(frames(pixels))
 
 
 def trial_id(job: Job, made_by: str, prompt: str, root: int) -> str:

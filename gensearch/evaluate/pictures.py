@@ -13,7 +13,7 @@ from gensearch.core.noise import remake
 from gensearch.core.sampling import again
 from gensearch.core.types import Model
 from gensearch.evaluate.journal import Record
-from gensearch.evaluate.made import Made, stored
+from gensearch.evaluate.made import Made, frames, stored
 from gensearch.evaluate.outcome import pixel_hash
 from gensearch.files.atomic import write_atomic
 from gensearch.files.images import decode, digest, encode
@@ -27,7 +27,7 @@ def picture(record: Record, pixels: np.ndarray) -> bytes:
         pixels: uint8 [h, w, 3], or [t, h, w, 3] of a clip.
     """
     about = {name: record[name] for name in ("id", "method", "text", "root", "recipe")}
-    return encode(pixels if pixels.ndim == 4 else pixels[None], {"gensearch": json.dumps(about)})
+    return encode(frames(pixels), {"gensearch": json.dumps(about)})
 
 
 def write_pictures(folder: Path, block: Sequence[Made]) -> None:

@@ -10,10 +10,11 @@ import torch
 
 from gensearch.core.price import decoder_batch
 from gensearch.core.types import Model, Noise, State
+from gensearch.engine.booked import paid
 from gensearch.engine.job import Job
 from gensearch.evaluate.joint import Call
 from gensearch.evaluate.lockstep import Ask
-from verifiers.combine import Panel, judges, with_leaves
+from verifiers.combine import Panel, with_leaves
 from verifiers.types import Media, Scores, Verifier
 
 
@@ -85,8 +86,7 @@ def scorer(verifier: Verifier, ask: Ask) -> Verifier:
         verifier: Single.
         ask: Takes the calls.
     """
-    paid = any(hasattr(inner, "bill") for inner in judges(verifier))
-    apart = paid or hasattr(verifier, "compare") or not getattr(verifier, "batch_size", None)
+    apart = paid(verifier) or hasattr(verifier, "compare") or not getattr(verifier, "batch_size", None)
     return verifier if apart else JointVerifier(verifier, ask)
 
 

@@ -82,17 +82,18 @@ def _run_plan(
         claim(plan, benchmark.name, folder)
         sweep(folder)
         found = records(folder)
+        finished = {key(record) for record in found}
         known = {record["method"]: record["identity"] for record in found}
         gone = lost(folder, found)
-        retried = {key(failure) for failure in failures(folder)} if retry else set()
+        before = {key(failure) for failure in failures(folder)}
         if retry:
             (folder / FAILED).unlink(missing_ok=True)
-        done = {key(record) for record in found} | {key(failure) for failure in failures(folder)}
+        retried, done = (before, set(finished)) if retry else (set(), finished | before)
         bench = Bench.load(plan, benchmark, known) if gone else None
         if bench:
             done -= redo(plan, folder, gone, bench)
         parts = blocks(plan, benchmark.lines(plan.prompts), shard)
-        work = divide(folder, parts, {key(record) for record in found}, done, retried, stage)
+        work = divide(folder, parts, finished, done, retried, stage)
         if work.todo and workers == 1 and bench is None:
             with threads(plan.threads):
                 bench = Bench.load(plan, benchmark, known)
@@ -176,12 +177,12 @@ def divide(
     work = Work([], [])
     for block in parts:
         missing = [trial for trial in block.trials if trial not in done]
-        waits = waiting_room.kept(folder, block.number)
+        waits = waiting_room.waiting(folder, block.number)
         if not missing:
-            if finished.issuperset(key(made.record) for made in waits if "error" not in made.record):
+            if finished.issuperset(key(record) for record in waits if "error" not in record):
                 waiting_room.path_of(folder, block.number).unlink(missing_ok=True)  # a kill left it
             continue
-        generated = {key(m.record) for m in waits if "error" not in m.record or key(m.record) not in retried}
+        generated = {key(record) for record in waits if "error" not in record or key(record) not in retried}
         if generated.issuperset(missing):
             if stage != "generate":
                 work.ready.append(block)

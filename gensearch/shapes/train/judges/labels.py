@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from gensearch.shapes import world
 from gensearch.shapes.train.judges.matches import COLOR, RELATION, SHAPE, related
@@ -48,6 +50,12 @@ def blank(n: int) -> Table:
 def joined(tables: Sequence[Table]) -> Table:
     """Return one table of all pictures."""
     return Table(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
+
+
+def part(pictures: Sequence[np.ndarray], table: Table) -> dict[str, Tensor]:
+    """Return pictures uint8 [h, w, 3] as tensors: `media` [n, 3, h, w], with the columns of their table."""
+    media = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return {"media": media.contiguous()} | {name: torch.from_numpy(v) for name, v in table._asdict().items()}
 
 
 def of_detections(found: Sequence[Mapping[str, Sequence[Detection]]]) -> Table:

@@ -23,7 +23,7 @@ from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
 from gensearch.shapes.judge import pixels
 from gensearch.shapes.train.judges import scenes, spoilt
-from gensearch.shapes.train.judges.labels import Table, held_out, joined, of_detections
+from gensearch.shapes.train.judges.labels import Table, held_out, joined, of_detections, part
 
 PART = 500  # pictures of one file, before those with held-out pairs are dropped
 MIX = {"two_object": 0.15, "colors": 0.1, "position": 0.25, "color_attr": 0.25, "color_count": 0.25}
@@ -61,8 +61,7 @@ def labelled(pictures: list[np.ndarray]) -> dict[str, Tensor]:
     found = [ShapesDetector().detect(picture) for picture in pictures]
     rows = [row for row, detections in enumerate(found) if not held_out(detections)]
     table = of_detections([found[row] for row in rows])
-    kept = torch.from_numpy(np.stack([pictures[row] for row in rows])).permute(0, 3, 1, 2)
-    return {"media": kept.contiguous()} | {name: torch.from_numpy(v) for name, v in table._asdict().items()}
+    return part([pictures[row] for row in rows], table)
 
 
 def write(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gensearch.shapes.judge import pixels
 from gensearch.shapes.train.judges.clip import degrade, draw
-from gensearch.shapes.train.judges.labels import of_scenes
+from gensearch.shapes.train.judges.labels import of_scenes, part
 
 LATENT_NOISE = 0.25  # largest standard deviation of noise on standardised latents; objects stay what they are
 
@@ -29,14 +29,16 @@ def make_part(vae: Any, number: int, size: int) -> dict[str, Tensor]:
     x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     soft, coded = degrade(x[::2], generator), autoencoded(vae, x[1::2], generator)
     media = torch.stack([soft, coded], 1).flatten(0, 1)
-    shown = torch.from_numpy(np.stack([pixels(picture) for picture in media])).permute(0, 3, 1, 2)
-    table = of_scenes(scenes)
-    return {"media": shown.contiguous()} | {name: torch.from_numpy(v) for name, v in table._asdict().items()}
+    return part([pixels(picture) for picture in media], of_scenes(scenes))
 
 
 def autoencoded(vae: Any, x: Tensor, generator: torch.Generator) -> Tensor:
     """Return pictures [b, 3, h, w] in [0, 1] after the autoencoder, with noise on their latents."""
-    latents = vae.encode(2 * x - 1).latent_dist.mode()
-    sigma = LATENT_NOISE * torch.rand(len(x), 1, 1, 1, generator=generator)
+    return disturbed(vae, vae.encode(2 * x - 1).latent_dist.mode(), generator)
+
+
+def disturbed(vae: Any, latents: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the pictures [b, 3, h, w] in [0, 1] of latents with noise."""
+    sigma = LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, generator=generator)
     decoded: Tensor = vae.decode(latents + sigma * torch.randn(latents.shape, generator=generator)).sample
     return (decoded.float() / 2 + 0.5).clamp(0, 1)

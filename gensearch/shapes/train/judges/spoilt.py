@@ -18,8 +18,8 @@ from torch.nn.functional import interpolate
 from gensearch.shapes import drawing, world
 from gensearch.shapes.judge import pixels
 from gensearch.shapes.train.judges.clip import blob, degrade, ring_points
-from gensearch.shapes.train.judges.labels import of_scenes
-from gensearch.shapes.train.judges.scenes import LATENT_NOISE
+from gensearch.shapes.train.judges.labels import of_scenes, part
+from gensearch.shapes.train.judges.scenes import disturbed
 
 SPOILT = 0.35  # share of objects that are malformed
 Color = tuple[int, int, int]
@@ -60,8 +60,8 @@ def merged(rng: np.random.Generator, thing: world.Thing, ground: Color) -> list[
 def pale(rng: np.random.Generator, thing: world.Thing, ground: Color) -> list[drawing.Polygon]:
     """Return an object that is more background than colour."""
     share = rng.uniform(0.15, 0.45)
-    mixed = share * np.array(world.COLORS[thing.color]) + (1 - share) * np.array(ground)
-    red, green, blue = (int(c) for c in mixed)
+    faded = share * np.array(world.COLORS[thing.color]) + (1 - share) * np.array(ground)
+    red, green, blue = (int(c) for c in faded)
     return [(corners(thing).tolist(), (red, green, blue))]
 
 
@@ -148,9 +148,8 @@ def make_part(vae: Any, number: int, size: int) -> dict[str, Tensor]:
     second = torch.stack([two.picture() for _, two, _ in pairs])
     share = torch.stack([share for _, _, share in pairs])[:, None]
     media = torch.cat([soft, blended(vae, first, second, share, generator)])
-    shown = torch.from_numpy(np.stack([pixels(picture) for picture in media])).permute(0, 3, 1, 2)
-    table = of_scenes([drawn.things for drawn in (*plain, *(pair[0] for pair in pairs))])
-    return {"media": shown.contiguous()} | {name: torch.from_numpy(v) for name, v in table._asdict().items()}
+    scenes = [drawn.things for drawn in (*plain, *(pair[0] for pair in pairs))]
+    return part([pixels(picture) for picture in media], of_scenes(scenes))
 
 
 def blended(vae: Any, x: Tensor, other: Tensor, share: Tensor, generator: torch.Generator) -> Tensor:
@@ -164,7 +163,4 @@ def blended(vae: Any, x: Tensor, other: Tensor, share: Tensor, generator: torch.
         generator: of the noise.
     """
     one, two = (vae.encode(2 * picture - 1).latent_dist.mode() for picture in (x, other))
-    latents = one + interpolate(share, one.shape[-2:], mode="area") * (two - one)
-    sigma = LATENT_NOISE * torch.rand(len(x), 1, 1, 1, generator=generator)
-    decoded: Tensor = vae.decode(latents + sigma * torch.randn(latents.shape, generator=generator)).sample
-    return (decoded.float() / 2 + 0.5).clamp(0, 1)
+    return disturbed(vae, one + interpolate(share, one.shape[-2:], mode="area") * (two - one), generator)

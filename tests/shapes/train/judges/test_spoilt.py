@@ -8,7 +8,7 @@ import torch
 
 from gensearch.shapes import world
 from gensearch.shapes.detector import ShapesDetector
-from gensearch.shapes.train.judges import spoilt
+from gensearch.shapes.train.judges import scenes, spoilt
 from gensearch.shapes.train.judges.labels import MIXED
 
 GROUND = (240, 240, 242)
@@ -94,7 +94,7 @@ def test_a_ghost_is_a_share_of_the_other_picture(monkeypatch):
     x, other = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     share = torch.tensor([0.0, 0.25])[:, None, None, None].expand(2, 1, 64, 64)
 
-    monkeypatch.setattr(spoilt, "LATENT_NOISE", 0.0)
+    monkeypatch.setattr(scenes, "LATENT_NOISE", 0.0)
     got = spoilt.blended(Straight(), x, other, share, torch.Generator())
     torch.testing.assert_close(got[0], x[0])
     torch.testing.assert_close(got[1], 0.75 * x[1] + 0.25 * other[1])
